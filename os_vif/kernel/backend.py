@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kernel's links as the engine wants them."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from os_vif.kernel import observe, steps
+from os_vif.wiring.plan import LinkStep
+from os_vif.wiring.state import Link
+
+
+class KernelLinks:
+    """Links of the caller's network namespace.
+
+    :param privileged: the plugin's door into its privileged daemon; it gets packed steps and
+        hands them to :func:`os_vif.kernel.execute.execute` there.
+    """
+
+    def __init__(self, privileged: Callable[[list[Any]], None]) -> None:
+        self._privileged = privileged
+
+    def observe(self, names: Iterable[str]) -> Mapping[str, Link]:
+        """See :meth:`os_vif.wiring.engine.Links.observe`."""
+        return observe.links(names)
+
+    def execute(self, wanted: Sequence[LinkStep]) -> None:
+        """See :meth:`os_vif.wiring.engine.Links.execute`."""
+        self._privileged([steps.pack(step) for step in wanted])

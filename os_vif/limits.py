@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the kernel takes as a name, a MAC address and an MTU.
+
+Checked where a request comes in, and once more on the privileged side, which trusts nobody.
+"""
+
+import re
+
+from os_vif.exception import InvalidValue
+
+#: Bytes of a device name, less the closing NUL (``IFNAMSIZ`` in linux/if.h).
+NAME_LENGTH = 15
+#: The smallest datagram that IPv4 hosts must forward unfragmented (RFC 791).
+MTU_MIN = 68
+#: The largest MTU that bridges and veth pairs take (``ETH_MAX_MTU`` in linux/if_ether.h).
+MTU_MAX = 65535
+
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+
+
+def device_name(field: str, value: object) -> str:
+    """Check a network device's name by the kernel's rule (``dev_valid_name``).
+
+    :param field: what to call the value in the error.
+    :raises InvalidValue: with field, value and the broken rule.
+    """
+    if not isinstance(value, str) or not value:
+        raise InvalidValue(field=field, value=value, reason="it must be a name")
+    if len(value.encode()) > NAME_LENGTH:
+        raise InvalidValue(field=field, value=value, reason=f"longer than {NAME_LENGTH} bytes")
+    if value in (".", "..") or not value.isprintable() or re.search(r"[/:\s]", value):
+        raise InvalidValue(
+            field=field, value=value, reason="'/', ':' and blanks cannot be in a device's name"
+        )
+    return value
+
+
+def mac(field: str, value: object) -> str:
+    """Check that a value is the MAC address of one interface; return it in lower case.
+
+    :raises InvalidValue: it is no MAC address, all zeros, or a group address.
+    """
+    text = str(value).lower()
+    if not _MAC.fullmatch(text):
+        raise InvalidValue(field=field, value=value, reason="it must be a MAC address")
+    if text == "00:00:00:00:00:00" or int(text[:2], 16) & 1:
+        raise InvalidValue(
+            field=field, value=value, reason="zero and group addresses are not an interface's"
+        )
+    return text
+
+
+def mtu(field: str, value: object) -> int:
+    """Check an MTU in bytes.
+
+    :raises InvalidValue: it is no number from 68 to 65535.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or not MTU_MIN <= value <= MTU_MAX:
+        raise InvalidValue(
+            field=field, value=value, reason=f"an MTU is from {MTU_MIN} to {MTU_MAX} bytes"
+        )
+    return value

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The time a verb may take, all of its waits included."""
+
+import math
+import time
+
+
+class Deadline:
+    """A point in time that every wait of a verb shares.
+
+    :param seconds: from now; 0 for no deadline at all (as ``ovs-vsctl --timeout=0``).
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._at = time.monotonic() + seconds if seconds else math.inf
+
+    def remaining(self) -> float | None:
+        """Seconds left, never negative; None when there is no deadline."""
+        return None if self._at == math.inf else max(0.0, self._at - time.monotonic())
+
+    def at_most(self, seconds: float) -> "Deadline":
+        """The earlier of this deadline and one that many seconds from now."""
+        other = Deadline(seconds)
+        return self if self._at <= other._at else other
+
+    def at_least(self, seconds: float) -> "Deadline":
+        """The later of this deadline and one that many seconds from now."""
+        other = Deadline(seconds)
+        return self if self._at >= other._at else other

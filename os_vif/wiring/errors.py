@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why a wiring could not be applied or removed.
+
+::
+
+    ExceptionBase
+    +-- WiringError
+        +-- Contradiction       what stands there contradicts the wiring; nothing was changed
+        +-- NotAsDescribed      it was made so, and ovs-vswitchd could not work with it
+        +-- LinkFailed          the kernel refused a step
+        +-- NotConnected        the OVSDB server could not be reached in time
+        +-- TransactionRefused  the OVSDB server refused the transaction
+        +-- DeadlineExceeded    it did not happen in time
+        +-- OutcomeUnknown      the server fell silent after the transaction was sent: try again
+        +-- StateChanged        somebody else was faster; the engine looks again
+"""
+
+from os_vif.exception import ExceptionBase
+
+
+class WiringError(ExceptionBase):
+    """A wiring could not be applied or removed."""
+
+    msg_fmt = "The wiring could not be changed"
+
+
+class Contradiction(WiringError):
+    msg_fmt = "What is on the host contradicts what is asked for; nothing was changed: %(report)s"
+
+
+class NotAsDescribed(WiringError):
+    msg_fmt = "The host is not as described: %(report)s"
+
+
+class LinkFailed(WiringError):
+    msg_fmt = "The kernel refused to %(step)s: %(reason)s"
+
+
+class NotConnected(WiringError):
+    msg_fmt = "No connection to the OVSDB server at %(remote)s: %(reason)s"
+
+
+class TransactionRefused(WiringError):
+    msg_fmt = "The OVSDB server refused the transaction: %(reason)s"
+
+
+class DeadlineExceeded(WiringError):
+    msg_fmt = "Not done after %(seconds)s s: %(what)s"
+
+
+class OutcomeUnknown(WiringError):
+    msg_fmt = (
+        "The OVSDB server at %(remote)s stopped answering after the transaction was sent; "
+        "whether it took effect is unknown: the same call again, or unplug, will settle it"
+    )
+
+
+class StateChanged(WiringError):
+    msg_fmt = "The host changed meanwhile: %(what)s"

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was found on the host, as values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+#: What a link can be asked and told: the keys of ``Link.attributes`` and ``SetLink.attributes``.
+#: Besides those of every link (mac, mtu in bytes, up, promisc, master by name) the options of a
+#: bridge (ageing and forward_delay in seconds, stp, mcast_snooping), multiqueue of a tap, and
+#: the sysctls of ``os_vif.kernel.sysctl``.
+Attribute = str
+Value = str | int | bool
+
+
+@dataclass(frozen=True)
+class Link:
+    """A network device of the kernel."""
+
+    name: str
+    kind: str  # as rtnetlink calls it: bridge, veth, tun; empty for hardware
+    alias: str = ""
+    attributes: Mapping[Attribute, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """A row of the table Bridge."""
+
+    name: str
+    datapath_type: str
+    external_ids: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Port:
+    """A row of the table Port and its interface of the same name."""
+
+    name: str
+    bridge: str
+    external_ids: Mapping[str, str] = field(default_factory=dict)
+    bond: bool = False  # it has interfaces of other names; the fields below are empty then
+    interface_type: str = ""
+    interface_ids: Mapping[str, str] = field(default_factory=dict)
+    ofport: int | None = None  # None: ovs-vswitchd has not seen it; -1: it could not open it
+    error: str = ""  # in ovs-vswitchd's words
+
+    @property
+    def works(self) -> bool:
+        """Whether ovs-vswitchd has opened the device."""
+        return not self.error and self.ofport is not None and self.ofport > 0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What stands on the host under the names of one wiring."""
+
+    links: Mapping[str, Link] = field(default_factory=dict)
+    bridges: Mapping[str, Bridge] = field(default_factory=dict)
+    ports: Mapping[str, Port] = field(default_factory=dict)
