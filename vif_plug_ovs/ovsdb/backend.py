@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OVSDB as the engine wants it: observe, commit, settle."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from ovs.db import idl
+
+from os_vif.wiring.deadline import Deadline
+from os_vif.wiring.plan import RowStep
+from os_vif.wiring.state import Bridge, Port
+from vif_plug_ovs.ovsdb import connection, rows
+from vif_plug_ovs.ovsdb.operations import operations
+
+
+class NativeRows:
+    """The rows of an Open_vSwitch database through python-ovs' IDL.
+
+    :param remote: see :class:`vif_plug_ovs.ovsdb.connection.Connection`.
+    """
+
+    def __init__(self, remote: str) -> None:
+        self._remote = remote
+
+    @property
+    def _connection(self) -> connection.Connection:
+        return connection.get(self._remote)
+
+    def observe(
+        self, bridges: Iterable[str], ports: Iterable[str], deadline: Deadline
+    ) -> tuple[Mapping[str, Bridge], Mapping[str, Port]]:
+        """See :meth:`os_vif.wiring.engine.Rows.observe`."""
+        bridges = list(bridges)
+        likely = bridges[-1] if bridges else ""
+        with self._connection.current(deadline) as tables:
+            return rows.bridges(tables, bridges), rows.ports(tables, ports, likely)
+
+    def commit(self, steps: Sequence[RowStep], deadline: Deadline) -> int | None:
+        """See :meth:`os_vif.wiring.engine.Rows.commit`."""
+        return self._connection.commit(
+            lambda tables: operations(steps, _Replica(tables)), deadline
+        )
+
+    def settled(self, cfg: int, deadline: Deadline) -> bool:
+        """See :meth:`os_vif.wiring.engine.Rows.settled`."""
+        return self._connection.settled(cfg, deadline)
+
+    def working(self, ports: Collection[str], deadline: Deadline | None) -> Mapping[str, Port]:
+        """See :meth:`os_vif.wiring.engine.Rows.working`."""
+
+        def all_work(tables: idl.Idl) -> bool:
+            found = rows.ports(tables, ports)
+            return all(name in found and found[name].works for name in ports)
+
+        if deadline is not None:
+            self._connection.wait_for(all_work, deadline)
+        return self._connection.wait_for(lambda tables: rows.ports(tables, ports), None)
+
+
+class _Replica:
+    """The look-ups of :class:`vif_plug_ovs.ovsdb.operations.Lookup`."""
+
+    def __init__(self, tables: idl.Idl) -> None:
+        self._tables = tables
+
+    def uuid(self, table: str, name: str) -> str | None:
+        row = rows.named(self._tables, table, name)
+        return str(row.uuid) if row else None
+
+    def switch(self) -> str:
+        return str(rows.switch(self._tables).uuid)

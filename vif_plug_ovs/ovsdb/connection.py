@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A connection to an OVSDB server that many callers share.
+
+One thread runs python-ovs' IDL: it reads what the server sends and keeps the replica. Callers
+read the replica and send transactions themselves, under the lock that also guards the thread's
+reading; they wait for answers on a condition, outside of it. So transactions of several callers
+are in flight at once and no wait holds up anybody else.
+"""
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import ovs.poller
+import ovs.stream
+from oslo_log import log as logging
+from ovs.db import idl
+
+from os_vif.exception import InvalidValue
+from os_vif.wiring import errors
+from os_vif.wiring.deadline import Deadline
+from vif_plug_ovs.ovsdb import rows
+from vif_plug_ovs.ovsdb.operations import Operation
+
+LOG = logging.getLogger(__name__)
+T = TypeVar("T")
+
+#: Seconds that a caller waits for an ovs-vswitchd which another caller has found to be stuck.
+STUCK_SECONDS = 4
+
+#: How ovsdb-server says that a row of the same name was inserted by somebody else meanwhile.
+_TAKEN = "to have identical values"
+
+
+class Connection:
+    """A replica of the Open_vSwitch database and the way to change it.
+
+    :param remote: where the server listens: ``tcp:<address>:<port>`` or ``unix:<path>``.
+    :raises InvalidValue: the remote is not of such a form.
+    """
+
+    def __init__(self, remote: str) -> None:
+        if not ovs.stream.Stream.is_valid_name(remote):
+            raise InvalidValue(
+                field="ovsdb_connection",
+                value=remote,
+                reason="it must be of the form tcp:<address>:<port> or unix:<path>",
+            )
+        self.remote = remote
+        self._changed = threading.Condition()
+        self._tables = rows.replica(remote)
+        self._closed = False
+        self._stuck_at: int | None = None
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._thread = threading.Thread(target=self._run, name=f"os-vif {remote}", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread and drop the connection."""
+        with self._changed:
+            self._closed = True
+        self._wake()
+        self._thread.join()
+        self._tables.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    @contextlib.contextmanager
+    def current(self, deadline: Deadline) -> Iterator[idl.Idl]:
+        """Hold the replica, with everything in it that the server had when this was called.
+
+        :raises NotConnected: the server did not answer by the deadline.
+        """
+        self._transact([_READ], deadline, writes=False)
+        with self._changed:
+            yield self._tables
+
+    def commit(
+        self, build: Callable[[idl.Idl], list[Operation]], deadline: Deadline
+    ) -> int | None:
+        """Send one transaction and wait until the server has accepted it.
+
+        :param build: makes its operations from the replica of that moment; none: nothing is sent.
+        :returns: the configuration number that ovs-vswitchd has to reach, None if nothing was
+            sent.
+        :raises StateChanged: a row that the transaction builds on has changed.
+        :raises TransactionRefused: the server refused it.
+        :raises NotConnected: it could not be sent.
+        :raises OutcomeUnknown: it was sent and not answered.
+        """
+        return self._transact(build, deadline, writes=True)
+
+    def settled(self, cfg: int, deadline: Deadline) -> bool:
+        """Wait until ovs-vswitchd has caught up with a configuration number.
+
+        :returns: False when it has not by the deadline, or has been found stuck before and not
+            moved since.
+        """
+        with self._changed:
+            if self._stuck_at is not None and self._stuck_at == self._cur_cfg():
+                deadline = deadline.at_most(STUCK_SECONDS)
+            done = self._wait_for(lambda: self._cur_cfg() >= cfg, deadline)
+            self._stuck_at = None if done else self._cur_cfg()
+        return done
+
+    def wait_for(self, predicate: Callable[[idl.Idl], T], deadline: Deadline | None) -> T:
+        """Wait until something holds of the replica; return what the predicate said last.
+
+        :param deadline: None to ask once and not wait.
+        """
+        with self._changed:
+            if deadline is None:
+                return predicate(self._tables)
+            self._wait_for(lambda: bool(predicate(self._tables)), deadline)
+            return predicate(self._tables)
+
+    # Below here the lock is held, but for _run and _wake.
+
+    def _transact(
+        self,
+        build: list[Operation] | Callable[[idl.Idl], list[Operation]],
+        deadline: Deadline,
+        *,
+        writes: bool,
+    ) -> int | None:
+        with self._changed:
+            self._wait_for_connection(deadline)
+            wanted = build(self._tables) if callable(build) else build
+            if not wanted:
+                return None
+            sent = self._send(wanted, writes)
+            session = self._tables._session.get_seqno()
+            self._wait_for(lambda: sent.commit() != sent.INCOMPLETE, deadline)
+            same_session = session == self._tables._session.get_seqno()
+            return self._result(sent, writes=writes, answered=same_session)
+
+    def _wait_for_connection(self, deadline: Deadline) -> None:
+        if not self._wait_for(self._is_connected, deadline):
+            raise errors.NotConnected(remote=self.remote, reason=self._why(deadline))
+
+    def _is_connected(self) -> bool:
+        tables = self._tables
+        return bool(tables.state == tables.IDL_S_MONITORING and tables._session.is_connected())
+
+    def _send(self, wanted: list[Operation], writes: bool) -> Any:
+        transaction = idl.Transaction(self._tables)
+        try:
+            if writes:
+                self._switch().increment("next_cfg")
+            for operation in wanted:
+                transaction.add_op(operation)
+            transaction.commit()
+        except BaseException:
+            transaction.abort()
+            raise
+        if self._tables._session.get_backlog():
+            self._wake()  # the thread does not yet wait for the socket to become writable
+        return transaction
+
+    def _result(self, sent: Any, *, writes: bool, answered: bool) -> int | None:
+        """What became of a transaction; a lost session leaves it "try again", unanswered."""
+        status = sent.commit()
+        if status == sent.SUCCESS:
+            return int(sent.get_increment_new_value()) if writes else None
+        if status == sent.ERROR:
+            reason = sent.get_error()
+            if _TAKEN in reason:
+                raise errors.StateChanged(what=reason)
+            raise errors.TransactionRefused(reason=reason)
+        if status == sent.TRY_AGAIN and answered:
+            raise errors.StateChanged(what="a row that the transaction builds on")
+        if writes:
+            raise errors.OutcomeUnknown(remote=self.remote)
+        raise errors.NotConnected(remote=self.remote, reason="it does not answer")
+
+    def _switch(self) -> Any:
+        row = rows.switch(self._tables)
+        if row is None:
+            raise errors.TransactionRefused(
+                reason="the database has no row in the table Open_vSwitch; is ovs-vswitchd there?"
+            )
+        return row
+
+    def _cur_cfg(self) -> int:
+        row = rows.switch(self._tables)
+        return int(row.cur_cfg) if row else -1
+
+    def _wait_for(self, predicate: Callable[[], bool], deadline: Deadline) -> bool:
+        """Wait on the condition, by the deadline's clock."""
+        return self._changed.wait_for(predicate, deadline.remaining())
+
+    def _why(self, deadline: Deadline) -> str:
+        error, stream = ovs.stream.Stream.open(self.remote)
+        if stream is not None:
+            stream.close()
+        reason = os.strerror(error) if error else "it does not answer"
+        return f"{reason} (after {deadline.seconds} s)"
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # the pipe is full of wake-ups already
+            os.write(self._wake_write, b".")
+
+    def _run(self) -> None:
+        while not self._closed:
+            poller = ovs.poller.Poller()
+            with self._changed:
+                try:
+                    self._tables.run()
+                except Exception:
+                    LOG.exception("What %s sent was not understood; reconnecting", self.remote)
+                    self._tables.force_reconnect()
+                self._changed.notify_all()
+                self._tables.wait(poller)
+            poller.fd_wait(self._wake_read, ovs.poller.POLLIN)
+            poller.block()
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._wake_read, 4096)
+
+
+#: An operation that changes nothing: its answer comes after every update that preceded it.
+_READ: Operation = {
+    "op": "select",
+    "table": "Open_vSwitch",
+    "where": [],
+    "columns": ["cur_cfg"],
+}
+
+_connections: dict[tuple[int, str], Connection] = {}
+_connecting = threading.Lock()
+
+
+def get(remote: str) -> Connection:
+    """The connection of this process to a server, made by whoever asks first."""
+    key = os.getpid(), remote  # threads do not survive a fork
+    with _connecting:
+        if key not in _connections:
+            _connections[key] = Connection(remote)
+        return _connections[key]
+
+
+def close_all() -> None:
+    """Drop the connections of this process."""
+    with _connecting:
+        for key in [key for key in _connections if key[0] == os.getpid()]:
+            _connections.pop(key).close()

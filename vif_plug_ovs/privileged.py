@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The privileged line: what is called here runs inside the plugin's privsep daemon."""
+
+from typing import Any
+
+from os_vif.kernel import execute
+from vif_plug_ovs import privsep
+
+
+@privsep.vif_plug.entrypoint
+def change_links(steps: list[Any]) -> None:
+    """Take packed steps; see :func:`os_vif.kernel.execute.execute`."""
+    execute.execute(steps)
