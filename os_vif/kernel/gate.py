@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one gate to pyroute2.
+
+pyroute2 0.9 runs an event loop inside its calls: of two greenthreads of an eventlet process that
+are in it at once, one fails ("event loop is already running").
+"""
+
+import threading
+
+gate = threading.Lock()

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exceptions say what they mean, and keep saying it wherever they are carried."""
+
+import copy
+import importlib.util
+import pickle
+import re
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from os_vif import exception
+from os_vif.objects import vif
+from tests.compat import facts
+
+OLD = {module: found for module, found in facts("api").items() if module.endswith("exception")}
+NEW = {
+    "InvalidValue": ["field", "reason", "value"],
+    "PluginLoadFailed": ["cause", "plugin_name"],
+}
+
+for module in OLD:
+    if importlib.util.find_spec(module.partition(".")[0]) and importlib.util.find_spec(module):
+        importlib.import_module(module)
+
+
+def descendants(cls: type[exception.ExceptionBase]) -> Iterator[type[exception.ExceptionBase]]:
+    yield cls
+    for child in cls.__subclasses__():
+        yield from descendants(child)
+
+
+CLASSES = [cls for cls in descendants(exception.ExceptionBase) if cls.__module__ != __name__]
+
+
+def keywords(cls: type[exception.ExceptionBase]) -> list[str]:
+    return sorted(set(re.findall(r"%\((\w+)\)", cls.msg_fmt)))
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_takes_its_documented_keywords(cls: type[exception.ExceptionBase]) -> None:
+    old = OLD.get(cls.__module__, {}).get(cls.__name__)
+    if old:
+        assert keywords(cls) == old["kwargs"]
+        assert [parent.__name__ for parent in cls.__bases__] == old["exception"]
+    elif cls.__module__ == exception.__name__:
+        assert keywords(cls) == NEW[cls.__name__]
+    error = cls(**{name: f"<{name}>" for name in keywords(cls)})
+    assert "%(" not in str(error)
+    assert all(f"<{name}>" in str(error) for name in keywords(cls))
+
+
+def test_none_is_missing() -> None:
+    ours = {cls.__name__ for cls in CLASSES if cls.__module__ == exception.__name__}
+    assert ours == set(OLD["os_vif.exception"]) | set(NEW)
+
+
+def test_each_is_drawn_in_the_tree() -> None:
+    for name in [*OLD["os_vif.exception"], *NEW]:
+        assert re.search(rf"\b{name}\b", exception.__doc__ or "")
+
+
+@pytest.mark.parametrize("cls", [cls for cls in CLASSES if keywords(cls)])
+def test_a_missing_keyword_is_named(cls: type[exception.ExceptionBase]) -> None:
+    for missing in keywords(cls):
+        given = {name: "x" for name in keywords(cls) if name != missing}
+        with pytest.raises(TypeError, match=f"{cls.__name__} .*'{missing}'"):
+            cls(**given)
+
+
+def test_texts() -> None:
+    failed = exception.PlugException(vif="tap0", err="no bridge")
+    assert str(failed) == "Failed to plug VIF tap0. Got error: no bridge"
+    assert failed.format_message() == str(failed)
+    assert failed.kwargs == {"vif": "tap0", "err": "no bridge"}
+    assert "unplug" in str(exception.UnplugException(vif="tap0", err="no bridge"))
+    assert str(exception.InvalidValue(field="mtu", value="9", reason="too small")) == (
+        "Invalid value of mtu, '9': too small"
+    )
+    assert str(exception.ExceptionBase("100% as it is %(x)s")) == "100% as it is %(x)s"
+    assert str(exception.ExceptionBase(OSError("a text"))) == "a text"
+    # a keyword more does no harm
+    assert str(exception.NoMatchingPlugin(plugin_name="x", more=1)).endswith("x")
+
+
+class ForeignError(exception.ExceptionBase):
+    """What a plugin defines."""
+
+    msg_fmt = "Port %(port)s has %(count)d problems"
+
+
+class OwnConstructor(exception.ExceptionBase):
+    """What a plugin defines, with a constructor of its own."""
+
+    msg_fmt = "Port %(port)s is gone"
+
+    def __init__(self, port: str) -> None:
+        super().__init__(port=port)
+        self.port = port
+
+
+def test_foreign_exceptions() -> None:
+    assert str(ForeignError(port="tap0", count=2)) == "Port tap0 has 2 problems"
+    with pytest.raises(TypeError, match=r"ForeignError .*'count'"):
+        ForeignError(port="tap0")
+
+
+def errors() -> list[exception.ExceptionBase]:
+    unpicklable = OSError(threading.Lock())
+    return [
+        exception.LibraryNotInitialized(),
+        exception.NetworkInterfaceNotFound(interface="100%s"),
+        exception.PlugException(vif=vif.VIFBridge(vif_name="tap0"), err=unpicklable),
+        exception.ExceptionBase(""),
+        exception.ExceptionBase(OSError("a text")),
+        ForeignError(port="tap0", count=2),
+        OwnConstructor("tap0"),
+    ]
+
+
+@pytest.mark.parametrize("error", errors(), ids=lambda error: type(error).__name__)
+def test_survives_pickle_and_copy(error: exception.ExceptionBase) -> None:
+    for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+        assert type(twin) is type(error)
+        assert (str(twin), twin.args) == (str(error), error.args)
+        assert twin.kwargs.keys() == error.kwargs.keys()
+    assert getattr(copy.copy(error), "port", None) == getattr(error, "port", None)
+
+
+@pytest.mark.parametrize("error", errors()[:-1], ids=lambda error: type(error).__name__)
+def test_survives_privsep(error: exception.ExceptionBase) -> None:
+    """oslo.privsep carries class and args, the args as plain data."""
+    args: Any = error.args
+    assert all(type(arg) is str for arg in args)
+    assert str(type(error)(*args)) == str(error)
