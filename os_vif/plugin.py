@@ -68,5 +68,6 @@ class PluginBase(abc.ABC):
         :param plugin_name: the name of its entry point.
         """
         group = option_group(plugin_name)
+        cfg.CONF.register_group(cfg.OptGroup(group))  # there, even with no option in it
         cfg.CONF.register_opts(cls.CONFIG_OPTS, group=group)
         return cls(getattr(cfg.CONF, group))

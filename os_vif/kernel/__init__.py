@@ -5,5 +5,6 @@
 ``execute``  change links; runs inside a plugin's privileged daemon
 ``sysctl``   the per-device sysctls that count as attributes of a link
 ``backend``  the first two as the engine wants them
+``gate``     keeps callers of pyroute2 apart
 ``steps``    how steps travel to the daemon, and its own check of them
 """

@@ -3,7 +3,6 @@
 
 import errno
 import socket
-import threading
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,11 +10,9 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from os_vif.kernel import steps, sysctl
+from os_vif.kernel.gate import gate
 from os_vif.wiring.errors import LinkFailed
 from os_vif.wiring.plan import CreateLink, DeleteLink, LinkStep, SetLink
-
-#: pyroute2 0.9 runs an event loop inside its calls: two greenthreads must not be in it at once.
-_gate = threading.Lock()
 
 _IFF_TAP = 2  # linux/if_tun.h
 
@@ -38,13 +35,13 @@ def execute(packed: Iterable[Sequence[Any]]) -> None:
     :raises LinkFailed: the kernel refused one.
     """
     checked = [steps.unpack(one) for one in packed]
-    with _gate, IPRoute() as netlink:
+    with gate, IPRoute() as netlink:
         for step in checked:
             try:
                 _take(netlink, step)
             except (NetlinkError, OSError) as err:
                 reason = err.args[-1] if err.args else repr(err)
-                raise LinkFailed(step=_describe(step), reason=reason) from err
+                raise LinkFailed(step=step, reason=reason) from err
 
 
 def _take(netlink: IPRoute, step: LinkStep) -> None:
@@ -55,17 +52,6 @@ def _take(netlink: IPRoute, step: LinkStep) -> None:
             _set(netlink, step)
         case DeleteLink():
             _delete(netlink, step)
-
-
-def _describe(step: LinkStep) -> str:
-    match step:
-        case CreateLink():
-            return f"create {step.kind} {step.name}"
-        case SetLink():
-            wanted = ", ".join(f"{key}={value}" for key, value in step.attributes.items())
-            return f"set {wanted} of {step.name}"
-        case DeleteLink():
-            return f"delete {step.kind} {step.name}"
 
 
 def _create(netlink: IPRoute, step: CreateLink) -> None:

@@ -37,6 +37,9 @@ class CreateLink:
     peer: str = ""
     multiqueue: bool = False
 
+    def __str__(self) -> str:
+        return f"create {self.kind} {self.name}"
+
 
 @dataclass(frozen=True)
 class SetLink:
@@ -45,6 +48,10 @@ class SetLink:
     name: str
     attributes: Mapping[Attribute, Value]
 
+    def __str__(self) -> str:
+        wanted = ", ".join(f"{key}={value}" for key, value in self.attributes.items())
+        return f"set {wanted} of {self.name}"
+
 
 @dataclass(frozen=True)
 class DeleteLink:
@@ -52,6 +59,9 @@ class DeleteLink:
 
     name: str
     kind: str
+
+    def __str__(self) -> str:
+        return f"delete {self.kind} {self.name}"
 
 
 @dataclass(frozen=True)
