@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A private Open vSwitch: ovsdb-server and ovs-vswitchd in the calling thread's namespace."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from tests.rig import CommandError, kept, run, wait_until
+
+Daemon = Literal["vswitchd", "ovsdb-server"]
+Datapath = Literal["netdev", "dummy"]
+Row = dict[str, Any]
+
+SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
+
+_STOP_SECONDS = 5.0
+_DUMPED = ("Open_vSwitch", "Bridge", "Port", "Interface", "QoS", "Queue")
+# Written by vswitchd at its own pace, though the schema does not call them ephemeral.
+_VOLATILE = {
+    "_uuid", "_version", "ofport", "error", "datapath_version", "bond_active_slave",
+    "cfm_flap_count",
+}  # fmt: skip
+
+
+class PrivateOvs:
+    """Start both daemons on enter, end exactly these on exit.
+
+    ``netdev`` forwards real packets between taps, veths and namespaces in user space; a bridge of
+    datapath type ``system`` is accepted by the database and refused by vswitchd, as on a kernel
+    without the openvswitch module. With ``dummy`` every datapath type, ``system`` included, is a
+    dummy: the control path only, nothing is forwarded, no device needs to exist.
+
+    The daemons also end when the *thread* that started them ends.
+    """
+
+    def __init__(self, datapath: Datapath = "netdev", listen_tcp: bool = False) -> None:
+        """:param listen_tcp: listen on tcp:127.0.0.1:6640 too, the default of our options."""
+        self.datapath = datapath
+        self.listen_tcp = listen_tcp
+        self.schema = SCHEMA
+        self._daemons: dict[Daemon, subprocess.Popen[bytes]] = {}
+        self._frozen: set[Daemon] = set()
+
+    def __enter__(self) -> Self:
+        self.rundir = tempfile.mkdtemp(prefix="ovs-")
+        self.remote = f"unix:{self.rundir}/db.sock"
+        try:
+            self._create_database()
+            self.start_server()
+            self.start_vswitchd()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the daemons, remove the folder; harmless when done twice."""
+        for which in ("vswitchd", "ovsdb-server"):
+            self._stop(which)
+        shutil.rmtree(self.rundir, ignore_errors=True)
+
+    # Daemons ----------------------------------------------------------------------------------
+
+    def start_server(self) -> None:
+        """Start ovsdb-server on the database as it is, and wait until it answers."""
+        argv = ["ovsdb-server", f"{self.rundir}/conf.db", f"--remote=p{self.remote}"]
+        if self.listen_tcp:
+            argv.append("--remote=ptcp:6640:127.0.0.1")
+        self._start("ovsdb-server", argv)
+        wait_until(self._server_answers, what="ovsdb-server")
+
+    def start_vswitchd(self) -> None:
+        """Start ovs-vswitchd, and wait until it has caught up with the database."""
+        # Never the kernel's datapath, even where a machine has it: runs are alike everywhere. The
+        # order matters: a type that is disabled already is not overridden by the dummy.
+        dummy = ["--enable-dummy=override"] if self.datapath == "dummy" else []
+        self._start("vswitchd", ["ovs-vswitchd", self.remote, *dummy, "--disable-system"])
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Raise ``next_cfg`` and wait until vswitchd has done everything written before."""
+        self.vsctl("init")
+
+    def settle_flows(self) -> None:
+        """Wait until the datapath forwards by the current configuration.
+
+        `catch_up` is not enough where a test expects packets to *stop*: for a moment the flows
+        cached under the former configuration go on forwarding.
+        """
+        self.appctl("vswitchd", "revalidator/wait")
+
+    def freeze(self, which: Daemon) -> None:
+        """Stop a daemon in its tracks; sockets stay open and nobody answers."""
+        pid = self.pid(which)
+        self._frozen.add(which)
+        os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: _state(pid) == "T", what=f"{which} to freeze")
+
+    def thaw(self, which: Daemon) -> None:
+        """Let a frozen daemon run on."""
+        self._frozen.discard(which)
+        os.kill(self.pid(which), signal.SIGCONT)
+
+    def kill(self, which: Daemon) -> None:
+        """SIGKILL a daemon and wait until it is gone."""
+        self._daemons[which].kill()
+        self._reap(which)
+
+    def lose_database(self) -> None:
+        """Restart ovsdb-server on an empty database, and wait until vswitchd follows it.
+
+        A vswitchd that is frozen or not running is not waited for. vswitchd is told nothing of
+        the restart, so it comes back at its own pace: about a second.
+        """
+        self._stop("ovsdb-server")
+        Path(self.rundir, "conf.db").unlink()
+        self._create_database()
+        self.start_server()
+        if self.running("vswitchd") and "vswitchd" not in self._frozen:
+            self.catch_up()
+        else:
+            self.vsctl("--no-wait", "init")
+
+    def running(self, which: Daemon) -> bool:
+        """Say whether a daemon that we started is alive, frozen or not."""
+        process = self._daemons.get(which)
+        return process is not None and process.poll() is None
+
+    def pid(self, which: Daemon) -> int:
+        """Return the pid of a running daemon."""
+        return self._daemons[which].pid
+
+    def log(self) -> str:
+        """Return what both daemons logged so far."""
+        files = sorted(Path(self.rundir).glob("*.log"))
+        return "".join(f"== {file.name}\n{file.read_text(errors='replace')}" for file in files)
+
+    # Questions --------------------------------------------------------------------------------
+
+    def vsctl(self, *args: str) -> str:
+        """Run ovs-vsctl, by default waiting up to 10 s for vswitchd.
+
+        While vswitchd is frozen or dead, pass ``--no-wait``. ovs-vsctl succeeds even when vswitchd
+        refused a device: look at `interface`.
+        """
+        argv = ["ovs-vsctl", f"--db={self.remote}", "--timeout=10", *args]
+        return run(argv, env=self.environment()).stdout.strip()
+
+    def appctl(self, which: Daemon, *args: str) -> str:
+        """Run ovs-appctl on one of the daemons."""
+        target = f"--target={self.rundir}/{which}.ctl"
+        argv = ["ovs-appctl", target, "--timeout=10", *args]
+        return run(argv, env=self.environment()).stdout.strip()
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment in which ovs-ofctl and ovs-appctl find these daemons."""
+        own = {f"OVS_{name}DIR": self.rundir for name in ("RUN", "LOG", "DB")}
+        return {**os.environ, **own}
+
+    def next_cfg(self) -> int:
+        """Return the number of the last configuration asked for."""
+        return int(self._root()["next_cfg"])
+
+    def cur_cfg(self) -> int:
+        """Return the number of the last configuration that vswitchd finished."""
+        return int(self._root()["cur_cfg"])
+
+    def interface(self, name: str) -> Row:
+        """Return one Interface row with everything in it, ``ofport`` and ``error`` too.
+
+        :raises KeyError: when there is no such row.
+        """
+        for row in self._select("Interface")["Interface"]:
+            if row["name"] == name:
+                return _Rows({"Interface": [row]}).plain("Interface", row)
+        raise KeyError(name)
+
+    def dump(self) -> dict[str, dict[str, Any]]:
+        """Return the configuration as plain data: table, then name, then column.
+
+        References are names, sets are sorted lists, an absent optional value is None. Columns
+        that vswitchd reports in are left out. A QoS row is named by its ``external_ids:id``, else
+        its type; a Queue by its settings; a second row of the same name gets ``#2``.
+        """
+        found = _Rows(self._select(*_DUMPED))
+        dump: dict[str, dict[str, Any]] = {
+            table: found.configuration(table) for table in _DUMPED[1:]
+        }
+        root = found.configuration("Open_vSwitch").get("Open_vSwitch", {})
+        dump["Open_vSwitch"] = {"bridges": root.get("bridges", [])}
+        return dump
+
+    def _root(self) -> Row:
+        rows = self._select("Open_vSwitch")["Open_vSwitch"]
+        if not rows:
+            raise CommandError("the database has no Open_vSwitch row yet")
+        return rows[0]
+
+    def _select(self, *tables: str) -> dict[str, list[Row]]:
+        operations = [{"op": "select", "table": table, "where": []} for table in tables]
+        request = json.dumps(["Open_vSwitch", *operations])
+        argv = ["ovsdb-client", "--timeout=10", "transact", self.remote, request]
+        answer = json.loads(run(argv, env=self.environment()).stdout)
+        return {table: part["rows"] for table, part in zip(tables, answer, strict=True)}
+
+    # Processes --------------------------------------------------------------------------------
+
+    def _create_database(self) -> None:
+        run(["ovsdb-tool", "create", f"{self.rundir}/conf.db", SCHEMA])
+
+    def _start(self, which: Daemon, argv: list[str]) -> None:
+        if self.running(which):
+            raise CommandError(f"{which} is running already")
+        own = [f"--unixctl={self.rundir}/{which}.ctl", f"--log-file={self.rundir}/{which}.log"]
+        self._daemons[which] = subprocess.Popen(
+            kept([*argv, *own, "--no-chdir", "-vconsole:off"]),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=self.environment(),
+        )
+
+    def _server_answers(self) -> bool:
+        if not self.running("ovsdb-server"):
+            raise CommandError(f"ovsdb-server did not start:\n{self.log()}")
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(self.remote.removeprefix("unix:")) == 0
+
+    def _stop(self, which: Daemon) -> None:
+        if which not in self._daemons:
+            return
+        process = self._daemons[which]
+        process.send_signal(signal.SIGCONT)  # a frozen process does not see SIGTERM
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        self._reap(which)
+
+    def _reap(self, which: Daemon) -> None:
+        self._daemons.pop(which).wait()
+        self._frozen.discard(which)
+
+
+class _Rows:
+    """Rows in the wire format of OVSDB (RFC 7047), read with the schema at hand."""
+
+    def __init__(self, rows: dict[str, list[Row]]) -> None:
+        self._rows = rows
+        self._names = {
+            row["_uuid"][1]: _name(table, row) for table, found in rows.items() for row in found
+        }
+
+    def configuration(self, table: str) -> dict[str, Row]:
+        """Return the rows of a table by name, less what vswitchd reports."""
+        columns = _columns(table)
+        volatile = _VOLATILE | {name for name, column in columns.items() if "ephemeral" in column}
+        named = [
+            (self._names[row["_uuid"][1]], self.plain(table, row, volatile))
+            for row in self._rows[table]
+        ]
+        return _unique(named)
+
+    def plain(self, table: str, row: Row, without: frozenset[str] | set[str] = frozenset()) -> Row:
+        """Return one row as plain data."""
+        columns = _columns(table)
+        return {
+            name: self._value(value, columns.get(name, {}).get("type"))
+            for name, value in sorted(row.items())
+            if name not in without
+        }
+
+    def _value(self, value: Any, kind: Any) -> Any:
+        if isinstance(value, list) and value[0] == "map":
+            return {str(key): self._atom(item) for key, item in sorted(value[1], key=str)}
+        many = isinstance(kind, dict) and kind.get("max", 1) != 1
+        atoms = value[1] if isinstance(value, list) and value[0] == "set" else [value]
+        plain = [self._atom(atom) for atom in atoms]
+        if many:
+            return sorted(plain)
+        return plain[0] if plain else None
+
+    def _atom(self, atom: Any) -> Any:
+        if isinstance(atom, list):  # ["uuid", ...], perhaps of a table that is not dumped
+            return self._names.get(atom[1], "(elsewhere)")
+        return atom
+
+
+@cache
+def _columns(table: str) -> dict[str, Any]:
+    schema = json.loads(Path(SCHEMA).read_text())
+    columns: dict[str, Any] = schema["tables"][table]["columns"]
+    return columns
+
+
+def _name(table: str, row: Row) -> str:
+    if table == "QoS":
+        return str(dict(row["external_ids"][1]).get("id") or row["type"])
+    if table == "Queue":
+        return json.dumps([row["dscp"], sorted(row["other_config"][1])])
+    return str(row.get("name", table))
+
+
+def _unique(named: list[tuple[str, Row]]) -> dict[str, Row]:
+    seen: Counter[str] = Counter()
+    rows = {}
+    for name, row in sorted(named, key=repr):  # by content: two dumps number doubles alike
+        seen[name] += 1
+        rows[name if seen[name] == 1 else f"{name}#{seen[name]}"] = row
+    return rows
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

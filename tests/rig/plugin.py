@@ -1,0 +1,371 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The library under test in this process, against a private Open vSwitch.
+
+The only module of the rig that imports the library. Plugins are those of ``pyproject.toml``, so
+nothing need be installed; what is privileged runs in this process and is counted.
+"""
+
+import importlib
+import os
+import pickle
+import signal
+import tomllib
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+from unittest import mock
+
+from oslo_config import cfg
+
+import os_vif
+from os_vif import registry
+from os_vif.objects.vif import VIFBase
+from os_vif.plugin import PluginBase
+from tests import vifs
+from tests.rig import wait_until
+from tests.rig.ovs import PrivateOvs
+from tests.rig.snapshot import Facts, links
+from vif_plug_ovs import privileged, privsep
+from vif_plug_ovs.ovsdb import connection
+
+ROOT = Path(__file__).parents[2]
+GROUP = "os_vif_ovs"
+#: ``ovs_vsctl_timeout`` of the tests: long for a machine that works, short to wait out.
+TIMEOUT = 5
+
+Steps = list[Any]
+
+
+@cache
+def _entry_points() -> dict[str, str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    points: dict[str, str] = project["entry-points"]["os_vif"]
+    return points
+
+
+def _plugin_classes(_: object) -> dict[str, tuple[str, type[PluginBase]]]:
+    """Stand in for ``registry.plugin_classes``, which looks for installed distributions."""
+    found = {}
+    for name, origin in _entry_points().items():
+        module, _, attribute = origin.partition(":")
+        found[name] = (origin, getattr(importlib.import_module(module), attribute))
+    return found
+
+
+@dataclass
+class OsVif:
+    """The verbs, and what they asked of the privileged side."""
+
+    #: The steps of each privileged call, packed.
+    privileged_calls: list[Steps] = field(default_factory=list)
+    #: Called before and after each privileged call, to change the host behind a verb's back.
+    before_links: Callable[[], object] = lambda: None
+    after_links: Callable[[], object] = lambda: None
+
+    def plug(self, vif: VIFBase, number: int = 1) -> None:
+        """:param number: which virtual machine it belongs to."""
+        os_vif.plug(vif, vifs.instance(number))
+
+    def unplug(self, vif: VIFBase, number: int = 1) -> None:
+        """:param number: which virtual machine it belongs to."""
+        os_vif.unplug(vif, vifs.instance(number))
+
+    def configure(self, **options: Any) -> None:
+        """Set options of ``[os_vif_ovs]`` until the end of the test."""
+        for name, value in options.items():
+            cfg.CONF.set_override(name, value, group=GROUP)
+
+    def once_before_links(self, act: Callable[[], object]) -> None:
+        """Do something before the next privileged call only."""
+
+        def do() -> None:
+            self.before_links = lambda: None
+            act()
+
+        self.before_links = do
+
+    def change_links(self, steps: Steps) -> None:
+        """Stand in for ``privileged.change_links``."""
+        self.privileged_calls.append(steps)
+        self.before_links()
+        _change_links(steps)
+        self.after_links()
+
+
+_change_links = privileged.change_links
+
+
+@contextmanager
+def initialized(remote: str, timeout: int = TIMEOUT, in_process: bool = True) -> Iterator[OsVif]:
+    """Initialize os_vif in this process, and forget all of it afterwards.
+
+    :param remote: where ovsdb-server listens.
+    :param timeout: ``ovs_vsctl_timeout`` in seconds.
+    :param in_process: no privileged daemon: its calls are made here, and counted.
+    """
+    self = OsVif()
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(registry, "plugin_classes", _plugin_classes))
+        stack.enter_context(mock.patch.object(os_vif, "_plugins", None))
+        if in_process:
+            stack.enter_context(mock.patch.object(privileged, "change_links", self.change_links))
+            privsep.vif_plug.set_client_mode(False)
+            stack.callback(privsep.vif_plug.set_client_mode, True)
+        cfg.CONF([], project="os-vif-tests", default_config_files=[], default_config_dirs=[])
+        stack.callback(cfg.CONF.reset)
+        os_vif.initialize()
+        stack.callback(cfg.CONF.clear_override, "ovsdb_connection", group=GROUP)
+        stack.callback(cfg.CONF.clear_override, "ovs_vsctl_timeout", group=GROUP)
+        self.configure(ovsdb_connection=remote, ovs_vsctl_timeout=timeout)
+        stack.callback(connection.close_all)
+        yield self
+
+
+# What a plugged VIF looks like ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A way to plug, and what the host looks like afterwards."""
+
+    name: str
+    make: Callable[..., VIFBase]
+    mark: str
+    port_prefix: str = ""  # of the OVS port; empty: os-vif makes none
+    link_prefixes: tuple[str, ...] = ()
+    profile: Mapping[str, Any] = field(default_factory=dict)
+
+    def vif(self, number: int = 1, **overrides: Any) -> VIFBase:
+        """A VIF of this kind; see ``tests.vifs``."""
+        profile = {**self.profile, **overrides.pop("profile", {})}
+        return self.make(number=number, profile=profile, **overrides)
+
+    def port(self, number: int = 1) -> str:
+        """The name of its OVS port."""
+        return vifs.device(self.port_prefix, number)
+
+    def link_names(self, number: int = 1) -> list[str]:
+        """The names of the links that os-vif makes for it."""
+        return [vifs.device(prefix, number) for prefix in self.link_prefixes]
+
+    def mark_of(self, number: int = 1) -> str:
+        """The ownership mark."""
+        return f"ovs:{self.mark}:{vifs.vif_id(number)}"
+
+    def links(self, number: int = 1, mtu: int = vifs.MTU) -> dict[str, Facts]:
+        """The links that os-vif makes for it, in the terms of ``tests.rig.snapshot``."""
+        common = {"up": True, "mtu": mtu, "alias": f"os-vif:{self.mark_of(number)}"}
+        made = {
+            "tap": {
+                **common,
+                "kind": "tun",
+                "type": "tap",
+                "persist": True,
+                "multi_queue": bool(self.profile.get("multiqueue")),
+                "mac": vifs.mac(number),
+                "master": None,
+            },
+            "qbr": {
+                **common,
+                "kind": "bridge",
+                "ageing_time": 0,
+                "stp_state": 0,
+                "forward_delay": 0,
+                "mcast_snooping": 0,
+                "master": None,
+            },
+            "qvb": {
+                **common,
+                "kind": "veth",
+                "promisc": True,
+                "master": vifs.device("qbr", number),
+                "parent": vifs.device("qvo", number),
+            },
+            "qvo": {
+                **common,
+                "kind": "veth",
+                "promisc": True,
+                "master": None,
+                "parent": vifs.device("qvb", number),
+            },
+        }
+        return {vifs.device(prefix, number): made[prefix] for prefix in self.link_prefixes}
+
+    def external_ids(self, number: int = 1) -> dict[str, str]:
+        """The ids of its Interface row, less the mark."""
+        return {
+            "iface-id": vifs.interface_id(number),
+            "iface-status": "active",
+            "attached-mac": vifs.mac(number),
+            "vm-uuid": vifs.instance_id(number),
+        }
+
+
+_MAKE_PORT = {"create_port": True}
+_MAKE_TAP = {**_MAKE_PORT, "create_tap": True}
+
+TAP = Kind("tap", vifs.vif_open_vswitch, "openvswitch", "tap", ("tap",), _MAKE_TAP)
+MULTIQUEUE = Kind(
+    "multiqueue",
+    vifs.vif_open_vswitch,
+    "openvswitch",
+    "tap",
+    ("tap",),
+    {**_MAKE_TAP, "multiqueue": True},
+)
+PORT_ONLY = Kind("port-only", vifs.vif_open_vswitch, "openvswitch", "tap", (), _MAKE_PORT)
+BRIDGE_ONLY = Kind("bridge-only", vifs.vif_open_vswitch, "openvswitch")
+HYBRID = Kind("hybrid", vifs.vif_bridge, "hybrid", "qvo", ("qbr", "qvb", "qvo"))
+
+KINDS = (TAP, MULTIQUEUE, PORT_ONLY, BRIDGE_ONLY, HYBRID)
+WITH_PORT = (TAP, MULTIQUEUE, PORT_ONLY, HYBRID)
+WITH_LINKS = (TAP, MULTIQUEUE, HYBRID)
+
+#: The sysctls of a link, by the first letters of its name.
+SYSCTLS = {
+    "tap": {"ipv6/{}/disable_ipv6": 1},
+    "qbr": {
+        "ipv6/{}/disable_ipv6": 1,
+        "ipv4/{}/arp_ignore": 1,
+        "ipv4/{}/arp_announce": 2,
+    },
+    "qvb": {"ipv6/{}/disable_ipv6": 1},
+    "qvo": {"ipv6/{}/disable_ipv6": 1},
+}
+
+
+def sysctl(link: str, path: str) -> Path:
+    """The file of one of ``SYSCTLS``."""
+    family, _, name = path.format("conf/" + link).partition("/")
+    return Path("/proc/sys/net", family, name)
+
+
+def deviations(
+    ovs: PrivateOvs, kind: Kind, number: int = 1, bridge: str = vifs.BRIDGE
+) -> list[str]:
+    """Say what of a plugged VIF is not as it must be; the check for tests to assert empty."""
+    return [
+        *_link_deviations(kind, number),
+        *(_row_deviations(ovs, kind, number, bridge) if kind.port_prefix else ()),
+    ]
+
+
+def _link_deviations(kind: Kind, number: int) -> Iterator[str]:
+    there = links()
+    for name, wanted in kind.links(number).items():
+        found = there.get(name)
+        if found is None:
+            yield f"link {name} is missing"
+            continue
+        for key, value in wanted.items():
+            if found[key] != value:
+                yield f"link {name}: {key} is {found[key]!r}, not {value!r}"
+        for path, setting in SYSCTLS[name[:3]].items():
+            value = sysctl(name, path).read_text().strip()
+            if value != str(setting):
+                yield f"sysctl {path.format(name)} is {value}, not {setting}"
+
+
+def _row_deviations(ovs: PrivateOvs, kind: Kind, number: int, bridge: str) -> Iterator[str]:
+    rows, name = ovs.dump(), kind.port(number)
+    mark = {"os-vif": kind.mark_of(number)}
+    wanted = {
+        "Port": {"name": name, "interfaces": [name], "external_ids": mark},
+        "Interface": {"name": name, "external_ids": {**kind.external_ids(number), **mark}},
+    }
+    for table, columns in wanted.items():
+        found = filled(rows[table].get(name, {}))
+        if found != columns:
+            yield f"{table} {name} is {found}, not {columns}"
+    if name not in rows["Bridge"].get(bridge, {}).get("ports", ()):
+        yield f"port {name} is not on {bridge}"
+    if kind.link_prefixes and not (ovs.interface(name)["ofport"] or 0) > 0:
+        yield f"port {name} has no ofport: {ovs.interface(name)['error']}"
+
+
+def filled(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of a row that hold something."""
+    return {key: value for key, value in row.items() if value or type(value) is int}
+
+
+# Other processes --------------------------------------------------------------------------------
+
+
+class Child:
+    """A forked process that does one thing and reports what became of it.
+
+    It is in the namespaces of the thread that made it. Make it while no connection to OVSDB is
+    open (``connection.close_all()``), unless forking with threads is what is tested.
+    """
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self._read, write = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os.close(self._read)
+                with open(write, "wb") as pipe:
+                    pipe.write(_outcome(work))
+            finally:
+                os._exit(0)
+        os.close(write)
+        self._status: int | None = None
+
+    def result(self, timeout: float = 30.0) -> Any:
+        """Return or raise what the work did.
+
+        :raises ProcessLookupError: it was killed.
+        """
+        with open(self._read, "rb", closefd=False) as pipe:
+            self.wait(timeout)
+            sent = pipe.read()
+        if not sent:
+            raise ProcessLookupError(f"process {self.pid} ended with status {self._status}")
+        value, error = pickle.loads(sent)
+        if error is not None:
+            raise error
+        return value
+
+    @property
+    def killed(self) -> bool:
+        """Whether SIGKILL ended it."""
+        return self._status is not None and os.WTERMSIG(self._status) == signal.SIGKILL
+
+    def kill(self) -> None:
+        """SIGKILL it and wait until it is gone."""
+        if self._status is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.wait()
+
+    def wait(self, timeout: float = 30.0) -> None:
+        """Wait until it has ended."""
+        if self._status is None:
+            wait_until(self._ended, timeout, f"process {self.pid} to end")
+
+    def _ended(self) -> bool:
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        if pid:
+            self._status = status
+        return bool(pid)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        os.close(self._read)
+
+
+def _outcome(work: Callable[[], Any]) -> bytes:
+    try:
+        return pickle.dumps((work(), None))
+    except Exception as error:
+        error.__cause__ = error.__context__ = None
+        try:
+            return pickle.dumps((None, error))
+        except Exception:
+            return pickle.dumps((None, RuntimeError(traceback.format_exc())))
