@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the engine promises, on a host in memory and on a real one."""
+
+import logging
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from os_vif.wiring import errors
+from os_vif.wiring.model import (
+    LinuxBridge,
+    Mark,
+    OvsBridge,
+    OvsPort,
+    Tap,
+    VethPair,
+    Wiring,
+)
+from os_vif.wiring.plan import differences
+from tests.contract.worlds import (
+    SHORT,
+    FakeWorld,
+    Interfering,
+    RealWorld,
+    World,
+    apply,
+    found,
+    remove,
+)
+
+MARK = Mark("ovs", "test", "a0000001-feed-4bee-8fad-000000000001")
+IDS = {"iface-id": "b0000001-feed-4bee-8fad-000000000001", "attached-mac": "fa:16:3e:00:00:01"}
+
+BRIDGE = OvsBridge("br-int", "netdev", MARK)
+TAP = Tap("tapa0000001-fe", "fa:16:3e:00:00:01", 1450, MARK, multiqueue=True)
+TAP_PORT = OvsPort(TAP.name, BRIDGE.name, MARK, IDS)
+LINUX_BRIDGE = LinuxBridge("qbra0000001-fe", MARK, ageing=0)
+VETH = VethPair("qvba0000001-fe", "qvoa0000001-fe", LINUX_BRIDGE.name, 1450, MARK)
+VETH_PORT = OvsPort(VETH.peer, BRIDGE.name, MARK, IDS)
+
+WIRINGS = {
+    "tap": Wiring((TAP, BRIDGE, TAP_PORT)),
+    "hybrid": Wiring((LINUX_BRIDGE, VETH, BRIDGE, VETH_PORT)),
+    "port_only": Wiring((BRIDGE, OvsPort(TAP.name, BRIDGE.name, MARK, IDS, device=False))),
+}
+
+
+@pytest.fixture(params=["fake", "real"])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """A host without a bridge of Open vSwitch."""
+    if request.param == "fake":
+        yield FakeWorld()
+        return
+    real = RealWorld(request.getfixturevalue("ovs"))
+    yield real
+    real.close()
+
+
+@pytest.fixture(params=WIRINGS)
+def wiring(request: pytest.FixtureRequest) -> Wiring:
+    return WIRINGS[request.param]
+
+
+def test_an_applied_wiring_stands_as_described(world: World, wiring: Wiring) -> None:
+    assert differences(wiring, found(world, wiring))
+    apply(world, wiring)
+    assert differences(wiring, found(world, wiring)) == ()
+
+
+def test_applying_takes_one_transaction_and_at_most_one_privileged_call(
+    world: World, wiring: Wiring
+) -> None:
+    before = world.transactions
+    apply(world, wiring)
+    assert world.transactions == before + 1
+    assert world.privileged_calls == (0 if wiring is WIRINGS["port_only"] else 1)
+
+
+def test_applying_again_writes_nothing_and_does_not_need_vswitchd(
+    world: World, wiring: Wiring
+) -> None:
+    apply(world, wiring)
+    before = world.everything(), world.transactions, world.privileged_calls
+    with world.stuck():
+        apply(world, wiring, SHORT)
+    assert (world.everything(), world.transactions, world.privileged_calls) == before
+
+
+def test_removing_leads_back_and_removing_again_writes_nothing(
+    world: World, wiring: Wiring
+) -> None:
+    world.add_bridge(BRIDGE.name)
+    before = world.everything()
+    apply(world, wiring)
+    assert world.everything() != before
+    remove(world, wiring)
+    assert world.everything() == before
+    written = world.transactions, world.privileged_calls
+    remove(world, wiring)
+    assert world.everything() == before
+    assert (world.transactions, world.privileged_calls) == written
+
+
+def test_a_bridge_that_was_missing_is_kept_for_others(world: World, wiring: Wiring) -> None:
+    apply(world, wiring)
+    remove(world, wiring)
+    assert found(world, wiring).bridges[BRIDGE.name].external_ids == {"os-vif": str(MARK)}
+
+
+@pytest.mark.parametrize(
+    ("which", "link", "attributes"),
+    [
+        ("tap", TAP.name, {"mtu": 1400}),
+        ("tap", TAP.name, {"up": False}),
+        ("hybrid", VETH.name, {"mtu": 1400}),
+        ("hybrid", VETH.name, {"master": ""}),
+        ("hybrid", VETH.peer, {"up": False}),
+        ("hybrid", LINUX_BRIDGE.name, {"up": False}),
+    ],
+)
+def test_a_changed_link_is_corrected(
+    world: World, which: str, link: str, attributes: dict[str, object]
+) -> None:
+    wiring = WIRINGS[which]
+    apply(world, wiring)
+    as_described, written = world.everything(), world.transactions
+    world.set_link(link, **attributes)
+    assert world.everything() != as_described
+    apply(world, wiring)
+    assert world.everything() == as_described
+    assert world.transactions == written
+
+
+@pytest.mark.parametrize(
+    ("which", "link"), [("tap", TAP.name), ("hybrid", VETH.peer), ("hybrid", LINUX_BRIDGE.name)]
+)
+def test_a_lost_link_is_made_again_without_a_transaction(
+    world: World, which: str, link: str
+) -> None:
+    """As after a restart of the host: the database is there, the devices are not."""
+    wiring = WIRINGS[which]
+    apply(world, wiring)
+    written = world.transactions
+    world.delete_link(link)
+    apply(world, wiring)
+    state = found(world, wiring)
+    assert differences(wiring, state) == ()
+    assert all(state.ports[port].works for port in state.ports)
+    assert world.transactions == written
+
+
+def test_a_lost_port_is_made_again(world: World, wiring: Wiring) -> None:
+    apply(world, wiring)
+    world.remove_port(wiring.elements[-1].name)
+    apply(world, wiring)
+    assert differences(wiring, found(world, wiring)) == ()
+
+
+def test_ids_of_a_port_are_corrected_and_those_of_others_kept(
+    world: World, wiring: Wiring
+) -> None:
+    world.add_bridge(BRIDGE.name)
+    port = wiring.elements[-1].name
+    world.add_port(BRIDGE.name, port, {"iface-id": "another", "theirs": "kept"})
+    apply(world, wiring)
+    assert found(world, wiring).ports[port].interface_ids == {**IDS, "theirs": "kept"}
+
+
+def test_a_port_on_another_bridge_is_named_and_nothing_is_changed(
+    world: World, wiring: Wiring
+) -> None:
+    port = wiring.elements[-1].name
+    world.add_bridge("br-other")
+    world.add_port("br-other", port, {})
+    before = world.everything()
+    with pytest.raises(errors.Contradiction, match=r"br-int.*br-other"):
+        apply(world, wiring)
+    assert world.everything() == before
+
+
+def test_a_strange_port_on_another_bridge_is_not_removed(world: World, wiring: Wiring) -> None:
+    port = wiring.elements[-1].name
+    world.add_bridge("br-other")
+    world.add_port("br-other", port, {})
+    before = world.everything()
+    with pytest.raises(errors.Contradiction, match=r"br-int.*br-other"):
+        remove(world, wiring)
+    assert world.everything() == before
+
+
+@pytest.mark.parametrize("key", IDS)
+def test_a_port_that_is_the_vifs_is_removed_from_any_bridge(
+    world: World, wiring: Wiring, key: str
+) -> None:
+    world.add_bridge("br-other")
+    before = world.everything()
+    world.add_port("br-other", wiring.elements[-1].name, {key: IDS[key]})
+    remove(world, wiring)
+    assert world.everything() == before
+
+
+def test_leftovers_go_when_they_are_marked(world: World) -> None:
+    world.add_bridge(BRIDGE.name)
+    before = world.everything()
+    apply(world, WIRINGS["tap"])
+    remove(world, Wiring((BRIDGE,), leftovers=(TAP, TAP_PORT)))
+    assert world.everything() == before
+
+
+def test_leftovers_stay_when_they_are_somebody_elses(world: World) -> None:
+    other = Mark("ovs", "test", "somebody")
+    apply(
+        world,
+        Wiring((Tap(TAP.name, TAP.mac, 1450, other), BRIDGE, OvsPort(TAP.name, "br-int", other))),
+    )
+    before = world.everything()
+    remove(world, Wiring((BRIDGE,), leftovers=(TAP, TAP_PORT)))
+    assert world.everything() == before
+
+
+def test_what_vswitchd_does_not_act_on_is_taken_back(world: World, wiring: Wiring) -> None:
+    world.add_bridge(BRIDGE.name)
+    before = world.everything()
+    start = time.monotonic()
+    with world.stuck(), pytest.raises(errors.DeadlineExceeded, match="ovs-vswitchd"):
+        apply(world, wiring, SHORT)
+    assert time.monotonic() - start < SHORT + 1
+    assert world.everything() == before
+
+
+def test_a_removal_that_vswitchd_has_not_acted_on_is_a_warning(
+    world: World, wiring: Wiring, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.add_bridge(BRIDGE.name)
+    before = found(world, wiring)
+    apply(world, wiring)
+    with world.stuck(), caplog.at_level(logging.WARNING):
+        remove(world, wiring, SHORT)
+    assert found(world, wiring) == before
+    assert f"removal of {wiring.elements[-1].name}" in caplog.text
+
+
+def test_what_the_kernel_refuses_is_taken_back(world: World) -> None:
+    world.add_bridge(BRIDGE.name)
+    before = world.everything()
+    no_bridge = VethPair(VETH.name, VETH.peer, "no-such-bridge", 1450, MARK)
+    with pytest.raises(errors.LinkFailed, match=f"set .* of {VETH.name}.*no-such-bridge"):
+        apply(world, Wiring((TAP, no_bridge, BRIDGE, VETH_PORT)))
+    assert world.everything() == before
+
+
+def test_what_was_changed_on_the_way_is_changed_back(world: World) -> None:
+    """Undoing restores attributes of links that were there before."""
+    apply(world, WIRINGS["tap"])
+    world.set_link(TAP.name, mtu=1400)
+    before = world.everything()
+    no_bridge = VethPair(VETH.name, VETH.peer, "no-such-bridge", 1450, MARK)
+    with pytest.raises(errors.LinkFailed):
+        apply(world, Wiring((TAP, no_bridge)))
+    assert world.everything() == before
+
+
+def test_a_link_of_another_kind_is_refused(world: World) -> None:
+    apply(world, Wiring((LinuxBridge(TAP.name, MARK),)))
+    before = world.everything()
+    with pytest.raises(errors.Contradiction, match=r"kind should be 'tun' and is 'bridge'"):
+        apply(world, WIRINGS["tap"])
+    assert world.everything() == before
+
+
+def test_whoever_was_faster_is_joined_not_overrun(world: World, wiring: Wiring) -> None:
+    """Neutron's agent makes the same bridge or port at the same moment (bugs 1869244, 2095000)."""
+    port = wiring.elements[-1].name
+
+    def others() -> None:
+        world.add_bridge(BRIDGE.name)
+        world.add_port(BRIDGE.name, port, {"theirs": "kept"})
+
+    apply(world, wiring, rows=Interfering(world.rows, others))
+    state = found(world, wiring)
+    assert differences(wiring, state) == ()
+    assert state.ports[port].interface_ids["theirs"] == "kept"
+    assert "os-vif" not in state.bridges[BRIDGE.name].external_ids
+
+
+def test_a_bridge_that_goes_meanwhile_is_made_again(world: World, wiring: Wiring) -> None:
+    world.add_bridge(BRIDGE.name)
+    rows = Interfering(world.rows, lambda: _remove_bridge(world))
+    apply(world, wiring, rows=rows)
+    assert differences(wiring, found(world, wiring)) == ()
+
+
+def _remove_bridge(world: World) -> None:
+    if isinstance(world, RealWorld):
+        world._ovs.vsctl("del-br", BRIDGE.name)
+    else:
+        assert isinstance(world, FakeWorld)
+        del world.rows.bridges[BRIDGE.name], world.rows.ports[BRIDGE.name]

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two hosts that the engine cannot tell apart: one in memory, one of a kernel and Open vSwitch.
+
+A test sees only what stands under some names (``found``), what the engine was asked to write
+(``transactions``, ``privileged_calls``), and what others can do to a host.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from os_vif.kernel.backend import KernelLinks
+from os_vif.kernel.execute import execute
+from os_vif.wiring.deadline import Deadline
+from os_vif.wiring.engine import Engine, Links, Rows
+from os_vif.wiring.model import Wiring
+from os_vif.wiring.plan import RowStep, SetLink, link_specs
+from os_vif.wiring.state import Bridge, Found, Port
+from tests import fakes
+from tests.rig import run
+from tests.rig.ovs import PrivateOvs
+from tests.rig.snapshot import snapshot
+from vif_plug_ovs.ovsdb import connection
+from vif_plug_ovs.ovsdb.backend import NativeRows
+
+#: Seconds; what is expected to time out has this much, what is not far more.
+SHORT, LONG = 1.0, 20.0
+
+
+class World(Protocol):
+    """A host with Open vSwitch on it."""
+
+    links: Links
+    rows: Rows
+
+    @property
+    def transactions(self) -> int: ...
+    @property
+    def privileged_calls(self) -> int: ...
+    def everything(self) -> object:
+        """All that is configured on this host, to be compared with itself later."""
+
+    def add_bridge(self, name: str) -> None: ...
+    def add_port(self, bridge: str, name: str, ids: Mapping[str, str]) -> None: ...
+    def remove_port(self, name: str) -> None: ...
+    def delete_link(self, name: str) -> None: ...
+    def set_link(self, name: str, **attributes: Any) -> None: ...
+    def stuck(self) -> Any:
+        """A context in which ovs-vswitchd does nothing."""
+
+
+class FakeWorld:
+    """A host in memory."""
+
+    def __init__(self) -> None:
+        host = fakes.FakeHost()
+        self._host, self.links, self.rows = host, host.links, host.rows
+
+    @property
+    def transactions(self) -> int:
+        return self.rows.committed
+
+    @property
+    def privileged_calls(self) -> int:
+        return self.links.executed
+
+    def everything(self) -> object:
+        return self._host.found
+
+    def add_bridge(self, name: str) -> None:
+        self.rows.add(Bridge(name, "netdev"), Port(name, name, interface_type="internal"))
+
+    def add_port(self, bridge: str, name: str, ids: Mapping[str, str]) -> None:
+        self.rows.add(Port(name, bridge, interface_ids=ids))
+
+    def remove_port(self, name: str) -> None:
+        del self.rows.ports[name]
+
+    def delete_link(self, name: str) -> None:
+        for gone in {name, self.links.peers.pop(name, name)}:
+            del self.links.links[gone]
+
+    def set_link(self, name: str, **attributes: Any) -> None:
+        self.links._set(SetLink(name, attributes))
+
+    @contextmanager
+    def stuck(self) -> Iterator[None]:
+        self.rows.stuck = True
+        yield
+        self.rows.stuck = False
+
+
+class RealWorld:
+    """A private network namespace with a private Open vSwitch."""
+
+    def __init__(self, ovs: PrivateOvs) -> None:
+        self._ovs = ovs
+        self.links = KernelLinks(self._execute)
+        self.rows = NativeRows(ovs.remote)
+        self.privileged_calls = 0
+
+    def _execute(self, steps: list[Any]) -> None:
+        self.privileged_calls += 1
+        execute(steps)
+
+    @property
+    def transactions(self) -> int:
+        return self._ovs.next_cfg()
+
+    def everything(self) -> object:
+        return snapshot(self._ovs)
+
+    def add_bridge(self, name: str) -> None:
+        self._ovs.vsctl("add-br", name, "--", "set", "Bridge", name, "datapath_type=netdev")
+
+    def add_port(self, bridge: str, name: str, ids: Mapping[str, str]) -> None:
+        pairs = [f'external_ids:{key}="{value}"' for key, value in ids.items()]
+        set_ids = ["--", "set", "Interface", name, *pairs] if ids else []
+        self._ovs.vsctl("add-port", bridge, name, *set_ids)
+
+    def remove_port(self, name: str) -> None:
+        self._ovs.vsctl("del-port", name)
+
+    def delete_link(self, name: str) -> None:
+        run(["ip", "link", "delete", name])
+
+    def set_link(self, name: str, **attributes: Any) -> None:
+        words = {"up": {True: ["up"], False: ["down"]}, "master": {"": ["nomaster"]}}
+        for key, value in attributes.items():
+            spoken = words.get(key, {}).get(value, [key, str(value)])
+            run(["ip", "link", "set", name, *spoken])
+
+    @contextmanager
+    def stuck(self) -> Iterator[None]:
+        self._ovs.freeze("vswitchd")
+        yield
+        self._ovs.thaw("vswitchd")
+        self._ovs.catch_up()
+
+    def close(self) -> None:
+        connection.close_all()
+
+
+class Interfering:
+    """A database in which somebody else acts just before our first commit."""
+
+    def __init__(self, rows: Rows, act: Callable[[], None]) -> None:
+        self._rows, self._act = rows, act
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rows, name)
+
+    def commit(self, steps: Sequence[RowStep], deadline: Deadline) -> int | None:
+        act, self._act = self._act, lambda: None
+        act()
+        return self._rows.commit(steps, deadline)
+
+
+def apply(world: World, wiring: Wiring, seconds: float = LONG, rows: Rows | None = None) -> None:
+    Engine(world.links, rows or world.rows).apply(wiring, Deadline(seconds))
+
+
+def remove(world: World, wiring: Wiring, seconds: float = LONG) -> None:
+    Engine(world.links, world.rows).remove(wiring, Deadline(seconds))
+
+
+def found(world: World, wiring: Wiring) -> Found:
+    """What stands under the names of a wiring."""
+    names: Iterable[str] = [spec.name for element in wiring for spec in link_specs(element)]
+    others = [element.name for element in wiring]
+    return Found(world.links.observe(names), *world.rows.observe(others, others, Deadline(LONG)))

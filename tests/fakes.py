@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine's two backends in memory: a kernel's links, and OVSDB with its ovs-vswitchd.
+
+They keep the promises of :class:`os_vif.wiring.engine.Links` and ``Rows``, refuse what the real
+ones refuse, and fail where a test tells them to. Nothing here waits: what would time out has timed
+out at once.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from os_vif.kernel import steps as kernel_steps
+from os_vif.wiring import errors
+from os_vif.wiring.deadline import Deadline
+from os_vif.wiring.model import Mark
+from os_vif.wiring.plan import (
+    CreateBridge,
+    CreateLink,
+    CreatePort,
+    DeleteLink,
+    LinkStep,
+    RemoveBridge,
+    RemovePort,
+    RowStep,
+    SetLink,
+    SetPort,
+)
+from os_vif.wiring.state import Bridge, Found, Link, Port, Value
+
+T = TypeVar("T")
+
+#: What a new link of each kind has, as the kernel makes it.
+_NEW: dict[str, dict[str, Value]] = {
+    "bridge": {
+        "forward_delay": 15,
+        "ageing": 300,
+        "stp": False,
+        "mcast_snooping": True,
+        "arp_ignore": 0,
+        "arp_announce": 0,
+    },
+    "veth": {},
+    "tun": {},
+}
+
+
+def new_link(name: str, kind: str, alias: str = "", **attributes: Value) -> Link:
+    """A link with the attributes that the kernel gives a new one, and some of one's own."""
+    common: dict[str, Value] = {
+        "mac": "06:" + ":".join(f"{byte:02x}" for byte in name.encode()[-5:].rjust(5, b"0")),
+        "mtu": 1500,
+        "up": False,
+        "promisc": False,
+        "master": "",
+        "disable_ipv6": 0,
+    }
+    return Link(name, kind, alias, {**common, **_NEW.get(kind, {}), **attributes})
+
+
+class FakeLinks:
+    """Links by name.
+
+    :param links: what is there at the start; two veths in a row are a pair.
+    """
+
+    def __init__(self, *links: Link) -> None:
+        self.links: dict[str, Link] = {link.name: link for link in links}
+        #: veth -> its other end, for pairs whose both ends are here.
+        self.peers: dict[str, str] = {}
+        veths = [link.name for link in links if link.kind == "veth"]
+        for one, other in zip(veths[::2], veths[1::2], strict=False):
+            self.peers |= {one: other, other: one}
+        #: Calls of ``execute``, failed ones too.
+        self.executed = 0
+        #: Steps that were taken, in their order.
+        self.taken: list[LinkStep] = []
+        #: Says of a step whether the kernel refuses it.
+        self.refuse: Callable[[LinkStep], bool] = lambda step: False
+        #: Attributes that this kernel does not have, as ``disable_ipv6`` without IPv6.
+        self.lacking: set[str] = set()
+
+    def observe(self, names: Iterable[str]) -> Mapping[str, Link]:
+        return {
+            name: replace(
+                link,
+                attributes={k: v for k, v in link.attributes.items() if k not in self.lacking},
+            )
+            for name in names
+            if (link := self.links.get(name))
+        }
+
+    def execute(self, steps: Sequence[LinkStep]) -> None:
+        self.executed += 1
+        # The privileged side checks all of them before it takes the first.
+        checked = [kernel_steps.unpack(kernel_steps.pack(step)) for step in steps]
+        for step in checked:
+            if self.refuse(step):
+                self._fail(step, "Operation not permitted")
+            self._take(step)
+            self.taken.append(step)
+
+    def _take(self, step: LinkStep) -> None:
+        match step:
+            case CreateLink():
+                self._create(step)
+            case SetLink():
+                self._set(step)
+            case DeleteLink():
+                self._delete(step)
+
+    def _create(self, step: CreateLink) -> None:
+        names = [step.name, step.peer] if step.peer else [step.name]
+        if any(name in self.links for name in names):
+            self._fail(step, "File exists")
+        own: dict[str, Value] = {"multiqueue": step.multiqueue} if step.kind == "tun" else {}
+        for name in names:
+            self.links[name] = new_link(name, step.kind, step.alias, **own)
+        if step.peer:
+            self.peers |= {step.name: step.peer, step.peer: step.name}
+
+    def _set(self, step: SetLink) -> None:
+        link = self.links.get(step.name)
+        if link is None:
+            self._fail(step, f"no device {step.name}")
+            return
+        master = step.attributes.get("master")
+        if master and (master not in self.links or self.links[str(master)].kind != "bridge"):
+            self._fail(step, f"no bridge {master}")
+        unknown = step.attributes.keys() - link.attributes.keys()
+        if unknown:
+            self._fail(step, f"a {link.kind} has no {unknown}")
+        changes = {k: v for k, v in step.attributes.items() if k not in self.lacking}
+        self.links[step.name] = replace(link, attributes={**link.attributes, **changes})
+
+    def _delete(self, step: DeleteLink) -> None:
+        link = self.links.get(step.name)
+        if link is None:
+            return
+        if link.kind != step.kind:
+            self._fail(step, f"it is a {link.kind or 'hardware'} device")
+        gone = {step.name, self.peers.get(step.name, step.name)}
+        for name in gone:
+            del self.links[name]
+            self.peers.pop(name, None)
+        for name, other in self.links.items():
+            if other.attributes.get("master") in gone:
+                self.links[name] = replace(other, attributes={**other.attributes, "master": ""})
+
+    @staticmethod
+    def _fail(step: LinkStep, reason: str) -> None:
+        raise errors.LinkFailed(step=str(step), reason=reason)
+
+
+class FakeRows:
+    """Bridges and ports by name, and an ovs-vswitchd that looks for their devices.
+
+    :param links: where ovs-vswitchd finds devices.
+    """
+
+    REMOTE = "memory"
+
+    def __init__(self, links: FakeLinks) -> None:
+        self._links = links
+        self.bridges: dict[str, Bridge] = {}
+        self.ports: dict[str, Port] = {}
+        self.next_cfg = 0
+        self.cur_cfg = 0
+        #: Transactions that took effect.
+        self.committed = 0
+        #: Steps that took effect, in their order.
+        self.taken: list[RowStep] = []
+        #: Says of a step whether the server refuses a transaction with it.
+        self.refuse: Callable[[RowStep], bool] = lambda step: False
+        #: ovs-vswitchd hangs: it acts on nothing.
+        self.stuck = False
+        #: ovsdb-server cannot be reached.
+        self.down = False
+        #: The server falls silent "before" or "after" the next transaction took effect.
+        self.silent = ""
+        #: Devices that ovs-vswitchd cannot work with, though they are there.
+        self.refused_devices: set[str] = set()
+        #: What others do: one of these is called before each commit, until none is left.
+        self.others: list[Callable[[FakeRows], None]] = []
+
+    def add(self, *rows: Bridge | Port) -> None:
+        """Put rows there, as others do."""
+        for row in rows:
+            if isinstance(row, Bridge):
+                self.bridges[row.name] = row
+            else:
+                self.ports[row.name] = row
+        self._reconfigure()
+
+    def observe(
+        self, bridges: Iterable[str], ports: Iterable[str], deadline: Deadline
+    ) -> tuple[Mapping[str, Bridge], Mapping[str, Port]]:
+        self._connected()
+        self._reconfigure()
+        return _some(self.bridges, bridges), _some(self.ports, ports)
+
+    def commit(self, steps: Sequence[RowStep], deadline: Deadline) -> int | None:
+        self._connected()
+        if self.others:
+            self.others.pop(0)(self)
+        if refused := [step for step in steps if self.refuse(step)]:
+            raise errors.TransactionRefused(reason=f"constraint violation: {refused[0]}")
+        before = dict(self.bridges), dict(self.ports)
+        try:
+            taken = [step for step in steps if self._take(step)]
+        except errors.StateChanged:
+            self.bridges, self.ports = before
+            raise
+        if self.silent:
+            if self.silent == "before":
+                self.bridges, self.ports = before
+            self.down = True
+            raise errors.OutcomeUnknown(remote=self.REMOTE)
+        if not taken:
+            return None
+        self.committed += 1
+        self.taken += taken
+        self.next_cfg += 1
+        self._reconfigure()
+        return self.next_cfg
+
+    def settled(self, cfg: int, deadline: Deadline) -> bool:
+        return self.cur_cfg >= cfg
+
+    def working(self, ports: Collection[str], deadline: Deadline | None) -> Mapping[str, Port]:
+        if deadline is not None:
+            self._reconfigure()
+        return _some(self.ports, ports)
+
+    def _connected(self) -> None:
+        if self.down:
+            raise errors.NotConnected(remote=self.REMOTE, reason="Connection refused")
+
+    def _take(self, step: RowStep) -> bool:
+        """Take a step; False if there was nothing to do."""
+        match step:
+            case CreateBridge(bridge):
+                self._must_be_free(bridge.name)
+                mark = {Mark.KEY: str(bridge.mark)}
+                self.bridges[bridge.name] = Bridge(bridge.name, bridge.datapath_type, mark)
+                self.ports[bridge.name] = Port(
+                    bridge.name, bridge.name, mark, interface_type="internal", interface_ids=mark
+                )
+            case RemoveBridge(name):
+                there = self.bridges.pop(name, None)
+                self.ports = {k: port for k, port in self.ports.items() if port.bridge != name}
+                return there is not None
+            case CreatePort(port):
+                self._must_be_free(port.name)
+                self._must_be(port.bridge, self.bridges)
+                mark = {Mark.KEY: str(port.mark)}
+                self.ports[port.name] = Port(
+                    port.name, port.bridge, mark, interface_ids={**port.external_ids, **mark}
+                )
+            case SetPort(name, changes):
+                self._must_be(name, self.ports)
+                ids = {**self.ports[name].interface_ids, **changes}
+                self.ports[name] = replace(
+                    self.ports[name],
+                    interface_ids={k: v for k, v in ids.items() if v is not None},
+                )
+            case RemovePort(name, bridge):
+                if name not in self.ports or self.ports[name].bridge != bridge:
+                    return False
+                del self.ports[name]
+        return True
+
+    def _must_be_free(self, name: str) -> None:
+        if name in self.bridges or name in self.ports:
+            raise errors.StateChanged(what=f"{name} has come into being")
+
+    @staticmethod
+    def _must_be(name: str, rows: Mapping[str, object]) -> None:
+        if name not in rows:
+            raise errors.StateChanged(what=f"{name} is gone")
+
+    def _reconfigure(self) -> None:
+        """What ovs-vswitchd does whenever rows or devices have changed."""
+        if self.stuck:
+            return
+        self.cur_cfg = self.next_cfg
+        used = [port.ofport for port in self.ports.values() if port.ofport and port.ofport > 0]
+        free = iter(set(range(1, len(used) + len(self.ports) + 2)) - set(used))
+        for name, port in self.ports.items():
+            internal = port.interface_type == "internal"
+            error = self._error(name, internal)
+            if error:
+                self.ports[name] = replace(port, ofport=-1, error=error)
+            elif not port.works:
+                ofport = 65534 if internal else next(free)
+                self.ports[name] = replace(port, ofport=ofport, error="")
+
+    def _error(self, name: str, internal: bool) -> str:
+        if name in self.refused_devices:
+            return f"could not add network device {name} to ofproto (Invalid argument)"
+        if not internal and name not in self._links.links:
+            return f"could not open network device {name} (No such device)"
+        return ""
+
+
+class FakeHost:
+    """Both backends, and what stands there as one value.
+
+    :param there: what is there at the start; two veths in a row are a pair.
+    """
+
+    def __init__(self, *there: Link | Bridge | Port) -> None:
+        self.links = FakeLinks(*(one for one in there if isinstance(one, Link)))
+        self.rows = FakeRows(self.links)
+        self.rows.add(*(one for one in there if not isinstance(one, Link)))
+
+    @property
+    def found(self) -> Found:
+        """All that is there."""
+        return Found(
+            self.links.observe(self.links.links), dict(self.rows.bridges), dict(self.rows.ports)
+        )
+
+
+def _some(rows: Mapping[str, T], names: Iterable[str]) -> dict[str, T]:
+    return {name: rows[name] for name in names if name in rows}
