@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The example in the README runs as shown."""
+
+import re
+from pathlib import Path
+
+from os_vif.kernel import observe
+from tests.rig.ovs import PrivateOvs
+from tests.rig.snapshot import difference, snapshot
+from vif_plug_ovs import privsep
+from vif_plug_ovs.ovsdb import connection
+
+README = Path(__file__).parents[2] / "README.rst"
+DEVICE = "tap8f6a1f6b-5d"
+
+
+def test_the_example_plugs_and_unplugs(ovs_dummy: PrivateOvs) -> None:
+    """Its daemon listens where the options point to by default."""
+    (block,) = re.findall(r"code-block:: python\n\n((?:    .*\n|\n)+)", README.read_text())
+    example = re.sub(r"^    ", "", block, flags=re.MULTILINE)
+    setup, plug, unplug = re.split(r"^(?=os_vif\.(?:un)?plug)", example, flags=re.MULTILINE)
+    privsep.vif_plug.set_client_mode(False)
+    ovs_dummy.vsctl("add-br", "br-int")
+    before = snapshot(ovs_dummy)
+    names: dict[str, object] = {}
+    try:
+        exec(setup + plug, names)
+        assert DEVICE in observe.links([DEVICE])
+        assert ovs_dummy.interface(DEVICE)["external_ids"]["attached-mac"] == "fa:16:3e:5c:9a:01"
+        exec(plug, names)
+        exec(unplug, names)
+        assert not difference(before, snapshot(ovs_dummy))
+    finally:
+        connection.close_all()
