@@ -1,20 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
 """The plugin for Open vSwitch: it reads its configuration and drives the engine."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from oslo_config import cfg
+from oslo_log import log as logging
 
+from os_vif.exception import ExceptionBase
 from os_vif.kernel.backend import KernelLinks
 from os_vif.objects.host_info import HostPluginInfo
 from os_vif.objects.instance_info import InstanceInfo
-from os_vif.objects.vif import VIFBase, VIFPortProfileOpenVSwitch
+from os_vif.objects.vif import VIFBase, VIFHostDevice, VIFPortProfileOpenVSwitch
 from os_vif.plugin import PluginBase, supported
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.engine import Engine
-from vif_plug_ovs import constants, privileged, wiring
-from vif_plug_ovs.ovsdb.backend import NativeRows
-from vif_plug_ovs.wiring import names
+from vif_plug_ovs import constants, privileged, representors, wiring
+from vif_plug_ovs.ovsdb import drivers
+from vif_plug_ovs.wiring import names, request
+
+LOG = logging.getLogger(__name__)
+
+
+def is_trunk_bridge(bridge_name: str) -> bool:
+    """Whether an OVS bridge is that of a trunk."""
+    return names.is_trunk_bridge(bridge_name)
+
+
+VERIFY_INTERFACE = cfg.BoolOpt(
+    "verify_interface",
+    default=True,
+    help="Fail a plug when ovs-vswitchd reports an error for the interface, or gives it no "
+    "OpenFlow port. Switched off, such a report is logged as a warning and the port stays: for "
+    "sites whose devices come only after the plug.",
+)
 
 
 class OvsPlugin(PluginBase):
@@ -42,6 +60,50 @@ class OvsPlugin(PluginBase):
             help="Where ovsdb-server listens for OVSDB clients: tcp:<address>:<port>, with an "
             "IPv6 address in brackets, or unix:<path of its socket>.",
         ),
+        cfg.StrOpt(
+            "ovsdb_interface",
+            default="native",
+            choices=[
+                ("vsctl", "Run the program ovs-vsctl. Deprecated."),
+                ("native", "Speak OVSDB over one connection that all callers share."),
+            ],
+            help="How to reach ovsdb-server.",
+            deprecated_for_removal=True,
+            deprecated_since="2.2.0",
+            deprecated_reason="The native interface does all that ovs-vsctl does, and faster.",
+        ),
+        cfg.BoolOpt(
+            "isolate_vif",
+            default=False,
+            help="Start new ports on the dead VLAN 4095, so that they neither receive nor send "
+            "for anyone until Neutron's agent moves them to the VLAN of their network. Use it "
+            "with the agent of Neutron's ML2/OVS only: with others nobody moves the port. A port "
+            "that exists is never moved, and a port on a trunk's bridge never starts there.",
+        ),
+        cfg.BoolOpt(
+            "per_port_bridge",
+            default=False,
+            help="Give each VIF an OVS bridge of its own, joined to the integration bridge by "
+            "patch ports. The SDN controller then sees the port, and installs its flows, before "
+            "the guest's tap exists; with ML2/OVN this shortens the outage of a live migration. "
+            "VIFs that are plugged already keep the shape that they have.",
+        ),
+        cfg.StrOpt(
+            "default_qos_type",
+            default="linux-noop",
+            choices=[
+                "linux-htb",
+                "linux-hfsc",
+                "linux-sfq",
+                "linux-codel",
+                "linux-fq_codel",
+                "linux-noop",
+            ],
+            help="The QoS type that a new port of the kernel datapath gets: the queueing "
+            "discipline of its device. linux-noop leaves to the device what it has. Ports that "
+            "exist keep theirs.",
+        ),
+        VERIFY_INTERFACE,
     )
 
     def describe(self) -> HostPluginInfo:
@@ -53,14 +115,21 @@ class OvsPlugin(PluginBase):
 
     def plug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:
         """Make the VIF's wiring so; see :func:`vif_plug_ovs.wiring.plugged`."""
-        settings = wiring.Settings(self.config.network_device_mtu)
-        wanted = wiring.plugged(vif, instance_info, settings)
-        self._engine().apply(wanted, self._deadline())
+        deadline = Deadline(self.config.ovs_vsctl_timeout)
+        facts = _facts(vif) if isinstance(vif, VIFHostDevice) else None
+        wanted = wiring.plugged(vif, instance_info, self._settings(), facts)
+        self._engine().apply(wanted, deadline)
 
     def unplug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:
         """Take the VIF's wiring away; see :func:`vif_plug_ovs.wiring.unplugged`."""
-        wanted = wiring.unplugged(vif, instance_info)
-        self._engine().remove(wanted, self._deadline())
+        deadline = Deadline(self.config.ovs_vsctl_timeout)
+        facts = self._last_facts(vif, deadline) if isinstance(vif, VIFHostDevice) else None
+        wanted = wiring.unplugged(vif, instance_info, facts)
+        self._engine().remove(wanted, deadline)
+
+    def supports_tc_qdisc(self, vif: VIFBase) -> bool:
+        """Whether a VIF's port has a device of the kernel, and so a queueing discipline."""
+        return request.datapath_type(vif) == constants.OVS_DATAPATH_SYSTEM
 
     @staticmethod
     def gen_port_name(prefix: str, vif_id: str, max_length: int = NIC_NAME_LEN) -> str:
@@ -72,9 +141,49 @@ class OvsPlugin(PluginBase):
         """The names of a hybrid plug's veth pair: in the Linux bridge, in the OVS bridge."""
         return names.veth_pair(vif.id)
 
-    def _engine(self) -> Engine:
-        links = KernelLinks(privileged.change_links)
-        return Engine(links, NativeRows(self.config.ovsdb_connection))
+    def _settings(self) -> wiring.Settings:
+        return wiring.Settings(
+            network_device_mtu=self.config.network_device_mtu,
+            per_port_bridge=self.config.per_port_bridge,
+            isolate_vif=self.config.isolate_vif,
+            default_qos_type=self.config.default_qos_type,
+        )
 
-    def _deadline(self) -> Deadline:
-        return Deadline(self.config.ovs_vsctl_timeout)
+    def _engine(self) -> Engine:
+        return Engine(
+            KernelLinks(privileged.change_links),
+            drivers.rows(self.config),
+            strict=option(self.config, VERIFY_INTERFACE),
+        )
+
+    def _last_facts(self, vif: VIFHostDevice, deadline: Deadline) -> wiring.Facts:
+        """What is known of a VF's representor when the VF may be gone already."""
+        try:
+            return _facts(vif)
+        except ExceptionBase as err:
+            iface_id = request.interface_id(vif)
+            known = drivers.rows(self.config).names_of(iface_id, deadline) if iface_id else []
+            LOG.info("%s; its port is found by iface-id %s: %s", err, iface_id, known)
+            return wiring.Facts(representor=known[0] if known else None)
+
+
+def option(config: Any, opt: cfg.Opt) -> Any:
+    """An option that a group made from an older list of options may lack: then its default."""
+    return getattr(config, opt.dest, opt.default)
+
+
+def _facts(vif: VIFHostDevice) -> wiring.Facts:
+    """Look up the representor of a VIF's virtual function."""
+    address, reported_name = request.representor(vif)
+    if request.datapath_type(vif) == constants.OVS_DATAPATH_NETDEV:
+        function = representors.virtual_function(address)
+        return wiring.Facts(pf_address=function.pf_address, vf_number=function.number)
+    found = representors.look_up(address)
+    if reported_name and reported_name != found.device:
+        LOG.debug(
+            "The representor of %s is %s; its port profile calls it %s",
+            address,
+            found.device,
+            reported_name,
+        )
+    return wiring.Facts(found.device, found.pf_address, found.vf_number)

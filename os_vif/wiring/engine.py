@@ -2,16 +2,16 @@
 """What makes a wiring so: observe, plan, execute; on failure undo and raise."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from oslo_log import log as logging
 
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
-from os_vif.wiring.model import Element, OvsBridge, OvsPort, Wiring
+from os_vif.wiring.model import OvsBridge, OvsPort, Wiring
 from os_vif.wiring.plan import (
     Difference,
-    LinkSpec,
     LinkStep,
     Plan,
     RowStep,
@@ -21,7 +21,7 @@ from os_vif.wiring.plan import (
     to_remove,
 )
 from os_vif.wiring.report import report
-from os_vif.wiring.state import Bridge, Found, Link, Port
+from os_vif.wiring.state import Found, Link, Port
 
 LOG = logging.getLogger(__name__)
 
@@ -48,10 +48,11 @@ class Rows(Protocol):
     """The database of Open vSwitch and the daemon that follows it."""
 
     def observe(
-        self, bridges: Iterable[str], ports: Iterable[str], deadline: Deadline
-    ) -> tuple[Mapping[str, Bridge], Mapping[str, Port]]:
-        """Read the bridges and ports of these names as the server has them now.
+        self, bridges: Collection[str], ports: Mapping[str, str], deadline: Deadline
+    ) -> Found:
+        """Read the rows of these names as the server has them now (and no links).
 
+        :param ports: name -> the bridge where it is likely to be.
         :raises NotConnected: the server cannot be reached by the deadline.
         """
 
@@ -81,11 +82,14 @@ class Engine:
 
     :param links: the kernel.
     :param rows: OVSDB.
+    :param strict: whether a device that ovs-vswitchd cannot work with makes a verb fail; else it
+        is logged.
     """
 
-    def __init__(self, links: Links, rows: Rows) -> None:
+    def __init__(self, links: Links, rows: Rows, *, strict: bool = True) -> None:
         self._links = links
         self._rows = rows
+        self._strict = strict
 
     def apply(self, wiring: Wiring, deadline: Deadline) -> None:
         """Make the host as described, all or nothing.
@@ -103,7 +107,7 @@ class Engine:
         self._until_unchanged(lambda: self._remove_once(wiring, deadline))
 
     def _apply_once(self, wiring: Wiring, deadline: Deadline) -> None:
-        found = self._observe(wiring.elements, deadline)
+        found = self._observe(wiring, deadline)
         plan = to_apply(wiring, found)
         self._look_at(plan)
         if not plan:
@@ -125,7 +129,7 @@ class Engine:
             raise
 
     def _remove_once(self, wiring: Wiring, deadline: Deadline) -> None:
-        found = self._observe(tuple(wiring), deadline)
+        found = self._observe(wiring, deadline)
         plan = to_remove(wiring, found)
         self._look_at(plan)
         cfg = self._rows.commit(plan.rows, deadline) if plan.rows else None
@@ -138,12 +142,13 @@ class Engine:
                 deadline.seconds,
             )
 
-    def _observe(self, elements: Sequence[Element], deadline: Deadline) -> Found:
-        ports = [e.name for e in elements if isinstance(e, OvsPort)]
-        bridges = [e.name for e in elements if isinstance(e, OvsBridge)]
-        names = [spec.name for spec in _specs(elements)]
-        rows = self._rows.observe(bridges, ports, deadline) if bridges or ports else ({}, {})
-        return Found(self._links.observe({*names, *ports}), *rows)
+    def _observe(self, wiring: Wiring, deadline: Deadline) -> Found:
+        elements = wiring.all_elements
+        ports = {e.name: e.bridge for e in elements if isinstance(e, OvsPort)}
+        bridges = {e.name for e in elements if isinstance(e, OvsBridge)}
+        names = {spec.name for element in elements for spec in link_specs(element)}
+        rows = self._rows.observe(bridges, ports, deadline) if bridges or ports else Found()
+        return replace(rows, links=self._links.observe({*names, *ports}))
 
     @staticmethod
     def _look_at(plan: Plan) -> None:
@@ -167,8 +172,10 @@ class Engine:
             for name in ports
             if name not in found or not found[name].works
         ]
-        if failures:
+        if failures and self._strict:
             raise errors.NotAsDescribed(report=report(failures))
+        if failures:
+            LOG.warning("Not verified, as configured: %s", report(failures))
 
     def _undo(self, plan: Plan, found: Found, *, rows: bool, deadline: Deadline) -> None:
         """Take a plan back; what cannot be taken back is logged, the first error is raised."""
@@ -192,10 +199,6 @@ class Engine:
             except errors.StateChanged as err:
                 LOG.info("%s; looking again", err)
         return attempt()
-
-
-def _specs(elements: Iterable[Element]) -> Iterable[LinkSpec]:
-    return (spec for element in elements for spec in link_specs(element))
 
 
 def _failure(port: Port | None) -> tuple[str, object, object]:

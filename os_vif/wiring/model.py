@@ -5,9 +5,12 @@ A VIF kind's function returns a :class:`Wiring`; applying it is plug, removing i
 Elements stand in the order in which they are made; they are removed in the opposite order.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class OnRemove(Enum):
@@ -80,6 +83,28 @@ class Tap:
 
 
 @dataclass(frozen=True)
+class Representor:
+    """The host's end of a virtual function in a NIC's switch: the driver's, never ours.
+
+    It is set up on plug and down on unplug; it is neither made nor deleted nor marked.
+    """
+
+    name: str
+    mtu: int | None  # bytes
+
+
+@dataclass(frozen=True)
+class DeviceMtu:
+    """The MTU of a device that somebody else makes, sooner or later: libvirt's tap.
+
+    Nothing else of it is ours to set: its MAC address begins with ``fe:`` on purpose.
+    """
+
+    name: str
+    mtu: int | None  # bytes
+
+
+@dataclass(frozen=True)
 class OvsBridge:
     """An Open vSwitch bridge: made when it is missing, left as it is when it is there."""
 
@@ -96,27 +121,57 @@ class OvsPort:
     name: str
     bridge: str
     mark: Mark
-    #: Interface ``external_ids``, kept as described; further keys are other people's.
+    interface_type: str = ""
+    #: Interface ``external_ids`` and ``options``, kept as described; further keys are others'.
     external_ids: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+    #: Bytes; for devices that ovs-vswitchd itself makes. In the creating transaction, so that
+    #: DPDK takes the right memory pool at once (bug 1959586).
+    mtu_request: int | None = None
     #: Whether ovs-vswitchd finds a device of that name now; else whoever makes it comes later.
     device: bool = True
+    #: Interface ``external_ids`` by which a port that is found elsewhere, or is expected no more,
+    #: is recognised as the VIF's.
+    known_by: Mapping[str, str] = field(default_factory=dict)
+    #: Only on creation: a port that carries traffic is never moved (bug 2023300) or re-queued
+    #: (bug 2017868).
+    isolated: bool = False
+    qos_type: str | None = None
 
 
-Element = LinuxBridge | VethPair | Tap | OvsBridge | OvsPort
+Element = LinuxBridge | VethPair | Tap | Representor | DeviceMtu | OvsBridge | OvsPort
 
 
 @dataclass(frozen=True)
 class Wiring:
     """What one VIF needs on the host.
 
-    ``leftovers`` are elements that this VIF may have from a plug under other settings: applying
-    leaves them alone, removing takes them away where their mark or ids say that they are this
-    VIF's.
+    A VIF may have been plugged under other settings than those of today. It keeps the shape that
+    it has until it is unplugged, and unplug takes away all that it may have.
+
+    :param elements: in the order in which they are made.
+    :param sign: the element that stands on the host when this shape does.
+    :param alternatives: shapes that this VIF may have instead; where one of them stands, applying
+        applies that one.
+    :param leftovers: elements that applying leaves alone.
+
+    Removing takes away the elements, and those of alternatives and leftovers wherever a mark or
+    ids say that they are this VIF's.
     """
 
     elements: tuple[Element, ...]
+    sign: Element | None = None
+    alternatives: tuple["Wiring", ...] = ()
     leftovers: tuple[Element, ...] = ()
 
-    def __iter__(self) -> Iterator[Element]:
-        yield from self.elements
-        yield from self.leftovers
+    @property
+    def all_elements(self) -> tuple[Element, ...]:
+        """Everything that may be there, each element once."""
+        others = (e for other in self.alternatives for e in other.all_elements)
+        return unique((*self.elements, *others, *self.leftovers))
+
+
+def unique(items: Iterable[T]) -> tuple[T, ...]:
+    """Each of some values once, hashable or not."""
+    every = tuple(items)
+    return tuple(item for i, item in enumerate(every) if item not in every[:i])

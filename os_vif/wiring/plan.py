@@ -8,19 +8,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum, auto
 
 from os_vif.wiring.model import (
+    DeviceMtu,
     Element,
     LinuxBridge,
     Mark,
     OnRemove,
     OvsBridge,
     OvsPort,
+    Representor,
     Tap,
     VethPair,
     Wiring,
+    unique,
 )
 from os_vif.wiring.state import Attribute, Bridge, Found, Link, Port, Value
 
@@ -80,29 +83,39 @@ class RemoveBridge:
 
 @dataclass(frozen=True)
 class CreatePort:
-    """Insert the rows of a port."""
+    """Insert the rows of a port, in place of QoS rows left by earlier ports of its name."""
 
     port: OvsPort
 
 
 @dataclass(frozen=True)
 class SetPort:
-    """Set keys of an interface's ``external_ids``; None takes a key away."""
+    """Set values of an Interface row, by ovs-vsctl's notation: ``column`` or ``column:key``.
+
+    None takes a key away and empties a column.
+    """
 
     name: str
-    external_ids: Mapping[str, str | None]
+    values: Mapping[str, str | int | None]
 
 
 @dataclass(frozen=True)
 class RemovePort:
-    """Take a port out of the bridge it sits on."""
+    """Take a port out of the bridge it sits on, and its QoS rows with it."""
 
     name: str
     bridge: str
 
 
+@dataclass(frozen=True)
+class RemoveQos:
+    """Delete the QoS rows that are left of a port that is gone."""
+
+    name: str
+
+
 LinkStep = CreateLink | SetLink | DeleteLink
-RowStep = CreateBridge | RemoveBridge | CreatePort | SetPort | RemovePort
+RowStep = CreateBridge | RemoveBridge | CreatePort | SetPort | RemovePort | RemoveQos
 
 
 # Differences ------------------------------------------------------------------------------------
@@ -168,11 +181,21 @@ def _port_differences(wanted: OvsPort, found: Found) -> Iterator[Difference]:
         yield Difference(where, "bridge", wanted.bridge, port.bridge, Cure.REFUSE)
     if port.bond:
         yield Difference(where, "interface", wanted.name, "those of a bond", Cure.REFUSE)
-    for key, value in wanted.external_ids.items():
-        if port.interface_ids.get(key) != value:
-            yield Difference(where, f"external_ids:{key}", value, port.interface_ids.get(key))
+    for key, value in interface_values(wanted).items():
+        if port.interface(key) != value:
+            yield Difference(where, key, value, port.interface(key))
     if port.error and _has_device(wanted, found):
         yield Difference(where, "error", "", port.error, Cure.REPORT)
+
+
+def interface_values(port: OvsPort) -> dict[str, str | int]:
+    """What a port's Interface row must hold, by ovs-vsctl's notation."""
+    values: dict[str, str | int] = {"type": port.interface_type}
+    values |= {f"external_ids:{key}": value for key, value in port.external_ids.items()}
+    values |= {f"options:{key}": value for key, value in port.options.items()}
+    if port.mtu_request is not None:
+        values["mtu_request"] = port.mtu_request
+    return values
 
 
 def _has_device(wanted: OvsPort, found: Found) -> bool:
@@ -184,12 +207,25 @@ class LinkSpec:
     """What the kernel is to hold of one link."""
 
     name: str
-    kind: str
-    mark: Mark
     always: Mapping[Attribute, Value]
     on_create: Mapping[Attribute, Value] = field(default_factory=dict)
-    #: Attributes that are corrected on a link that does not carry our mark.
-    unmarked: frozenset[Attribute] | None = None  # None: all
+    #: For a link that is ours to make and to delete; None for one that only serves us.
+    made: Making | None = None
+    #: Whether plugging is refused without it; what is made need not be there before.
+    required: bool = False
+    on_remove: Mapping[Attribute, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Making:
+    """How a link is made, and by what it is recognised as the VIF's."""
+
+    kind: str
+    mark: Mark
+    #: Whether its name alone, made of the VIF's id, says whose it is.
+    known_by_name: bool = True
+    #: Attributes that are corrected on a link without our mark; None for all.
+    unmarked: frozenset[Attribute] | None = None
     multiqueue: bool = False
 
 
@@ -204,70 +240,61 @@ def link_specs(element: Element) -> tuple[LinkSpec, ...]:
             options: dict[Attribute, Value] = {"stp": False, "forward_delay": 0}
             if element.ageing is not None:
                 options["ageing"] = element.ageing
-            return (
-                LinkSpec(
-                    element.name,
-                    "bridge",
-                    element.mark,
-                    {**_NO_HOST_STACK, **options, "mcast_snooping": False, "up": True},
-                ),
-            )
+            wanted = {**_NO_HOST_STACK, **options, "mcast_snooping": False, "up": True}
+            return (LinkSpec(element.name, wanted, made=Making("bridge", element.mark)),)
         case VethPair():
+            end = _with_mtu(element.mtu, {"promisc": True, "up": True})
             no_ipv6 = {"disable_ipv6": 1}  # no neighbour discovery of the host towards tenants
-            end: dict[Attribute, Value] = {"promisc": True, "up": True}
-            if element.mtu is not None:
-                end = {"mtu": element.mtu, **end}
+            made = Making("veth", element.mark)
             return (
-                LinkSpec(
-                    element.name,
-                    "veth",
-                    element.mark,
-                    {**end, "master": element.bridge},
-                    no_ipv6,
-                ),
-                LinkSpec(element.peer, "veth", element.mark, end, no_ipv6),
+                LinkSpec(element.name, {**end, "master": element.bridge}, no_ipv6, made),
+                LinkSpec(element.peer, end, no_ipv6, made),
             )
         case Tap():
-            wanted: dict[Attribute, Value] = {"up": True}
-            if element.mtu is not None:
-                wanted = {"mtu": element.mtu, **wanted}
+            made = Making(
+                "tun",
+                element.mark,
+                known_by_name=False,
+                unmarked=frozenset({"mtu"}),  # libvirt's fe: MAC is on purpose
+                multiqueue=element.multiqueue,
+            )
+            # no duplicate address detection for the guest's MAC
+            wanted = {"disable_ipv6": 1, **_with_mtu(element.mtu, {"up": True})}
             if element.mac is not None:
                 wanted = {"mac": element.mac, **wanted}
-            return (
-                LinkSpec(
-                    element.name,
-                    "tun",
-                    element.mark,
-                    # no duplicate address detection for the guest's MAC
-                    {"disable_ipv6": 1, **wanted},
-                    unmarked=frozenset({"mtu"}),  # libvirt's fe: MAC is on purpose
-                    multiqueue=element.multiqueue,
-                ),
-            )
+            return (LinkSpec(element.name, wanted, made=made),)
+        case Representor():
+            up = _with_mtu(element.mtu, {"up": True})
+            return (LinkSpec(element.name, up, required=True, on_remove={"up": False}),)
+        case DeviceMtu():
+            return (LinkSpec(element.name, _with_mtu(element.mtu, {})),)
         case _:
             return ()
 
 
+def _with_mtu(mtu: int | None, attributes: Mapping[Attribute, Value]) -> dict[Attribute, Value]:
+    return {**attributes} if mtu is None else {"mtu": mtu, **attributes}
+
+
 def _link_differences(spec: LinkSpec, found: Link | None) -> Iterator[Difference]:
     where = f"link {spec.name}"
+    made = spec.made
     if found is None:
-        yield Difference(where, PRESENT, True, False)
+        if made or spec.required:
+            yield Difference(where, PRESENT, True, False, Cure.CORRECT if made else Cure.REFUSE)
         return
-    if found.kind != spec.kind:
-        yield Difference(where, "kind", spec.kind, found.kind or "hardware", Cure.REFUSE)
+    if made and found.kind != made.kind:
+        yield Difference(where, "kind", made.kind, found.kind or "hardware", Cure.REFUSE)
         return
-    ours = spec.mark.owns(found.alias)
+    limited = None if made is None or made.mark.owns(found.alias) else made.unmarked
     for key, value in spec.always.items():
         if key not in found.attributes:
             continue  # this kernel has no such thing
-        if (ours or spec.unmarked is None or key in spec.unmarked) and (
-            found.attributes[key] != value
-        ):
+        if (limited is None or key in limited) and found.attributes[key] != value:
             yield Difference(where, key, value, found.attributes[key])
-    queues = found.attributes.get("multiqueue", spec.multiqueue)
-    if queues != spec.multiqueue:
+    if made and (queues := found.attributes.get("multiqueue", made.multiqueue)) != made.multiqueue:
         # The kernel takes it at creation only (IFF_MULTI_QUEUE in tun.c).
-        yield Difference(where, "multiqueue", spec.multiqueue, queues, Cure.REPORT)
+        yield Difference(where, "multiqueue", made.multiqueue, queues, Cure.REPORT)
 
 
 # Plans ------------------------------------------------------------------------------------------
@@ -292,16 +319,38 @@ class Plan:
         return bool(self.links or self.rows)
 
 
+def standing(wiring: Wiring, found: Found) -> Wiring:
+    """The shape that a VIF already has on the host, else the one that is wanted."""
+    shapes = (wiring, *wiring.alternatives)
+    return next((shape for shape in shapes if _stands(shape.sign, found)), wiring)
+
+
+def _stands(sign: Element | None, found: Found) -> bool:
+    match sign:
+        case OvsBridge():
+            return sign.name in found.bridges
+        case OvsPort():
+            port = found.ports.get(sign.name)
+            return port is not None and port.bridge == sign.bridge and _is_the_vifs(sign, port)
+    return False
+
+
 def to_apply(wiring: Wiring, found: Found) -> Plan:
-    """The steps that make the host as described."""
-    new = {s.name for e in wiring.elements for s in link_specs(e) if s.name not in found.links}
+    """The steps that make the host as described, in the shape that already stands."""
+    wiring = standing(wiring, found)
+    specs = (spec for element in wiring.elements for spec in link_specs(element))
+    new = {spec.name for spec in specs if spec.made and spec.name not in found.links}
     return sum((_apply(element, found, new) for element in wiring.elements), Plan())
 
 
 def to_remove(wiring: Wiring, found: Found) -> Plan:
     """The steps that take away what a VIF has on the host, leftovers of other settings too."""
-    elements = ((e, e in wiring.elements) for e in reversed(tuple(wiring)))
-    return sum((_remove(element, found, expected) for element, expected in elements), Plan())
+    every = wiring.all_elements
+    going = {e.name for e in every if isinstance(e, OvsBridge) and e.on_remove is OnRemove.DELETE}
+    parts = (_remove(e, found, e in wiring.elements, going) for e in reversed(every))
+    plan = sum(parts, Plan())
+    # Two shapes may name the same port or link.
+    return replace(plan, links=unique(plan.links), rows=unique(plan.rows))
 
 
 def inverse(plan: Plan, found: Found) -> Plan:
@@ -329,8 +378,9 @@ def _apply(element: Element, found: Found, new_links: set[str]) -> Plan:
             if missing:
                 return seen + Plan(rows=(CreatePort(element),), awaited=awaited)
             if to_correct:
-                ids = {d.what.partition(":")[2]: str(d.wanted) for d in to_correct}
-                return seen + Plan(rows=(SetPort(element.name, ids),), awaited=awaited)
+                wanted = interface_values(element)
+                values = {d.what: wanted[d.what] for d in to_correct}
+                return seen + Plan(rows=(SetPort(element.name, values),), awaited=awaited)
             return seen + Plan(awaited=awaited if element.name in new_links else ())
         case _:
             return seen + Plan(links=tuple(_link_steps(element, found)))
@@ -338,60 +388,73 @@ def _apply(element: Element, found: Found, new_links: set[str]) -> Plan:
 
 def _link_steps(element: Element, found: Found) -> Iterator[LinkStep]:
     specs = link_specs(element)
-    first, peer = specs[0], specs[1].name if len(specs) > 1 else ""
     there = [found.links[spec.name] for spec in specs if spec.name in found.links]
-    if len(there) < len(specs):
+    made = specs[0].made
+    if made and len(there) < len(specs):
         # Half a veth pair is of no use: its other end went to another namespace.
         yield from (DeleteLink(link.name, link.kind) for link in there)
-        yield CreateLink(first.name, first.kind, first.mark.alias, peer, first.multiqueue)
+        name, *peer = (spec.name for spec in specs)
+        yield CreateLink(name, made.kind, made.mark.alias, "".join(peer), made.multiqueue)
         for spec in specs:
             yield SetLink(spec.name, {**spec.on_create, **spec.always})
         return
     for spec in specs:
         changes = {
             d.what: spec.always[d.what]
-            for d in _link_differences(spec, found.links[spec.name])
+            for d in _link_differences(spec, found.links.get(spec.name))
             if d.cure is Cure.CORRECT
         }
         if changes:
             yield SetLink(spec.name, changes)
 
 
-def _remove(element: Element, found: Found, expected: bool) -> Plan:
-    """Remove an element; one that is not expected only if it is this VIF's beyond doubt."""
+def _remove(element: Element, found: Found, expected: bool, going: set[str]) -> Plan:
+    """Remove an element; one that is not expected only if it is this VIF's beyond doubt.
+
+    :param going: bridges that go as a whole, with whatever sits on them.
+    """
     match element:
         case OvsBridge():
-            bridge = found.bridges.get(element.name)
-            if bridge is None or element.on_remove is OnRemove.KEEP:
-                return Plan()
-            return Plan(rows=(RemoveBridge(element.name),))
+            gone = element.name in found.bridges and element.name in going
+            return Plan(rows=(RemoveBridge(element.name),)) if gone else Plan()
         case OvsPort():
-            return _remove_port(element, found.ports.get(element.name), expected)
+            return _remove_port(element, found, expected, going)
         case _:
-            there = [
-                DeleteLink(spec.name, spec.kind)
-                for spec in link_specs(element)
-                if (link := found.links.get(spec.name))
-                and link.kind == spec.kind
-                and (expected or spec.mark.owns(link.alias))
-            ]
-            return Plan(links=tuple(there[:1]))  # a veth's peer goes with it
+            steps = (
+                _unlink(spec, found.links.get(spec.name), expected) for spec in link_specs(element)
+            )
+            # A veth's peer goes with it.
+            return Plan(links=next(filter(None, steps), ()))
 
 
-def _remove_port(wanted: OvsPort, found: Port | None, expected: bool) -> Plan:
+def _unlink(spec: LinkSpec, found: Link | None, expected: bool) -> tuple[LinkStep, ...]:
     if found is None:
-        return Plan()
-    identified = wanted.mark.owns(found.external_ids.get(Mark.KEY, "")) or any(
-        found.interface_ids.get(key) == wanted.external_ids[key]
-        for key in ("iface-id", "attached-mac")
-        if key in wanted.external_ids
-    )
-    if identified or (expected and found.bridge == wanted.bridge):
-        return Plan(rows=(RemovePort(found.name, found.bridge),))
+        return ()
+    if made := spec.made:
+        the_vifs = expected or made.known_by_name or made.mark.owns(found.alias)
+        return (DeleteLink(spec.name, made.kind),) if found.kind == made.kind and the_vifs else ()
+    changed = any(found.attributes[key] != value for key, value in spec.on_remove.items())
+    return (SetLink(spec.name, spec.on_remove),) if changed else ()
+
+
+def _remove_port(wanted: OvsPort, found: Found, expected: bool, going: set[str]) -> Plan:
+    port = found.ports.get(wanted.name)
+    if port is None:
+        return Plan(rows=(RemoveQos(wanted.name),) if wanted.name in found.qos else ())
+    in_place = port.bridge == wanted.bridge
+    if port.bridge in going or _is_the_vifs(wanted, port) or (expected and in_place):
+        return Plan(rows=(RemovePort(port.name, port.bridge),))
     if not expected:
         return Plan()
     where = f"OVS port {wanted.name}"
-    return Plan(refused=(Difference(where, "bridge", wanted.bridge, found.bridge, Cure.REFUSE),))
+    return Plan(refused=(Difference(where, "bridge", wanted.bridge, port.bridge, Cure.REFUSE),))
+
+
+def _is_the_vifs(wanted: OvsPort, port: Port) -> bool:
+    """Whether the mark or an id of a port that was found is that of the VIF."""
+    return wanted.mark.owns(port.external_ids.get(Mark.KEY, "")) or any(
+        port.interface_ids.get(key) == value for key, value in wanted.known_by.items()
+    )
 
 
 def _link_inverse(step: LinkStep, found: Found) -> Iterator[LinkStep]:
@@ -410,8 +473,8 @@ def _row_inverse(step: RowStep, found: Found) -> RowStep:
             return RemoveBridge(bridge.name)
         case CreatePort(port):
             return RemovePort(port.name, port.bridge)
-        case SetPort(name, ids):
-            before = found.ports[name].interface_ids
-            return SetPort(name, {key: before.get(key) for key in ids})
+        case SetPort(name, values):
+            before = found.ports[name]
+            return SetPort(name, {key: before.interface(key) for key in values})
         case _:
             raise TypeError(f"{step} has no inverse: a removal is not taken back")

@@ -41,6 +41,8 @@ class Port:
     bond: bool = False  # it has interfaces of other names; the fields below are empty then
     interface_type: str = ""
     interface_ids: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+    mtu_request: int | None = None
     ofport: int | None = None  # None: ovs-vswitchd has not seen it; -1: it could not open it
     error: str = ""  # in ovs-vswitchd's words
 
@@ -48,6 +50,20 @@ class Port:
     def works(self) -> bool:
         """Whether ovs-vswitchd has opened the device."""
         return not self.error and self.ofport is not None and self.ofport > 0
+
+    def interface(self, key: str) -> str | int | None:
+        """A value of the Interface row, by ovs-vsctl's notation: ``column`` or ``column:key``."""
+        column, _, inner = key.partition(":")
+        match column:
+            case "type":
+                return self.interface_type
+            case "mtu_request":
+                return self.mtu_request
+            case "external_ids":
+                return self.interface_ids.get(inner)
+            case "options":
+                return self.options.get(inner)
+        raise KeyError(key)
 
 
 @dataclass(frozen=True)
@@ -57,3 +73,5 @@ class Found:
     links: Mapping[str, Link] = field(default_factory=dict)
     bridges: Mapping[str, Bridge] = field(default_factory=dict)
     ports: Mapping[str, Port] = field(default_factory=dict)
+    #: Devices for which there is a QoS row of ours, whether their port is there or not.
+    qos: frozenset[str] = frozenset()

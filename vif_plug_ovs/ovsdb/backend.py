@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """OVSDB as the engine wants it: observe, commit, settle."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ovs.db import idl
 
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.plan import RowStep
-from os_vif.wiring.state import Bridge, Port
+from os_vif.wiring.state import Found, Port
 from vif_plug_ovs.ovsdb import connection, rows
 from vif_plug_ovs.ovsdb.operations import operations
 
@@ -26,13 +26,23 @@ class NativeRows:
         return connection.get(self._remote)
 
     def observe(
-        self, bridges: Iterable[str], ports: Iterable[str], deadline: Deadline
-    ) -> tuple[Mapping[str, Bridge], Mapping[str, Port]]:
+        self, bridges: Collection[str], ports: Mapping[str, str], deadline: Deadline
+    ) -> Found:
         """See :meth:`os_vif.wiring.engine.Rows.observe`."""
-        bridges = list(bridges)
-        likely = bridges[-1] if bridges else ""
         with self._connection.current(deadline) as tables:
-            return rows.bridges(tables, bridges), rows.ports(tables, ports, likely)
+            return Found(
+                bridges=rows.bridges(tables, bridges),
+                ports=rows.ports(tables, ports),
+                qos=frozenset(name for name in ports if rows.qos_of(tables, name)),
+            )
+
+    def names_of(self, iface_id: str, deadline: Deadline) -> list[str]:
+        """The names of the interfaces with that iface-id.
+
+        :raises NotConnected: the server cannot be reached by the deadline.
+        """
+        with self._connection.current(deadline) as tables:
+            return rows.names_of(tables, iface_id)
 
     def commit(self, steps: Sequence[RowStep], deadline: Deadline) -> int | None:
         """See :meth:`os_vif.wiring.engine.Rows.commit`."""
@@ -47,13 +57,15 @@ class NativeRows:
     def working(self, ports: Collection[str], deadline: Deadline | None) -> Mapping[str, Port]:
         """See :meth:`os_vif.wiring.engine.Rows.working`."""
 
+        anywhere = dict.fromkeys(ports, "")
+
         def all_work(tables: idl.Idl) -> bool:
-            found = rows.ports(tables, ports)
+            found = rows.ports(tables, anywhere)
             return all(name in found and found[name].works for name in ports)
 
         if deadline is not None:
             self._connection.wait_for(all_work, deadline)
-        return self._connection.wait_for(lambda tables: rows.ports(tables, ports), None)
+        return self._connection.wait_for(lambda tables: rows.ports(tables, anywhere), None)
 
 
 class _Replica:
@@ -65,6 +77,9 @@ class _Replica:
     def uuid(self, table: str, name: str) -> str | None:
         row = rows.named(self._tables, table, name)
         return str(row.uuid) if row else None
+
+    def qos(self, device: str) -> list[str]:
+        return [str(row.uuid) for row in rows.qos_of(self._tables, device)]
 
     def switch(self) -> str:
         return str(rows.switch(self._tables).uuid)

@@ -15,9 +15,12 @@ from os_vif.wiring.plan import (
     CreatePort,
     RemoveBridge,
     RemovePort,
+    RemoveQos,
     RowStep,
     SetPort,
 )
+from vif_plug_ovs.constants import DEAD_VLAN
+from vif_plug_ovs.wiring import names
 
 Operation = dict[str, Any]
 
@@ -27,6 +30,9 @@ class Lookup(Protocol):
 
     def uuid(self, table: str, name: str) -> str | None:
         """The UUID of a named row, or None."""
+
+    def qos(self, device: str) -> list[str]:
+        """The UUIDs of the QoS rows that os-vif made for a device."""
 
     def switch(self) -> str:
         """The UUID of the one row of the table Open_vSwitch."""
@@ -54,17 +60,20 @@ class _Transaction:
                     yield from self._remove_bridge(name)
                 case CreatePort(port):
                     yield from self._create_port(port)
-                case SetPort(name, external_ids):
-                    yield from self._set_port(name, external_ids)
+                case SetPort(name, values):
+                    yield from self._set_port(name, values)
                 case RemovePort(name, bridge):
                     yield from self._remove_port(name, bridge)
+                case RemoveQos(name):
+                    yield from self._remove_qos(name)
 
     def _create_bridge(self, bridge: OvsBridge) -> Iterator[Operation]:
         self._must_be_free("Bridge", bridge.name)
         self._new_bridges.add(bridge.name)
         ids = _map({Mark.KEY: str(bridge.mark)})
         # The bridge's own device: a port and an internal interface of its name.
-        yield from _port_rows(bridge.name, {"type": "internal", "external_ids": ids}, ids)
+        internal = {"type": "internal", "external_ids": ids}
+        yield from _port_rows(bridge.name, internal, {"external_ids": ids})
         yield _insert(
             "Bridge",
             bridge.name,
@@ -79,9 +88,26 @@ class _Transaction:
 
     def _create_port(self, port: OvsPort) -> Iterator[Operation]:
         self._must_be_free("Port", port.name)
+        yield from self._remove_qos(port.name)
         mark = {Mark.KEY: str(port.mark)}
-        interface = {"external_ids": _map({**port.external_ids, **mark})}
-        yield from _port_rows(port.name, interface, _map(mark))
+        interface: dict[str, Any] = {"external_ids": _map({**port.external_ids, **mark})}
+        if port.interface_type:
+            interface["type"] = port.interface_type
+        if port.options:
+            interface["options"] = _map(port.options)
+        if port.mtu_request is not None:
+            interface["mtu_request"] = port.mtu_request
+        columns: dict[str, Any] = {"external_ids": _map(mark)}
+        if port.isolated:
+            columns |= {"tag": DEAD_VLAN, "vlan_mode": "trunk", "trunks": DEAD_VLAN}
+        if port.qos_type:
+            columns["qos"] = _new("QoS", port.name)
+            ids = {"id": names.qos_id(port.name), "_type": port.qos_type, **mark}
+            yield _insert("QoS", port.name, type=port.qos_type, external_ids=_map(ids))
+        yield from _port_rows(port.name, interface, columns)
+        yield from self._attach(port)
+
+    def _attach(self, port: OvsPort) -> Iterator[Operation]:
         new = _new("Port", port.name)
         if port.bridge in self._new_bridges:
             where = ["_uuid", "==", _new("Bridge", port.bridge)]
@@ -96,25 +122,45 @@ class _Transaction:
             yield _still_there("Bridge", uuid, port.bridge)
             yield _mutate("Bridge", uuid, "ports", "insert", new)
 
-    def _set_port(self, name: str, ids: Mapping[str, str | None]) -> Iterator[Operation]:
+    def _set_port(self, name: str, values: Mapping[str, str | int | None]) -> Iterator[Operation]:
         uuid = self._uuid("Interface", name)
         yield _still_there("Interface", uuid, name)
-        present = {key: value for key, value in ids.items() if value is not None}
+        columns = {key: value for key, value in values.items() if ":" not in key}
+        if columns:
+            row = {key: _set() if value is None else value for key, value in columns.items()}
+            yield {"op": "update", "table": "Interface", "where": _is(uuid), "row": row}
         # An insert into a map leaves a key that is there as it is, hence the delete.
-        yield {
-            "op": "mutate",
-            "table": "Interface",
-            "where": _is(uuid),
-            "mutations": [
-                ["external_ids", "delete", _set(*ids)],
-                ["external_ids", "insert", _map(present)],
-            ],
-        }
+        mutations = []
+        for column in sorted({key.partition(":")[0] for key in values if ":" in key}):
+            keys = {
+                key.partition(":")[2]: value
+                for key, value in values.items()
+                if key.startswith(f"{column}:")
+            }
+            present = {key: str(value) for key, value in keys.items() if value is not None}
+            mutations.append([column, "delete", _set(*keys)])
+            mutations.append([column, "insert", _map(present)])
+        if mutations:
+            yield {
+                "op": "mutate",
+                "table": "Interface",
+                "where": _is(uuid),
+                "mutations": mutations,
+            }
 
     def _remove_port(self, name: str, bridge: str) -> Iterator[Operation]:
         port, owner = self._lookup.uuid("Port", name), self._lookup.uuid("Bridge", bridge)
+        if port and self._lookup.qos(name):
+            # The server refuses to delete a QoS row that the port still refers to, although the
+            # port goes in the same transaction.
+            yield {"op": "update", "table": "Port", "where": _is(port), "row": {"qos": _set()}}
+        yield from self._remove_qos(name)
         if port and owner:  # the rows of the port go when nothing refers to them any more
             yield _mutate("Bridge", owner, "ports", "delete", ["uuid", port])
+
+    def _remove_qos(self, device: str) -> Iterator[Operation]:
+        for uuid in self._lookup.qos(device):
+            yield {"op": "delete", "table": "QoS", "where": _is(uuid)}
 
     def _remove_bridge(self, name: str) -> Iterator[Operation]:
         if uuid := self._lookup.uuid("Bridge", name):
@@ -133,11 +179,11 @@ class _Transaction:
             raise StateChanged(what=f"{table} {name} has come into being")
 
 
-def _port_rows(name: str, interface: Operation, port_ids: list[Any]) -> Iterator[Operation]:
+def _port_rows(
+    name: str, interface: Mapping[str, Any], port: Mapping[str, Any]
+) -> Iterator[Operation]:
     yield _insert("Interface", name, name=name, **interface)
-    yield _insert(
-        "Port", name, name=name, interfaces=_new("Interface", name), external_ids=port_ids
-    )
+    yield _insert("Port", name, name=name, interfaces=_new("Interface", name), **port)
 
 
 def _insert(table: str, label: str, /, **row: Any) -> Operation:

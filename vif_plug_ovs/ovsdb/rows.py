@@ -4,16 +4,18 @@
 See ovs-vswitchd.conf.db(5) for what the columns mean.
 """
 
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ovs.db import data, idl, types
 
 from os_vif.wiring.state import Bridge, Port
+from vif_plug_ovs.wiring import names
 
 _STRING = {"type": "string"}
 _INTEGER = {"type": "integer"}
-_NAME = {"type": "string", "mutable": False}
+_FIXED = {"type": "string", "mutable": False}
 _MAP = {"type": {"key": "string", "value": "string", "min": 0, "max": "unlimited"}}
 
 
@@ -43,7 +45,7 @@ SCHEMA: dict[str, Any] = {
         },
         "Bridge": {
             "columns": {
-                "name": _NAME,
+                "name": _FIXED,
                 "ports": _references("Port"),
                 "datapath_type": _STRING,
                 "external_ids": _MAP,
@@ -52,17 +54,20 @@ SCHEMA: dict[str, Any] = {
         },
         "Port": {
             "columns": {
-                "name": _NAME,
+                "name": _FIXED,
                 "interfaces": _references("Interface"),
                 "external_ids": _MAP,
             },
             "indexes": [["name"]],
         },
+        "QoS": {"columns": {"external_ids": _MAP}, "isRoot": True},
         "Interface": {
             "columns": {
-                "name": _NAME,
+                "name": _FIXED,
                 "type": _STRING,
+                "options": _MAP,
                 "external_ids": _MAP,
+                "mtu_request": _optional("integer"),
                 "ofport": _optional("integer"),
                 "error": _optional("string"),
             },
@@ -71,24 +76,49 @@ SCHEMA: dict[str, Any] = {
     },
 }
 
-_INDEXED = ("Bridge", "Port", "Interface")
-_INDEX = "name"
+#: How rows are looked up: by name, or by an id among their ``external_ids``.
+_NAMED = ("Bridge", "Port", "Interface")
+_NAME = "name"
+_QOS_KEY, _IFACE_ID = "id", "iface-id"
+_BY_ID = (("QoS", _QOS_KEY), ("Interface", _IFACE_ID))
 
 
 def replica(remote: str) -> idl.Idl:
-    """Make the (still unconnected) replica of the tables above, indexed by name."""
+    """Make the (still unconnected) replica of the tables above, with its indexes."""
     helper = idl.SchemaHelper(schema_json=SCHEMA)
     helper.register_all()
     tables = idl.Idl(remote, helper)
-    for table in _INDEXED:
-        tables.index_create(table, _INDEX).add_columns("name")
+    for table in _NAMED:
+        tables.index_create(table, _NAME).add_columns("name")
+    for table, key in _BY_ID:
+        by_id = functools.partial(_external_id, key)
+        tables.index_create(table, key).add_column("external_ids", key=by_id)
     return tables
+
+
+def _external_id(key: str, row: Any) -> str:
+    return str(row.external_ids.get(key, ""))
 
 
 def named(tables: idl.Idl, table: str, name: str) -> Any:
     """The row of that name, or None."""
     entry = tables.tables[table].rows.IndexEntry(name=name)
-    return next(tables.index_equal(table, _INDEX, entry), None)
+    return next(tables.index_equal(table, _NAME, entry), None)
+
+
+def _identified(tables: idl.Idl, table: str, key: str, value: str) -> list[Any]:
+    entry = tables.tables[table].rows.IndexEntry(external_ids={key: value})
+    return list(tables.index_equal(table, key, entry))
+
+
+def qos_of(tables: idl.Idl, device: str) -> list[Any]:
+    """The QoS rows that os-vif made for a device, whatever their type."""
+    return _identified(tables, "QoS", _QOS_KEY, names.qos_id(device))
+
+
+def names_of(tables: idl.Idl, iface_id: str) -> list[str]:
+    """The names of the interfaces with that iface-id."""
+    return [row.name for row in _identified(tables, "Interface", _IFACE_ID, iface_id)]
 
 
 def switch(tables: idl.Idl) -> Any:
@@ -112,16 +142,19 @@ def _bridges(tables: idl.Idl, first: str) -> Iterator[Any]:
     yield from tables.tables["Bridge"].rows.values()
 
 
-def bridges(tables: idl.Idl, names: Iterable[str]) -> dict[str, Bridge]:
+def bridges(tables: idl.Idl, wanted: Iterable[str]) -> dict[str, Bridge]:
     """The OVS bridges of these names as values; missing ones are left out."""
-    found = ((name, named(tables, "Bridge", name)) for name in names)
+    found = ((name, named(tables, "Bridge", name)) for name in wanted)
     return {name: Bridge(name, row.datapath_type, row.external_ids) for name, row in found if row}
 
 
-def ports(tables: idl.Idl, names: Iterable[str], likely_bridge: str = "") -> dict[str, Port]:
-    """The ports of these names as values; missing ones are left out."""
-    found = ((name, named(tables, "Port", name)) for name in names)
-    return {name: _port(tables, name, row, likely_bridge) for name, row in found if row}
+def ports(tables: idl.Idl, likely_bridges: Mapping[str, str]) -> dict[str, Port]:
+    """Ports as values, missing ones left out.
+
+    :param likely_bridges: name of a port -> the bridge that it should be on.
+    """
+    found = ((name, named(tables, "Port", name)) for name in likely_bridges)
+    return {name: _port(tables, name, row, likely_bridges[name]) for name, row in found if row}
 
 
 def _port(tables: idl.Idl, name: str, row: Any, likely_bridge: str) -> Port:
@@ -136,6 +169,8 @@ def _port(tables: idl.Idl, name: str, row: Any, likely_bridge: str) -> Port:
         row.external_ids,
         interface_type=interface.type,
         interface_ids=interface.external_ids,
+        options=interface.options,
+        mtu_request=next(iter(interface.mtu_request), None),
         ofport=next(iter(interface.ofport), None),
         error=next(iter(interface.error), ""),
     )

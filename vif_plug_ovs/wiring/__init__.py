@@ -1,45 +1,52 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How each kind of VIF reaches Open vSwitch: one file per kind, one entry in this table.
+"""How each kind of VIF reaches Open vSwitch: one file per shape, one entry in a table per kind.
 
 Everything here is pure. To add a kind, write a function from :class:`.request.Request` to
 :class:`os_vif.wiring.model.Wiring` in a file of its own and enter it below.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from os_vif.exception import NoMatchingVIFClass
 from os_vif.objects.instance_info import InstanceInfo
-from os_vif.objects.vif import VIFBase, VIFBridge, VIFOpenVSwitch
+from os_vif.objects.vif import (
+    VIFBase,
+    VIFBridge,
+    VIFHostDevice,
+    VIFOpenVSwitch,
+    VIFVHostUser,
+)
 from os_vif.wiring.model import Wiring
-from vif_plug_ovs.wiring import hybrid, open_vswitch
-from vif_plug_ovs.wiring.request import Request, Settings, for_plug, for_unplug
+from vif_plug_ovs import exception
+from vif_plug_ovs.wiring import host_device, hybrid, open_vswitch, per_port_bridge, vhost_user
+from vif_plug_ovs.wiring.request import Facts, Request, Settings, read
 
-__all__ = ["KINDS", "Settings", "plugged", "unplugged"]
-
-KINDS: dict[type[VIFBase], Callable[[Request], Wiring]] = {
-    VIFOpenVSwitch: open_vswitch.wiring,
-    VIFBridge: hybrid.wiring,
-}
+__all__ = ["KINDS", "Facts", "Settings", "plugged", "unplugged"]
 
 
-def plugged(vif: VIFBase, instance: InstanceInfo, settings: Settings) -> Wiring:
+def plugged(
+    vif: VIFBase, instance: InstanceInfo, settings: Settings, facts: Facts | None = None
+) -> Wiring:
     """The wiring of a VIF that is to be plugged.
 
     :raises NoMatchingVIFClass: this plugin does not know the VIF's class.
     :raises InvalidValue: a field is missing or has an impossible value.
     """
     kind = _kind(vif)
-    return kind(for_plug(vif, instance, settings))
+    return kind(read(vif, instance, settings, facts, complete=True))
 
 
-def unplugged(vif: VIFBase, instance: InstanceInfo) -> Wiring:
-    """The wiring of a VIF that is to be unplugged: the same, drawn from names alone.
+def unplugged(vif: VIFBase, instance: InstanceInfo, facts: Facts | None = None) -> Wiring:
+    """The wiring of a VIF that is to be unplugged: drawn from names alone.
+
+    It does not depend on settings; what the VIF may have under any of them is in it.
 
     :raises NoMatchingVIFClass: this plugin does not know the VIF's class.
     :raises InvalidValue: a field that names are made of is missing or impossible.
     """
     kind = _kind(vif)
-    return kind(for_unplug(vif, instance))
+    return kind(read(vif, instance, Settings(), facts, complete=False))
 
 
 def _kind(vif: VIFBase) -> Callable[[Request], Wiring]:
@@ -47,3 +54,47 @@ def _kind(vif: VIFBase) -> Callable[[Request], Wiring]:
         if isinstance(vif, cls):
             return kind
     raise NoMatchingVIFClass(name=type(vif).__name__)
+
+
+def _open_vswitch(vif: Request) -> Wiring:
+    """The tap in the OVS bridge, or in a bridge of its own; hybrid where it was so before."""
+    plain = open_vswitch.shape(vif)
+    if not vif.create_port:  # libvirt makes the port: only the bridge is seen to
+        others = _choice(plain, *_made_of_the_id(vif)).all_elements
+        return Wiring((vif.ovs_bridge(vif.mark(open_vswitch.KIND)),), leftovers=others)
+    if vif.vif_id is None:
+        return plain
+    own_bridge, filtered = _made_of_the_id(vif)
+    if vif.settings.per_port_bridge:
+        return _choice(own_bridge, plain, filtered)
+    return _choice(plain, own_bridge, filtered)
+
+
+def _bridge(vif: Request) -> Wiring:
+    """Hybrid, or what it was before the firewall driver changed.
+
+    :raises TapCreationNotSupported: the profile asks for a tap made by os-vif.
+    """
+    if vif.create_tap and vif.complete:
+        raise exception.TapCreationNotSupported(vif_type=vif.vif_class)
+    wanted = hybrid.shape(vif)
+    return _choice(wanted, open_vswitch.shape(vif), per_port_bridge.shape(vif))
+
+
+def _made_of_the_id(vif: Request) -> tuple[Wiring, ...]:
+    """The shapes whose names are made of the VIF's id."""
+    return (per_port_bridge.shape(vif), hybrid.shape(vif)) if vif.vif_id else ()
+
+
+def _choice(wanted: Wiring, *others: Wiring) -> Wiring:
+    """One shape, and those that the VIF may have from a plug under other settings."""
+    return replace(wanted, alternatives=others)
+
+
+#: What is plugged, and how.
+KINDS: dict[type[VIFBase], Callable[[Request], Wiring]] = {
+    VIFOpenVSwitch: _open_vswitch,
+    VIFBridge: _bridge,
+    VIFVHostUser: vhost_user.shape,
+    VIFHostDevice: host_device.shape,
+}

@@ -1,36 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
 """VIFBridge, the hybrid plug: a Linux bridge, where iptables can filter, before the OVS bridge."""
 
-from os_vif.wiring.model import LinuxBridge, OvsBridge, OvsPort, VethPair, Wiring
-from vif_plug_ovs import exception
+from os_vif.wiring.model import LinuxBridge, VethPair, Wiring
 from vif_plug_ovs.wiring import names
 from vif_plug_ovs.wiring.request import Request
 
 KIND = "hybrid"
 
 
-def wiring(vif: Request) -> Wiring:
+def shape(vif: Request) -> Wiring:
     """
     ::
 
         guest === tap --- | qbr (Linux) | --- qvb === qvo --- port | br-int (OVS)
 
-    The hypervisor makes the tap and puts it into the Linux bridge. That bridge forgets no MAC
-    address wrongly because it learns none: with two ports, flooding is forwarding.
+    The hypervisor makes the tap and puts it into the Linux bridge, which forgets every MAC address
+    at once: with two ports, flooding is forwarding, and a guest that has moved is not looked for
+    where it was.
 
-    :raises TapCreationNotSupported: the profile asks for a tap made by os-vif.
     :raises InvalidValue: the VIF has no id or no bridge name.
     """
-    if vif.create_tap:
-        raise exception.TapCreationNotSupported(vif_type=vif.vif_class)
     mark = vif.mark(KIND)
-    qbr = vif.need_linux_bridge()
     qvb, qvo = names.veth_pair(vif.need_id())
+    qbr = LinuxBridge(vif.need_linux_bridge(), mark, ageing=0)
+    port = vif.port(qvo, mark, qos_type=vif.qos_type)
     return Wiring(
         (
-            LinuxBridge(qbr, mark, ageing=0),
-            VethPair(qvb, qvo, bridge=qbr, mtu=vif.mtu, mark=mark),
-            OvsBridge(vif.bridge, vif.datapath_type, mark),
-            OvsPort(qvo, vif.bridge, mark, vif.external_ids),
-        )
+            qbr,
+            VethPair(qvb, qvo, qbr.name, vif.mtu, mark),
+            vif.ovs_bridge(mark),
+            port,
+        ),
+        sign=port,
     )

@@ -13,10 +13,19 @@ from typing import Any
 from os_vif import limits
 from os_vif.exception import InvalidValue
 from os_vif.objects.instance_info import InstanceInfo
-from os_vif.objects.vif import VIFBase, VIFPortProfileBase, VIFPortProfileOpenVSwitch
-from os_vif.wiring.model import Mark
+from os_vif.objects.network import Network
+from os_vif.objects.vif import (
+    VIFBase,
+    VIFBridge,
+    VIFHostDevice,
+    VIFPortProfileOpenVSwitch,
+    VIFVHostUser,
+)
+from os_vif.wiring.model import Mark, OnRemove, OvsBridge, OvsPort
 from vif_plug_ovs import constants, exception
 from vif_plug_ovs.wiring import names
+
+NETDEV, SYSTEM = constants.OVS_DATAPATH_NETDEV, constants.OVS_DATAPATH_SYSTEM
 
 
 @dataclass(frozen=True)
@@ -24,96 +33,188 @@ class Settings:
     """What the configuration says about wirings."""
 
     network_device_mtu: int = 1500  # bytes
+    per_port_bridge: bool = False
+    isolate_vif: bool = False
+    default_qos_type: str = "linux-noop"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What had to be read off the host first: the NIC's function behind a VIFHostDevice."""
+
+    representor: str | None = None  # the kernel's network device
+    pf_address: str | None = None  # PCI address of the physical function
+    vf_number: int | None = None
 
 
 @dataclass(frozen=True)
 class Request:
-    """A checked VIF. Names are always there; what unplug need not know may be None."""
+    """A checked VIF.
 
+    :param complete: whether everything must be known, as for plug. For unplug the names must be.
+    """
+
+    complete: bool
     vif_class: str
     vif_id: str | None
-    device: str
+    device: str | None
     bridge: str  # the OVS bridge
     linux_bridge: str | None  # of a hybrid plug
-    datapath_type: str = constants.OVS_DATAPATH_SYSTEM
+    datapath_type: str
+    facts: Facts
+    settings: Settings
     mac: str | None = None
     mtu: int | None = None  # bytes
     external_ids: Mapping[str, str] = field(default_factory=dict)  # of the Interface row
+    vhost_mode: str | None = None
+    vhost_path: str | None = None
     create_port: bool = False
     create_tap: bool = False
     multiqueue: bool = False
 
     def mark(self, kind: str) -> Mark:
         """The ownership mark of what is made for this VIF."""
-        return Mark(constants.PLUGIN_NAME, kind, self.vif_id or self.device)
+        return Mark(constants.PLUGIN_NAME, kind, self.vif_id or self.need_device())
+
+    def need(self, name: str, value: Any) -> Any:
+        """A value that plug cannot do without.
+
+        :raises InvalidValue: it is not set.
+        """
+        return _required(name, value) if self.complete else value
 
     def need_id(self) -> str:
         """The VIF's id, for names that are made of it.
 
         :raises InvalidValue: it is not set.
         """
-        return _required("vif.id", self.vif_id)
+        return str(_required("vif.id", self.vif_id))
+
+    def need_device(self) -> str:
+        """The name of the guest's device, which is that of its port.
+
+        :raises InvalidValue: neither it nor the VIF's id is set.
+        """
+        return str(_required("vif.vif_name", self.device))
 
     def need_linux_bridge(self) -> str:
         """The name of a hybrid plug's Linux bridge.
 
         :raises InvalidValue: it is not set.
         """
-        return _required("vif.bridge_name", self.linux_bridge)
+        return str(_required("vif.bridge_name", self.linux_bridge))
+
+    @property
+    def known_by(self) -> dict[str, str]:
+        """The ids by which a port is recognised as this VIF's."""
+        keys = ("iface-id", "attached-mac")
+        return {key: self.external_ids[key] for key in keys if key in self.external_ids}
+
+    @property
+    def qos_type(self) -> str | None:
+        """The QoS type of a new port with a kernel's device; None in user space."""
+        return None if self.datapath_type == NETDEV else self.settings.default_qos_type
+
+    def ovs_bridge(self, mark: Mark) -> OvsBridge:
+        """The bridge that the VIF belongs to. That of a trunk goes with the trunk's VIF."""
+        trunk = names.is_trunk_bridge(self.bridge)
+        on_remove = OnRemove.DELETE if trunk else OnRemove.KEEP
+        return OvsBridge(self.bridge, self.datapath_type, mark, on_remove)
+
+    def port(self, name: str, mark: Mark, **how: Any) -> OvsPort:
+        """The port that stands for the VIF on its bridge, with its ids.
+
+        A new one is isolated if so configured (bug 1734320), but never on the bridge of a trunk,
+        where nobody would retag it (bug 2069543).
+        """
+        isolated = self.settings.isolate_vif and not names.is_trunk_bridge(self.bridge)
+        return OvsPort(
+            name,
+            self.bridge,
+            mark,
+            external_ids=self.external_ids,
+            known_by=self.known_by,
+            isolated=isolated,
+            **how,
+        )
 
 
-def for_plug(vif: VIFBase, instance: InstanceInfo, settings: Settings) -> Request:
-    """Read and check everything that plug needs.
+def read(
+    vif: VIFBase,
+    instance: InstanceInfo,
+    settings: Settings,
+    facts: Facts | None = None,
+    *,
+    complete: bool,
+) -> Request:
+    """Read and check a VIF.
 
+    :param complete: True for plug. False for unplug: names are checked, and of the rest is taken
+        what happens to be set.
     :raises MissingPortProfile: there is none.
     :raises WrongPortProfile: it is not a VIFPortProfileOpenVSwitch.
     :raises InvalidValue: another field is missing or has an impossible value.
     """
     profile = _profile(vif)
-    mac = limits.mac("vif.address", _required("vif.address", _get(vif, "address")))
+    network = _required("vif.network", _get(vif, "network"))
+    facts = facts or Facts()
+    datapath = datapath_type(vif)
+    mac = _mac(vif, complete)
     return Request(
-        **_names(vif),
-        **_switches(profile),
+        complete=complete,
+        **_names(vif, network, facts if datapath != NETDEV else Facts()),
+        datapath_type=datapath,
+        facts=facts,
+        settings=settings,
         mac=mac,
-        mtu=_mtu(vif, settings),
-        external_ids={
-            "iface-id": _required("vif.port_profile.interface_id", _get(profile, "interface_id")),
-            "iface-status": "active",
-            "attached-mac": mac,
-            "vm-uuid": _required("instance_info.uuid", _get(instance, "uuid")),
-        },
+        mtu=_mtu(network, settings) if complete else None,
+        external_ids=_external_ids(profile, network, instance, mac, complete),
+        vhost_mode=_get(vif, "mode"),
+        vhost_path=_get(vif, "path"),
+        create_port=bool(_get(profile, "create_port")),
+        create_tap=bool(_get(profile, "create_tap")),
+        multiqueue=bool(_get(profile, "multiqueue")),
     )
 
 
-def for_unplug(vif: VIFBase, instance: InstanceInfo) -> Request:
-    """Read and check what names are made of, and of the rest what happens to be set.
+def datapath_type(vif: VIFBase) -> str:
+    """The datapath of a VIF's bridge, should it have to be made."""
+    default = NETDEV if isinstance(vif, VIFVHostUser) else SYSTEM
+    return str(_get(_profile(vif), "datapath_type") or default)
 
-    :raises MissingPortProfile: there is none.
-    :raises WrongPortProfile: it is not a VIFPortProfileOpenVSwitch.
-    :raises InvalidValue: a name is missing or impossible.
+
+def interface_id(vif: VIFBase) -> str | None:
+    """The iface-id of a VIF, None when it is not set."""
+    found: str | None = _get(_profile(vif), "interface_id")
+    return found
+
+
+def representor(vif: VIFHostDevice) -> tuple[str, str | None]:
+    """The PCI address whose representor is wanted, and what the profile calls that.
+
+    The name is no device's: Nova makes it up. It is never used to rename or to name anything.
+
+    :raises InvalidValue: there is no address.
     """
     profile = _profile(vif)
-    ids = {"iface-id": _get(profile, "interface_id"), "attached-mac": _get(vif, "address")}
-    return Request(
-        **_names(vif),
-        **_switches(profile),
-        external_ids={key: str(value).lower() for key, value in ids.items() if value},
-    )
+    offload = _get(profile, "datapath_offload") or profile
+    address = _get(offload, "representor_address") or _get(vif, "dev_address")
+    return _required("vif.dev_address", address), _get(offload, "representor_name")
 
 
 def _get(obj: Any, name: str) -> Any:
-    """A field of a versioned object, None when it is not set."""
-    return getattr(obj, name) if name in obj else None
+    """A field of a versioned object, None when it is not set or there is no such field."""
+    return getattr(obj, name) if name in obj.fields and name in obj else None
 
 
-def _required(name: str, value: Any) -> str:
+def _required(name: str, value: Any) -> Any:
     if value in (None, ""):
         raise InvalidValue(field=name, value=value, reason="it is not set")
-    return str(value)
+    return value
 
 
 def _profile(vif: VIFBase) -> VIFPortProfileOpenVSwitch:
-    profile: VIFPortProfileBase | None = _get(vif, "port_profile")
+    profile = _get(vif, "port_profile")
     if profile is None:
         raise exception.MissingPortProfile()
     if not isinstance(profile, VIFPortProfileOpenVSwitch):
@@ -121,31 +222,63 @@ def _profile(vif: VIFBase) -> VIFPortProfileOpenVSwitch:
     return profile
 
 
-def _names(vif: VIFBase) -> dict[str, Any]:
-    network = _get(vif, "network")
-    if network is None:
-        raise InvalidValue(field="vif.network", value=None, reason="it is not set")
+def _names(vif: VIFBase, network: Network, facts: Facts) -> dict[str, Any]:
     vif_id = _get(vif, "id")
-    device = _get(vif, "vif_name") or (vif_id and names.tap(vif_id))
-    linux_bridge = _get(vif, "bridge_name")
+    device = _device(vif, vif_id, facts)
+    linux_bridge = _linux_bridge(vif, vif_id)
     return {
         "vif_class": type(vif).__name__,
         "vif_id": vif_id,
-        "device": limits.device_name("vif.vif_name", device),
+        "device": device and limits.device_name("vif.vif_name", device),
         "bridge": limits.device_name("vif.network.bridge", _get(network, "bridge")),
         "linux_bridge": linux_bridge and limits.device_name("vif.bridge_name", linux_bridge),
     }
 
 
-def _switches(profile: VIFPortProfileOpenVSwitch) -> dict[str, Any]:
-    return {
-        "datapath_type": _get(profile, "datapath_type") or constants.OVS_DATAPATH_SYSTEM,
-        **{key: bool(_get(profile, key)) for key in ("create_port", "create_tap", "multiqueue")},
+def _device(vif: VIFBase, vif_id: str | None, facts: Facts) -> str | None:
+    if isinstance(vif, VIFHostDevice):
+        return facts.representor or (vif_id and names.dpdk_representor(vif_id))
+    prefix = constants.OVS_VHOSTUSER_PREFIX if isinstance(vif, VIFVHostUser) else "tap"
+    return _get(vif, "vif_name") or (vif_id and names.prefixed(prefix, vif_id))
+
+
+def _linux_bridge(vif: VIFBase, vif_id: str | None) -> str | None:
+    if isinstance(vif, VIFBridge):
+        given: str | None = _get(vif, "bridge_name")
+        return given
+    return vif_id and names.hybrid_bridge(vif_id)
+
+
+def _mac(vif: VIFBase, complete: bool) -> str | None:
+    address = _get(vif, "address")
+    if complete:
+        return limits.mac("vif.address", _required("vif.address", address))
+    return address and str(address).lower()
+
+
+def _external_ids(
+    profile: VIFPortProfileOpenVSwitch,
+    network: Network,
+    instance: InstanceInfo,
+    mac: str | None,
+    complete: bool,
+) -> dict[str, str]:
+    ids = {
+        "iface-id": ("vif.port_profile.interface_id", _get(profile, "interface_id")),
+        "iface-status": ("", "active"),
+        "attached-mac": ("vif.address", mac),
+        "vm-uuid": ("instance_info.uuid", _get(instance, "uuid")),
     }
+    if names.is_trunk_bridge(network.bridge):
+        # Neutron finds the bridge of a trunk by it when the port is gone (bug 2087944).
+        ids["bridge_name"] = ("", network.bridge)
+    if complete:
+        return {key: str(_required(field, value)) for key, (field, value) in ids.items()}
+    return {key: str(value) for key, (_, value) in ids.items() if value}
 
 
-def _mtu(vif: VIFBase, settings: Settings) -> int:
-    mtu = _get(vif.network, "mtu")
+def _mtu(network: Network, settings: Settings) -> int:
+    mtu = _get(network, "mtu")
     if mtu is None:
         return limits.mtu("[os_vif_ovs] network_device_mtu", settings.network_device_mtu)
     return limits.mtu("vif.network.mtu", mtu)

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VIFHostDevice: a virtual function in the guest, its representor in the OVS bridge."""
+
+from os_vif.wiring.model import Representor, Wiring
+from vif_plug_ovs import constants
+from vif_plug_ovs.wiring.request import NETDEV, Request
+
+KIND = "representor"
+
+
+def shape(vif: Request) -> Wiring:
+    """
+    ::
+
+        guest === VF === representor --- port | br-int (OVS)
+
+    With the datapath in user space DPDK drives the representor, which then is no device of the
+    kernel: it is named by the physical function and the number of the VF.
+    """
+    mark = vif.mark(KIND)
+    bridge = vif.ovs_bridge(mark)
+    name = vif.need_device()
+    if vif.datapath_type == NETDEV:
+        devargs = f"{vif.facts.pf_address},representor=[{vif.facts.vf_number}]"
+        port = vif.port(
+            name,
+            mark,
+            interface_type=constants.OVS_DPDK_INTERFACE_TYPE,
+            options={"dpdk-devargs": devargs},
+            mtu_request=vif.mtu,
+        )
+        return Wiring((bridge, port))
+    port = vif.port(name, mark, qos_type=vif.qos_type)
+    return Wiring((Representor(name, vif.mtu), bridge, port))

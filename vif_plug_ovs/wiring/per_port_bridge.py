@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VIFOpenVSwitch with ``per_port_bridge``: a bridge of its own before the integration bridge.
+
+A port gets its OpenFlow number only when its device is there. Patch ports need none, so the SDN
+controller can install the VIF's flows before the guest's tap exists (bug 1933517).
+"""
+
+from os_vif.wiring.model import DeviceMtu, OnRemove, OvsBridge, OvsPort, Tap, Wiring
+from vif_plug_ovs import constants
+from vif_plug_ovs.wiring import names
+from vif_plug_ovs.wiring.request import Request
+
+KIND = "perportbridge"
+
+
+def shape(vif: Request) -> Wiring:
+    """
+    ::
+
+        guest === tap --- port | pb (OVS) | pbp ~~~ ibp | br-int (OVS)
+
+    The patch port on the integration bridge stands for the VIF: it has the ids, and it is the one
+    that is isolated. The tap's port has no ids.
+    """
+    mark = vif.mark(KIND)
+    pbp, ibp = names.patch_pair(vif.need_id())
+    tap = Tap(vif.need_device(), vif.mac, vif.mtu, mark, multiqueue=vif.multiqueue)
+    pb = OvsBridge(names.port_bridge(vif.need_id()), vif.datapath_type, mark, OnRemove.DELETE)
+    patch = constants.OVS_PATCH_INTERFACE_TYPE
+    return Wiring(
+        (
+            tap if vif.create_tap else DeviceMtu(tap.name, vif.mtu),
+            vif.ovs_bridge(mark),
+            pb,
+            OvsPort(
+                tap.name,
+                pb.name,
+                mark,
+                device=vif.create_tap,
+                known_by=vif.known_by,
+                qos_type=vif.qos_type,
+            ),
+            OvsPort(pbp, pb.name, mark, patch, options={"peer": ibp}),
+            vif.port(ibp, mark, interface_type=patch, options={"peer": pbp}),
+        ),
+        sign=pb,
+        leftovers=(tap,),
+    )

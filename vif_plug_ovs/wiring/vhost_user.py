@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VIFVHostUser: the guest's memory is shared with ovs-vswitchd over a socket."""
+
+from os_vif.objects.fields import VIFVHostUserMode
+from os_vif.wiring.model import Wiring
+from vif_plug_ovs import constants
+from vif_plug_ovs.wiring.request import Request
+
+KIND = "vhostuser"
+
+
+def shape(vif: Request) -> Wiring:
+    """
+    ::
+
+        guest === socket === port | br-int (OVS, user space)
+
+    Where the guest is the server, ovs-vswitchd connects to its socket, and either may restart.
+    Where it is the client, ovs-vswitchd makes the socket, in a directory of its own choice.
+
+    :raises InvalidValue: mode, or the server's path, is not set.
+    """
+    mark = vif.mark(KIND)
+    how: dict[str, object] = {"interface_type": constants.OVS_VHOSTUSER_INTERFACE_TYPE}
+    if vif.need("vif.mode", vif.vhost_mode) == VIFVHostUserMode.SERVER:
+        how = {
+            "interface_type": constants.OVS_VHOSTUSER_CLIENT_INTERFACE_TYPE,
+            "options": {"vhost-server-path": vif.need("vif.path", vif.vhost_path)},
+        }
+    port = vif.port(vif.need_device(), mark, mtu_request=vif.mtu, **how)
+    return Wiring((vif.ovs_bridge(mark), port))
