@@ -13,7 +13,14 @@ from typing import Any, TypeVar
 
 from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.network import Network
-from os_vif.objects.vif import VIFBase, VIFBridge, VIFOpenVSwitch, VIFPortProfileOpenVSwitch
+from os_vif.objects.vif import (
+    VIFBase,
+    VIFBridge,
+    VIFHostDevice,
+    VIFOpenVSwitch,
+    VIFPortProfileOpenVSwitch,
+    VIFVHostUser,
+)
 
 T = TypeVar("T", bound=VIFBase)
 
@@ -88,6 +95,22 @@ def vif_bridge(number: int = 1, unset: str | Iterable[str] = (), **overrides: An
     """A VIF whose tap is in a Linux bridge that is joined to br-int: the hybrid plug."""
     named = {"vif_name": device("tap", number), "bridge_name": device("qbr", number)}
     return _vif(VIFBridge, number, unset, named, overrides)
+
+
+def vif_vhost_user(
+    number: int = 1, unset: str | Iterable[str] = (), **overrides: Any
+) -> VIFVHostUser:
+    """A VIF that shares its guest's memory with ovs-vswitchd; the guest is the server."""
+    named = {"vif_name": device("vhu", number), "mode": "server", "path": f"/run/vhu{number}"}
+    return _vif(VIFVHostUser, number, unset, named, overrides)
+
+
+def vif_host_device(
+    number: int = 1, unset: str | Iterable[str] = (), **overrides: Any
+) -> VIFHostDevice:
+    """A virtual function: of the first port of a NIC at 0000:03:00.0."""
+    named = {"dev_type": "ethernet", "dev_address": f"0000:03:00.{number + 1}"}
+    return _vif(VIFHostDevice, number, unset, named, overrides)
 
 
 def _vif(
