@@ -211,17 +211,18 @@ class FakeRows:
         except errors.StateChanged:
             self.bridges, self.ports = before
             raise
-        if self.silent:
-            if self.silent == "before":
-                self.bridges, self.ports = before
-            self.down = True
-            raise errors.OutcomeUnknown(remote=self.REMOTE)
         if not taken:
             return None
-        self.committed += 1
-        self.taken += taken
-        self.next_cfg += 1
-        self._reconfigure()
+        if self.silent == "before":
+            self.bridges, self.ports = before
+        else:
+            self.committed += 1
+            self.taken += taken
+            self.next_cfg += 1
+            self._reconfigure()
+        if self.silent:
+            self.down = True
+            raise errors.OutcomeUnknown(remote=self.REMOTE)
         return self.next_cfg
 
     def settled(self, cfg: int, deadline: Deadline) -> bool:

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Steps survive the way into the privileged daemon, which takes none that os-vif does not make."""
+
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from os_vif.exception import InvalidValue
+from os_vif.kernel import steps
+from os_vif.wiring.model import Mark
+from os_vif.wiring.plan import CreateLink, DeleteLink, LinkStep, SetLink
+
+ALIAS = Mark("ovs", "hybrid", "a0000001-feed-4bee-8fad-000000000001").alias
+MAC = "fa:16:3e:00:00:01"
+
+CREATE = {"name": "tap1", "kind": "tun", "alias": ALIAS, "peer": "", "multiqueue": False}
+VETH = {**CREATE, "name": "qvb1", "kind": "veth", "peer": "qvo1"}
+
+STEPS = [
+    CreateLink("qbr1", "bridge", ALIAS),
+    CreateLink("qvb1", "veth", ALIAS, "qvo1"),
+    CreateLink("tap1", "tun", ALIAS),
+    CreateLink("tap1", "tun", ALIAS, multiqueue=True),
+    SetLink("tap1", {}),
+    SetLink("tap1", {"disable_ipv6": 1, "mac": MAC, "mtu": 1450, "up": True}),
+    SetLink("qvb1", {"promisc": True, "master": "qbr1"}),
+    SetLink("qvb1", {"promisc": False, "master": ""}),
+    SetLink(
+        "qbr1",
+        {
+            "arp_ignore": 1,
+            "arp_announce": 2,
+            "stp": False,
+            "forward_delay": 0,
+            "ageing": 300,
+            "mcast_snooping": False,
+            "up": False,
+        },
+    ),
+    DeleteLink("qbr1", "bridge"),
+    DeleteLink("qvb1", "veth"),
+    DeleteLink("tap1", "tun"),
+]
+
+
+def carried(message: Any) -> Any:
+    """A message as it arrives in the daemon: see oslo_privsep.comm."""
+    raw = msgpack.packb(message, use_bin_type=True, unicode_errors="surrogateescape")
+    return msgpack.unpackb(raw, use_list=False, raw=False, unicode_errors="surrogateescape")
+
+
+@pytest.mark.parametrize("step", STEPS, ids=str)
+def test_a_step_arrives_as_it_was_sent(step: LinkStep) -> None:
+    assert steps.unpack(carried(steps.pack(step))) == step
+
+
+@pytest.mark.parametrize("step", [step for step in STEPS if isinstance(step, SetLink)], ids=str)
+def test_attributes_arrive_in_their_order(step: SetLink) -> None:
+    arrived = steps.unpack(carried(steps.pack(step)))
+    assert isinstance(arrived, SetLink)
+    assert list(arrived.attributes) == list(step.attributes)
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        None,
+        7,
+        "CreateLink",
+        (),
+        ("CreateLink",),
+        ("CreateLink", CREATE, "more"),
+        ("RenameLink", {"name": "tap1"}),
+        ("_create", CREATE),
+        (("CreateLink",), CREATE),
+        ([], CREATE),
+        ("CreateLink", None),
+        ("CreateLink", ("name", "tap1")),
+        ("CreateLink", {}),
+        ("CreateLink", {k: v for k, v in CREATE.items() if k != "alias"}),
+        ("CreateLink", {**CREATE, "netns": "/run/netns/other"}),
+        ("CreateLink", {**CREATE, 1: 2}),
+        ("SetLink", {"name": "tap1"}),
+        ("SetLink", {"name": "tap1", "attributes": {}, "kind": "tun"}),
+        ("SetLink", {"name": "tap1", "attributes": None}),
+        ("SetLink", {"name": "tap1", "attributes": (("up", True),)}),
+        ("SetLink", {"name": "tap1", "attributes": {1: True}}),
+        ("DeleteLink", {"name": "tap1"}),
+        ("DeleteLink", {"name": "tap1", "kind": "tun", "force": True}),
+    ],
+    ids=repr,
+)
+def test_what_is_not_one_of_our_steps_is_refused(packed: Any) -> None:
+    with pytest.raises(InvalidValue):
+        steps.unpack(packed)
+
+
+BAD_NAMES = ["", None, 7, "x" * 16, "a/b", "..", "a b", "a:b", "a\n", "a\0", "\udc80"]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES, ids=repr)
+@pytest.mark.parametrize(
+    ("step", "fields"),
+    [
+        ("CreateLink", CREATE),
+        ("SetLink", {"attributes": {"up": True}}),
+        ("DeleteLink", {"kind": "tun"}),
+    ],
+)
+def test_a_bad_name_is_refused(step: str, fields: dict[str, Any], name: object) -> None:
+    with pytest.raises(InvalidValue):
+        steps.unpack((step, {**fields, "name": name}))
+
+
+@pytest.mark.parametrize("peer", BAD_NAMES, ids=repr)
+def test_a_bad_name_of_a_veths_other_end_is_refused(peer: object) -> None:
+    with pytest.raises(InvalidValue):
+        steps.unpack(("CreateLink", {**VETH, "peer": peer}))
+
+
+@pytest.mark.parametrize("kind", ["bridge", "tun"])
+def test_only_a_veth_has_another_end(kind: str) -> None:
+    # The alias is written to both ends: it must not get onto a link that is not ours.
+    with pytest.raises(InvalidValue, match="peer"):
+        steps.unpack(("CreateLink", {**CREATE, "kind": kind, "peer": "eth0"}))
+
+
+@pytest.mark.parametrize("kind", ["", None, 7, "dummy", "vlan", "ipvlan", "Bridge", ("tun",), []])
+@pytest.mark.parametrize(("step", "fields"), [("CreateLink", CREATE), ("DeleteLink", {})])
+def test_a_kind_that_os_vif_does_not_make_is_refused(
+    step: str, fields: dict[str, Any], kind: object
+) -> None:
+    with pytest.raises(InvalidValue, match="kind"):
+        steps.unpack((step, {**fields, "name": "tap1", "kind": kind}))
+
+
+@pytest.mark.parametrize(
+    "alias",
+    ["", None, 7, "uplink to rack 7", "os-vif", " " + ALIAS, "os-vif:" + "x" * 249],
+    ids=repr,
+)
+def test_an_alias_that_is_not_a_mark_is_refused(alias: object) -> None:
+    with pytest.raises(InvalidValue, match="alias"):
+        steps.unpack(("CreateLink", {**CREATE, "alias": alias}))
+
+
+def test_the_longest_alias_that_the_kernel_takes() -> None:
+    alias = "os-vif:" + "x" * 248
+    step = steps.unpack(("CreateLink", {**CREATE, "alias": alias}))
+    assert isinstance(step, CreateLink)
+    assert step.alias == alias
+
+
+@pytest.mark.parametrize("multiqueue", [None, 0, 1, "yes"])
+def test_multiqueue_is_true_or_false(multiqueue: object) -> None:
+    with pytest.raises(InvalidValue, match="multiqueue"):
+        steps.unpack(("CreateLink", {**CREATE, "multiqueue": multiqueue}))
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        ("mac", "00:00:00:00:00:00"),
+        ("mac", "01:00:5e:00:00:01"),
+        ("mac", "fa:16:3e:00:00"),
+        ("mac", None),
+        ("mtu", 0),
+        ("mtu", -1),
+        ("mtu", 100000),
+        ("mtu", "1500"),
+        ("mtu", True),
+        ("up", 1),
+        ("up", "up"),
+        ("promisc", 0),
+        ("master", "x" * 16),
+        ("master", "a/b"),
+        ("master", None),
+        ("ageing", -1),
+        ("ageing", 0.5),
+        ("ageing", True),
+        ("forward_delay", "0"),
+        ("stp", 0),
+        ("mcast_snooping", None),
+        ("disable_ipv6", -1),
+        ("disable_ipv6", "1\n"),
+        ("arp_ignore", None),
+        ("arp_announce", 10**7),
+        ("alias", ALIAS),
+        ("ifname", "eth0"),
+        ("rp_filter", 0),
+        ("../all/forwarding", 1),
+        ("multiqueue", True),
+    ],
+)
+def test_a_bad_attribute_is_refused_by_name(attribute: str, value: object) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        steps.unpack(("SetLink", {"name": "tap1", "attributes": {attribute: value}}))
+    assert f"{attribute}, {value!r}: " in str(caught.value)
+
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(min_value=-(2**63), max_value=2**64 - 1),
+    st.floats(allow_nan=False),
+    st.text(max_size=20),
+    st.binary(max_size=20),
+)
+NAMES = st.sampled_from(["tap1", "qvb1", "", "a/b", "x" * 16])
+KEYS = st.sampled_from(
+    ["name", "kind", "alias", "peer", "multiqueue", "attributes", "mac", "mtu", "up", "master"]
+)
+VALUES = st.one_of(SCALARS, NAMES, st.sampled_from([ALIAS, MAC, *steps.KINDS, 1450]))
+ANYTHING = st.recursive(
+    VALUES,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.dictionaries(KEYS | st.text(max_size=5), inner, max_size=5),
+    ),
+    max_leaves=8,
+)
+NEARLY = st.one_of(
+    st.tuples(
+        st.just("CreateLink"), st.fixed_dictionaries(dict.fromkeys(CREATE, VALUES | ANYTHING))
+    ),
+    st.tuples(
+        st.just("SetLink"),
+        st.fixed_dictionaries(
+            {"name": VALUES, "attributes": st.dictionaries(KEYS, VALUES, max_size=3) | ANYTHING}
+        ),
+    ),
+    st.tuples(st.just("DeleteLink"), st.fixed_dictionaries({"name": VALUES, "kind": VALUES})),
+)
+
+
+@given(message=NEARLY | ANYTHING)
+def test_whatever_comes_is_a_valid_step_or_an_invalid_value(message: Any) -> None:
+    try:
+        step = steps.unpack(carried(message))
+    except InvalidValue:
+        return
+    assert isinstance(step, CreateLink | SetLink | DeleteLink)
+    assert steps.unpack(carried(steps.pack(step))) == step
+    if not isinstance(step, SetLink):
+        assert step.kind in steps.KINDS

@@ -1,0 +1,557 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The right representor, or none, on every kind of card, kernel and listing order."""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from os_vif.exception import InvalidValue
+from os_vif.kernel import sysfs
+from os_vif.kernel.sysfs import Netdev, PciFunction
+from tests.rig.fakesys import (
+    Device,
+    Function,
+    Host,
+    Unsupported,
+    mlx5,
+    sriov,
+    switch,
+    write,
+)
+from vif_plug_ovs import representors
+from vif_plug_ovs.exception import (
+    AmbiguousRepresentor,
+    NoInterfaceOfPciDevice,
+    NotVirtualFunction,
+    PciDeviceNotFoundById,
+    RepresentorNotFound,
+)
+from vif_plug_ovs.representors import Representor, VfPort, VirtualFunction
+
+PF0, PF1, OTHER = "0000:03:00.0", "0000:03:00.1", "0000:83:00.0"
+VMD = "10000:01:00.0"
+ABSENT = RepresentorNotFound  # itself, not a subclass of it
+AMBIGUOUS = AmbiguousRepresentor
+SWITCH = "7c1a2b0003a2b1c4"
+
+Answer = str | type[RepresentorNotFound]
+
+
+@dataclass(frozen=True)
+class Topology:
+    """A host and what is to be found on it.
+
+    :param answers: (PF, VF number) -> name of the representor, or the error.
+    :param uplinks: PF -> name of its uplink.
+    """
+
+    host: Host
+    answers: Mapping[tuple[str, int], Answer]
+    uplinks: Mapping[str, str | None] = field(default_factory=dict)
+
+
+def ports(*names: str, prefix: str = "") -> dict[str, str]:
+    """Representors that are named as their ports, which the kernel does not promise."""
+    return {prefix + name: name for name in names}
+
+
+def card(
+    uplinks: Mapping[str, str | None], names: Mapping[str, str], beside: bool, vfs: int = 2
+) -> Host:
+    """One PF at PF0."""
+    return sriov(PF0, vfs) + switch(PF0, SWITCH, uplinks, names, beside)
+
+
+def two_of_one_switch(
+    other: str, names: Mapping[str, str], others: Mapping[str, str], beside: bool
+) -> Host:
+    """Two PFs of one switch."""
+    return (
+        card({"up0": "p0"}, names, beside)
+        + sriov(other)
+        + switch(other, SWITCH, {"up1": "p1"}, others, beside)
+    )
+
+
+def legacy(pf_address: str, *names: str) -> Host:
+    """A PF that is not in switchdev mode, and the network devices of its VFs."""
+    host = sriov(pf_address)
+    vfs = [Device(name, function.address) for name, function in zip(names, host.functions[1:])]
+    return host + Host(devices=(Device("eth0", pf_address, port_name="p0"), *vfs))
+
+
+BOND = Host(
+    devices=(Device("bond0"), Device("lo"), Device("br-int"), Device("eth9", bus="virtio2"))
+)
+BLUEFIELD = {
+    **ports("pf0", "pf0vf0", "pf0vf1", "pf0sf0", "pf0sf1"),
+    **{"host": "c1pf0", "host0": "c1pf0vf0", "host1": "c1pf0vf1", "host2": "c1pf0vf2"},
+    "hostsf": "c1pf0sf1",
+}
+
+TOPOLOGIES = {
+    "one PF since 5.8": Topology(
+        mlx5(vfs=12) + BOND,
+        {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1", (PF0, 2): "pf0vf2", (PF0, 11): "pf0vf11"},
+        {PF0: "enpf0"},
+    ),
+    "one PF before 5.8": Topology(
+        mlx5(vfs=12, beside=False) + BOND,
+        {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1", (PF0, 2): "pf0vf2", (PF0, 11): "pf0vf11"},
+        {PF0: "enpf0"},
+    ),
+    "two PFs since 5.8": Topology(
+        mlx5(functions=(0, 1)),
+        {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1", (PF1, 0): "pf1vf0", (PF1, 1): "pf1vf1"},
+        {PF0: "enpf0", PF1: "enpf1"},
+    ),
+    "two PFs before 5.8": Topology(
+        mlx5(functions=(0, 1), beside=False),
+        {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1", (PF1, 0): "pf1vf0", (PF1, 1): "pf1vf1"},
+        {PF0: "enpf0", PF1: "enpf1"},
+    ),
+    "names that mislead": Topology(
+        card({"pf0vf1": "p0"}, {"pf0vf0": "pf0vf1", "p0": "pf0vf0"}, beside=True),
+        {(PF0, 0): "p0", (PF0, 1): "pf0vf0"},
+        {PF0: "pf0vf1"},
+    ),
+    "two cards since 5.8": Topology(
+        mlx5(tag="a") + mlx5("0000:83:00", tag="b"),
+        {(PF0, 0): "apf0vf0", (PF0, 1): "apf0vf1", (OTHER, 0): "bpf0vf0", (OTHER, 1): "bpf0vf1"},
+        {PF0: "enpaf0", OTHER: "enpbf0"},
+    ),
+    "two cards before 5.8": Topology(
+        mlx5(tag="a", beside=False) + mlx5("0000:83:00", tag="b", beside=False),
+        {(PF0, 0): "apf0vf0", (PF0, 1): "apf0vf1", (OTHER, 0): "bpf0vf0", (OTHER, 1): "bpf0vf1"},
+        {PF0: "enpaf0", OTHER: "enpbf0"},
+    ),
+    "BlueField with VFs of its own": Topology(
+        card({"p0": "p0"}, BLUEFIELD, beside=True),
+        {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1"},
+        {PF0: "p0"},
+    ),
+    "BlueField without": Topology(
+        card({"p0": "p0"}, BLUEFIELD, beside=True).without("pf0vf0", "pf0vf1"),
+        {(PF0, 0): ABSENT, (PF0, 1): ABSENT},
+        {PF0: "p0"},
+    ),
+    "BlueField before 5.8": Topology(
+        card({"p0": "p0"}, BLUEFIELD, beside=False),
+        {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1"},
+        {PF0: "p0"},
+    ),
+    "controller 0 by name": Topology(
+        card({"p0": "p0"}, {"a": "c0pf0vf0", "b": "c10pf0vf1", "c": "c0pf0vf1"}, beside=True),
+        {(PF0, 0): "a", (PF0, 1): "c"},
+        {PF0: "p0"},
+    ),
+    "LAG since 5.8": Topology(
+        mlx5(functions=(0, 1), lag=True) + BOND,
+        {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1", (PF1, 0): "pf1vf0", (PF1, 1): "pf1vf1"},
+        {PF0: "enpf0", PF1: "enpf1"},
+    ),
+    "LAG before 5.8": Topology(
+        mlx5(functions=(0, 1), lag=True, beside=False) + BOND,
+        {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1", (PF1, 0): "pf1vf0", (PF1, 1): "pf1vf1"},
+        {PF0: "enpf0", PF1: "enpf1"},
+    ),
+    "nfp": Topology(
+        card({"nfp_p1": "p1", "nfp_p0": "p0"}, ports("pf0", "pf0vf0", "pf0vf1"), beside=True),
+        {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1"},
+        {PF0: "nfp_p0"},
+    ),
+    "nfp with split ports, virtual": Topology(
+        card({"b": "p1s0", "c": "p0s1", "a": "p0s0"}, ports("pf0vf0", "pf0vf1"), beside=False),
+        {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1"},
+        {PF0: "a"},
+    ),
+    "mlx5 before 5.1": Topology(
+        card({"ens1f0": None}, {"eth0": "0", "eth1": "1"}, beside=False)
+        + sriov(PF1)
+        + switch(PF1, "7c1a2b0003a2b1c5", {"ens1f1": None}, {"eth2": "0", "eth3": "1"}, False),
+        {(PF0, 0): "eth0", (PF0, 1): "eth1", (PF1, 0): "eth2", (PF1, 1): "eth3"},
+        {PF0: "ens1f0", PF1: "ens1f1"},
+    ),
+    "old numbers in a shared switch": Topology(
+        two_of_one_switch(PF1, {"eth0": "0", "eth1": "1"}, {"eth2": "0"}, beside=False),
+        {(PF0, 0): AMBIGUOUS, (PF1, 0): AMBIGUOUS, (PF0, 1): AMBIGUOUS, (PF1, 1): AMBIGUOUS},
+        {PF0: "up0", PF1: "up1"},
+    ),
+    "sub-functions": Topology(
+        card({"p0": "p0"}, ports("pf0sf0", "pf0sf1", "pf0vf1"), beside=True)
+        + Host(devices=(Device("sf", PF0, port_name="p0", bus="mlx5_core.sf.2"),)),
+        {(PF0, 0): ABSENT, (PF0, 1): "pf0vf1"},
+        {PF0: "p0"},
+    ),
+    "socket direct since 5.8": Topology(
+        two_of_one_switch(
+            OTHER,
+            ports("pf0vf0", "pf0vf1", prefix="a"),
+            ports("pf0vf0", prefix="b"),
+            beside=True,
+        ),
+        {(PF0, 0): "apf0vf0", (PF0, 1): "apf0vf1", (OTHER, 0): "bpf0vf0", (OTHER, 1): ABSENT},
+        {PF0: "up0", OTHER: "up1"},
+    ),
+    "socket direct before 5.8": Topology(
+        two_of_one_switch(
+            OTHER,
+            ports("pf0vf0", "pf0vf1", prefix="a"),
+            ports("pf0vf0", prefix="b"),
+            beside=False,
+        ),
+        # The other PF has a VF 1 as well, whose representor may only be late.
+        {(PF0, 0): AMBIGUOUS, (OTHER, 0): AMBIGUOUS, (PF0, 1): AMBIGUOUS, (OTHER, 1): AMBIGUOUS},
+        {PF0: "up0", OTHER: "up1"},
+    ),
+    "two ports for one VF": Topology(
+        card({"p0": "p0"}, {"a": "pf0vf0", "b": "c0pf0vf0", "c": "pf0vf1"}, beside=True),
+        {(PF0, 0): AMBIGUOUS, (PF0, 1): "c"},
+        {PF0: "p0"},
+    ),
+    "legacy mode": Topology(
+        legacy(PF0, "eth1", "eth2"),
+        {(PF0, 0): ABSENT, (PF0, 1): ABSENT},
+        {PF0: None},
+    ),
+    "legacy mode beside a switch": Topology(
+        legacy(PF0) + mlx5("0000:83:00", beside=False),
+        {(PF0, 0): ABSENT, (PF0, 1): ABSENT, (OTHER, 0): "pf0vf0", (OTHER, 1): "pf0vf1"},
+        {PF0: None, OTHER: "enpf0"},
+    ),
+    "missing uplink since 5.8": Topology(
+        mlx5().without("enpf0"),
+        {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1"},
+        {PF0: None},
+    ),
+    "missing uplink before 5.8": Topology(  # whose switch the ports are of, nothing tells
+        mlx5(beside=False).without("enpf0"),
+        {(PF0, 0): ABSENT, (PF0, 1): ABSENT},
+        {PF0: None},
+    ),
+    "VMD domain": Topology(
+        mlx5("10000:01:00", tag="a") + mlx5("0000:01:00", tag="b"),
+        {(VMD, 0): "apf0vf0", (VMD, 1): "apf0vf1", ("0000:01:00.0", 0): "bpf0vf0"},
+        {VMD: "enpaf0", "0000:01:00.0": "enpbf0"},
+    ),
+    "vanished device since 5.8": Topology(
+        mlx5(functions=(0, 1)).without("pf0vf0"),
+        {(PF0, 0): ABSENT, (PF0, 1): "pf0vf1", (PF1, 0): "pf1vf0"},
+        {PF0: "enpf0", PF1: "enpf1"},
+    ),
+    "vanished device before 5.8": Topology(
+        mlx5(functions=(0, 1), lag=True, beside=False).without("pf0vf0"),
+        {(PF0, 0): ABSENT, (PF0, 1): "pf0vf1", (PF1, 0): "pf1vf0"},
+        {PF0: "enpf0", PF1: "enpf1"},
+    ),
+    "sfc": Topology(
+        card({"up": "p0"}, {"a": "p0pf0vf0", "b": "p1pf0vf1", "c": "p0pf1vf0"}, beside=True),
+        {(PF0, 0): "a", (PF0, 1): "b"},
+        {PF0: "up"},
+    ),
+}  # fmt: skip
+
+CASES = [
+    pytest.param(topology, pf, vf, answer, id=f"{name}: VF {vf} of {pf}")
+    for name, topology in TOPOLOGIES.items()
+    for (pf, vf), answer in topology.answers.items()
+]
+every_case = pytest.mark.parametrize(("topology", "pf", "vf", "answer"), CASES)
+
+
+def facts(host: Host) -> tuple[Netdev, ...]:
+    """What is read of a host."""
+    return tuple(
+        Netdev(
+            one.name,
+            None if one.bus else one.parent,
+            one.switch_id,
+            one.port_name if one.switch_id else None,
+        )
+        for one in host.devices
+    )
+
+
+def address_of(host: Host, pf: str, vf: int) -> str:
+    """The address of a VF."""
+    return next(one.vfs[vf] for one in host.functions if one.address == pf)
+
+
+def check(find: Callable[[], Representor], topology: Topology, pf: str, vf: int) -> None:
+    """Compare what is found with what is to be found."""
+    answer = topology.answers[pf, vf]
+    if isinstance(answer, str):
+        assert find() == Representor(answer, pf, vf, topology.uplinks[pf])
+        return
+    with pytest.raises(RepresentorNotFound) as caught:
+        find()
+    assert type(caught.value) is answer
+    assert caught.value.kwargs["vf_num"] == vf
+    assert caught.value.kwargs["ifname"] == (topology.uplinks[pf] or pf)
+
+
+# Decisions --------------------------------------------------------------------------------------
+
+
+@every_case
+@given(chance=st.randoms(use_true_random=False))
+def test_the_order_of_the_listing_decides_nothing(
+    chance: random.Random, topology: Topology, pf: str, vf: int, answer: Answer
+) -> None:
+    devices = list(facts(topology.host))
+    chance.shuffle(devices)
+    check(lambda: representors.representor(pf, vf, devices), topology, pf, vf)
+
+
+@every_case
+@given(known=st.data())
+def test_no_subset_of_the_devices_leads_to_another_vfs(
+    known: st.DataObject, topology: Topology, pf: str, vf: int, answer: Answer
+) -> None:
+    """While a card starts, or stops, some of its devices are there and others are not."""
+    devices = facts(topology.host)
+    kept = known.draw(st.lists(st.sampled_from(devices), unique=True)) if devices else []
+    switches = {one.switch_id for one in devices if one.parent == pf}
+    shared = {one.parent for one in devices if one.switch_id in switches} - {pf, None}
+    if any(one.parent == other for other in shared for one in devices) and not all(
+        any(one.parent == other for one in kept) for other in shared
+    ):
+        return  # without a sign of the other PF nobody can know of it
+    try:
+        found = representors.representor(pf, vf, kept).device
+    except RepresentorNotFound:
+        return
+    if isinstance(answer, str):
+        assert found == answer
+    else:
+        assert answer is AMBIGUOUS
+        assert [one.parent for one in kept if one.name == found] == [pf]
+
+
+def test_an_ambiguity_lists_the_candidates() -> None:
+    host = TOPOLOGIES["socket direct before 5.8"].host
+    with pytest.raises(AmbiguousRepresentor) as caught:
+        representors.representor(PF0, 0, facts(host))
+    assert caught.value.kwargs == {"ifname": "up0", "vf_num": 0, "candidates": "apf0vf0, bpf0vf0"}
+    assert str(caught.value).endswith("candidates: apf0vf0, bpf0vf0")
+
+
+@pytest.mark.parametrize(
+    ("name", "port"),
+    [
+        ("3", VfPort(3)),
+        ("pf0vf3", VfPort(3, 0)),
+        ("pf1vf127", VfPort(127, 1)),
+        ("c1pf0vf3", VfPort(3, 0, 1)),
+        ("c0pf2vf3", VfPort(3, 2, 0)),
+        ("p1pf0vf3", VfPort(3, 0)),
+        *((other, None) for other in (
+            None, "", "p0", "p0s1", "pf0", "c1pf0", "pf0sf88", "c1pf0sf88", "pf0vf", "vf3",
+            "pfvf3", "pf0vf3s1", "xpf0vf3", "pf0vf3\n", "c1", "c1p0pf0vf3", "-1", "٣", "pf0hpf",
+        )),
+    ],
+)  # fmt: skip
+def test_a_port_name_is_read_in_all_its_forms(name: str | None, port: VfPort | None) -> None:
+    assert representors.vf_port(name) == port
+
+
+@given(
+    port=st.builds(VfPort, st.integers(0, 4095), st.none() | st.integers(0, 15), st.integers(0, 3))
+)
+def test_a_port_name_as_devlink_writes_it(port: VfPort) -> None:
+    if port.pf is None:
+        assert representors.vf_port(f"{port.vf}") == VfPort(port.vf)
+        return
+    controller = f"c{port.controller}" if port.controller else ""
+    assert representors.vf_port(f"{controller}pf{port.pf}vf{port.vf}") == port
+    assert representors.vf_port(f"{controller}pf{port.pf}sf{port.vf}") is None
+
+
+@given(numbers=st.permutations(range(12)))
+def test_the_number_of_a_vf_is_that_of_the_pfs_link(numbers: list[int]) -> None:
+    addresses = [f"0000:03:00.{index}" for index in range(8)] + [VMD, PF1, "0000:03:1f.7", OTHER]
+    pf = PciFunction(PF0, virtfns=dict(zip(numbers, addresses)))
+    for number, address in zip(numbers, addresses):
+        function = PciFunction(address, physfn=PF0)
+        found = representors.number_of(function, pf)
+        assert found == VirtualFunction(address, PF0, pf.virtfns and number)
+
+
+# Trees on disk ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> str:
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize("unsupported", Unsupported)
+@pytest.mark.parametrize("backwards", [False, True], ids=["forwards", "backwards"])
+@pytest.mark.parametrize("name", TOPOLOGIES)
+def test_a_vf_is_found_by_its_address(
+    root: str, name: str, backwards: bool, unsupported: Unsupported
+) -> None:
+    topology = TOPOLOGIES[name]
+    host = topology.host
+    ordered = Host(host.functions, host.devices[::-1] if backwards else host.devices)
+    write(ordered, root, unsupported)
+    assert set(sysfs.netdevs(root)) == set(facts(host))
+    for pf, vf in topology.answers:
+        address = address_of(host, pf, vf)
+        assert representors.virtual_function(address, root) == VirtualFunction(address, pf, vf)
+        check(lambda: representors.look_up(address, root), topology, pf, vf)  # noqa: B023
+        check(lambda: representors.look_up(address.upper(), root), topology, pf, vf)  # noqa: B023
+
+
+@pytest.mark.parametrize("name", TOPOLOGIES)
+def test_a_vf_is_found_by_its_pfs_device_and_its_number(root: str, name: str) -> None:
+    topology = TOPOLOGIES[name]
+    write(topology.host, root)
+    for pf, vf in topology.answers:
+        if uplink := topology.uplinks[pf]:
+            check(lambda: representors.look_up_port(uplink, vf, root), topology, pf, vf)  # noqa: B023
+
+
+@pytest.mark.parametrize("name", ["lo", "gone", "../net/lo", "bond0"])
+def test_a_device_below_no_pf_has_no_vfs(root: str, name: str) -> None:
+    write(mlx5() + BOND, root)
+    with pytest.raises(RepresentorNotFound) as caught:
+        representors.look_up_port(name, 0, root)
+    assert caught.value.kwargs == {"ifname": name, "vf_num": 0}
+
+
+ASK = [representors.look_up, representors.virtual_function]
+
+
+@pytest.mark.parametrize("ask", ASK)
+def test_an_address_that_no_device_has(root: str, ask: Callable[[str, str], object]) -> None:
+    write(mlx5(), root)
+    with pytest.raises(PciDeviceNotFoundById, match=r"There is no PCI device 0000:ff:00\.0") as e:
+        ask("0000:ff:00.0", root)
+    assert e.value.kwargs == {"id": "0000:ff:00.0"}
+
+
+@pytest.mark.parametrize("ask", ASK)
+def test_an_address_that_is_no_vfs(root: str, ask: Callable[[str, str], object]) -> None:
+    write(mlx5(), root)
+    with pytest.raises(NotVirtualFunction, match=r"0000:03:00\.0 is not a virtual function"):
+        ask(PF0, root)
+
+
+@pytest.mark.parametrize("ask", ASK)
+@pytest.mark.parametrize("address", ["", "03:00.2", "../0000:03:00.2", "0000:03:00.2/."])
+def test_what_is_no_address(root: str, ask: Callable[[str, str], object], address: str) -> None:
+    write(mlx5(), root)
+    with pytest.raises(InvalidValue, match="PCI address"):
+        ask(address, root)
+
+
+@pytest.mark.parametrize("gone", ["virtfn0", "."])
+def test_a_vf_that_is_being_removed(root: str, gone: str) -> None:
+    write(mlx5(), root)
+    link = Path(root, "bus/pci/devices", PF0) / ("" if gone == "." else gone)
+    link.unlink()
+    with pytest.raises(PciDeviceNotFoundById) as caught:
+        representors.look_up("0000:03:00.2", root)
+    assert type(caught.value) is PciDeviceNotFoundById
+    assert representors.look_up("0000:03:00.3", root).vf_number == 1 if gone != "." else True
+
+
+def test_a_representor_that_udev_is_renaming_is_looked_for_again(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = write(mlx5(beside=False).without("pf0vf0"), root)
+    netdevs = sysfs.netdevs
+
+    def slow(where: str) -> tuple[Netdev, ...]:
+        seen = netdevs(where)
+        if not Path(root, "class/net/renamed").is_symlink():
+            fake.add(Device("renamed", None, mlx5().devices[0].switch_id, "pf0vf0"))
+        return seen
+
+    monkeypatch.setattr(sysfs, "netdevs", slow)
+    assert representors.look_up("0000:03:00.2", root).device == "renamed"
+
+
+# What the old helpers ask -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("beside", [True, False])
+@pytest.mark.parametrize("backwards", [True, False])
+def test_the_device_of_a_function_and_of_its_pf(root: str, beside: bool, backwards: bool) -> None:
+    vf = "0000:03:00.2"
+    host = mlx5(beside=beside) + Host(devices=(Device("vf0", vf),))
+    write(Host(host.functions, host.devices[::-1] if backwards else host.devices), root)
+    assert representors.interface(vf, root=root) == "vf0"
+    assert representors.interface(PF0, root=root) == "enpf0"
+    assert representors.interface(PF0, switchdev=True, root=root) == "enpf0"
+    for switchdev in (False, True):
+        assert representors.interface(vf, True, switchdev, root) == "enpf0"
+
+
+def test_a_legacy_pf_has_a_device_that_is_no_port(root: str) -> None:
+    write(legacy(PF0, "eth1"), root)
+    assert representors.interface("0000:03:00.2", root=root) == "eth1"
+    assert representors.interface("0000:03:00.2", of_pf=True, root=root) == "eth0"
+    with pytest.raises(NoInterfaceOfPciDevice, match=f"{PF0} has no network device"):
+        representors.interface("0000:03:00.2", of_pf=True, switchdev=True, root=root)
+
+
+@pytest.mark.parametrize("switchdev", [True, False])
+def test_representors_are_never_the_pfs_own(root: str, switchdev: bool) -> None:
+    write(mlx5().without("enpf0"), root)
+    with pytest.raises(NoInterfaceOfPciDevice, match=PF0):
+        representors.interface("0000:03:00.2", True, switchdev, root)
+
+
+def test_the_device_of_a_function_that_is_none(root: str) -> None:
+    write(mlx5(), root)
+    with pytest.raises(NoInterfaceOfPciDevice, match="0000:03:00.2"):
+        representors.interface("0000:03:00.2", root=root)
+    with pytest.raises(NotVirtualFunction):
+        representors.interface(PF0, of_pf=True, root=root)
+    with pytest.raises(PciDeviceNotFoundById, match="There is no"):
+        representors.interface("0000:ff:00.2", root=root)
+
+
+def test_the_function_of_a_device(root: str) -> None:
+    vf = "0000:03:00.2"
+    host = mlx5() + BOND + Host((Function("0000:05:00.0"),), (Device("eth5", "0000:05:00.0"),))
+    write(host + Host(devices=(Device("vf0", vf),)), root)
+    found = {
+        name: (function and (function.address, function.total_vfs > 0))
+        for name in ("enpf0", "pf0vf0", "vf0", "eth5", "bond0", "eth9", "gone")
+        for function in [representors.function_of(name, root)]
+    }
+    assert found == {
+        "enpf0": (PF0, True),
+        "pf0vf0": (PF0, True),
+        "vf0": (vf, False),
+        "eth5": ("0000:05:00.0", False),
+        "bond0": None,
+        "eth9": None,
+        "gone": None,
+    }
+
+
+# Cost -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_look_up_on_a_large_host_reads_it_once_or_not_at_all(
+    root: str, monkeypatch: pytest.MonkeyPatch, beside: bool
+) -> None:
+    others = Host(devices=tuple(Device(f"tap{number}") for number in range(1000)))
+    write(mlx5(vfs=8, beside=beside) + others, root)
+    read: list[str] = []
+    content = sysfs._content
+    monkeypatch.setattr(sysfs, "_content", lambda path: read.append(path) or content(path))  # type: ignore[func-returns-value]
+    assert representors.look_up("0000:03:00.5", root).device == "pf0vf3"
+    taps = [path for path in read if "/tap" in path]
+    assert len(taps) == (0 if beside else 1000)
+    assert len(read) - len(taps) <= 2 + 2 * 9 + 2  # two functions, nine ports, the uplink again

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The elements of a wiring are values, and a mark says whose something is."""
+
+import dataclasses
+
+import pytest
+
+from os_vif.wiring.model import (
+    LinuxBridge,
+    Mark,
+    OnRemove,
+    OvsBridge,
+    OvsPort,
+    Tap,
+    VethPair,
+    Wiring,
+)
+
+MARK = Mark("ovs", "hybrid", "a0000001-feed")
+
+
+def test_a_mark_reads_plugin_kind_and_owner() -> None:
+    assert str(MARK) == "ovs:hybrid:a0000001-feed"
+
+
+def test_a_mark_as_an_alias_says_that_it_is_os_vifs() -> None:
+    assert MARK.alias == "os-vif:ovs:hybrid:a0000001-feed"
+
+
+@pytest.mark.parametrize(
+    ("text", "owned"),
+    [
+        ("ovs:hybrid:a0000001-feed", True),
+        ("os-vif:ovs:hybrid:a0000001-feed", True),
+        pytest.param("ovs:openvswitch:a0000001-feed", True, id="another kind of the same VIF"),
+        ("os-vif:ovs:openvswitch:a0000001-feed", True),
+        pytest.param("ovs:hybrid:a0000002-feed", False, id="another VIF"),
+        pytest.param("linux_bridge:hybrid:a0000001-feed", False, id="another plugin"),
+        pytest.param("ovs:hybrid:a0000001-feed:more", False, id="a longer owner"),
+        pytest.param("ovs:hybrid:a0000001", False, id="a shorter owner"),
+        pytest.param("ovs:a0000001-feed", False, id="no kind"),
+        pytest.param("a0000001-feed", False, id="the id alone"),
+        pytest.param("", False, id="no mark at all"),
+        pytest.param("uplink to rack 7", False, id="an administrator's alias"),
+    ],
+)
+def test_a_mark_owns_what_is_of_its_vif_and_plugin(text: str, owned: bool) -> None:
+    assert MARK.owns(text) is owned
+
+
+def test_an_owner_with_a_colon_stays_whole() -> None:
+    mark = Mark("ovs", "hybrid", "a:b")
+    assert mark.owns(mark.alias)
+    assert not mark.owns("ovs:hybrid:b")
+
+
+ELEMENTS = [
+    LinuxBridge("qbr1", MARK),
+    VethPair("qvb1", "qvo1", "qbr1", 1450, MARK),
+    Tap("tap1", None, None, MARK),
+    OvsBridge("br-int", "system", MARK),
+    OvsPort("tap1", "br-int", MARK),
+]
+
+
+@pytest.mark.parametrize("element", ELEMENTS, ids=lambda element: type(element).__name__)
+def test_an_element_is_a_frozen_value(element: object) -> None:
+    assert element == dataclasses.replace(element)  # type: ignore[type-var]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        element.name = "other"  # type: ignore[attr-defined]
+
+
+def test_a_bridge_that_others_use_is_kept_unless_it_is_said_otherwise() -> None:
+    assert OvsBridge("br-int", "system", MARK).on_remove is OnRemove.KEEP
+
+
+def test_a_wiring_iterates_over_elements_and_then_leftovers() -> None:
+    wiring = Wiring(tuple(ELEMENTS[:2]), leftovers=tuple(ELEMENTS[2:]))
+    assert list(wiring) == ELEMENTS
