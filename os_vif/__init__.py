@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from oslo_log import log as logging
 
 from os_vif import exception, objects, registry
-from os_vif.objects.host_info import HostInfo
+from os_vif.objects.host_info import HostInfo, HostPluginInfo
 from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.vif import VIFBase
 from os_vif.plugin import PluginBase
@@ -50,6 +50,7 @@ def plug(vif: VIFBase, instance_info: InstanceInfo) -> None:
     :param vif: what to attach; ``vif.plugin`` names the plugin that does it.
     :param instance_info: the virtual machine that the VIF belongs to.
     :raises LibraryNotInitialized: :func:`initialize` was not called.
+    :raises InvalidValue: it is no VIF, or does not name its plugin.
     :raises NoMatchingPlugin: there is no such plugin, or (as its subclass ``PluginLoadFailed``) it
         is installed but could not be loaded.
     :raises PlugException: everything else; the cause is its ``__cause__``.
@@ -65,7 +66,7 @@ def unplug(vif: VIFBase, instance_info: InstanceInfo) -> None:
     :param vif: what to detach; of its fields only those that names are made of need be set.
     :param instance_info: the virtual machine that the VIF belongs to.
     :raises LibraryNotInitialized: :func:`initialize` was not called.
-    :raises NoMatchingPlugin: as in :func:`plug`.
+    :raises InvalidValue, NoMatchingPlugin: as in :func:`plug`.
     :raises UnplugException: everything else; the cause is its ``__cause__``.
     """
     plugin = _plugin_for(vif)
@@ -84,7 +85,10 @@ def host_info(permitted_vif_type_names: Collection[str] | None = None) -> HostIn
     described = []
     for name, plugin in sorted(_loaded().plugins.items()):
         try:
-            described.append(plugin.describe())
+            description = plugin.describe()
+            if not isinstance(description, HostPluginInfo):
+                raise TypeError(f"{description!r} is no HostPluginInfo")
+            described.append(description)
         except Exception:
             LOG.exception("os-vif plugin %s cannot describe itself and is left out", name)
     info = HostInfo(plugin_info=described)

@@ -26,12 +26,12 @@ def device_name(field: str, value: object) -> str:
     """
     if not isinstance(value, str) or not value:
         raise InvalidValue(field=field, value=value, reason="it must be a name")
-    if len(value.encode()) > NAME_LENGTH:
-        raise InvalidValue(field=field, value=value, reason=f"longer than {NAME_LENGTH} bytes")
     if value in (".", "..") or not value.isprintable() or re.search(r"[/:\s]", value):
         raise InvalidValue(
             field=field, value=value, reason="'/', ':' and blanks cannot be in a device's name"
         )
+    if len(value.encode()) > NAME_LENGTH:
+        raise InvalidValue(field=field, value=value, reason=f"longer than {NAME_LENGTH} bytes")
     return value
 
 
@@ -55,7 +55,7 @@ def mtu(field: str, value: object) -> int:
 
     :raises InvalidValue: it is no number from 68 to 65535.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or not MTU_MIN <= value <= MTU_MAX:
+    if not isinstance(value, int) or not MTU_MIN <= value <= MTU_MAX:
         raise InvalidValue(
             field=field, value=value, reason=f"an MTU is from {MTU_MIN} to {MTU_MAX} bytes"
         )

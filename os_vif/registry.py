@@ -3,9 +3,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import metadata
 
 from oslo_log import log as logging
-from stevedore import extension
+from stevedore import named
 
 from os_vif import exception
 from os_vif.plugin import PluginBase
@@ -50,7 +51,7 @@ def load() -> Registry:
 
     for name, (origin, cls) in plugin_classes(failed).items():
         try:
-            registry.plugins[name] = _instance(name, cls)
+            registry.plugins[name] = cls.load(name)
         except Exception as cause:
             failed(name, origin, cause)
     return registry
@@ -63,27 +64,31 @@ def plugin_classes(
 
     :param failed: called with name, origin and cause of each that cannot be imported.
     """
-    manager: extension.ExtensionManager[PluginBase] = extension.ExtensionManager(
-        NAMESPACE,
-        on_load_failure_callback=lambda _, point, cause: failed(point.name, point.value, cause),
-    )
     found: dict[str, tuple[str, type[PluginBase]]] = {}
-    for ext in manager.extensions:
-        origin = ext.entry_point.value
-        if ext.name in found:
+    for point in _entry_points():
+        if point.name in found:
             LOG.warning(
                 "Two os-vif plugins are called %s: %s is used, %s is ignored",
-                ext.name,
-                found[ext.name][0],
-                origin,
+                point.name,
+                found[point.name][0],
+                point.value,
             )
-        else:
-            found[ext.name] = (origin, ext.plugin)
+            continue
+        try:
+            found[point.name] = (point.value, _plugin_class(point))
+        except Exception as cause:
+            failed(point.name, point.value, cause)
     return found
 
 
-def _instance(name: str, cls: type[PluginBase]) -> PluginBase:
-    plugin = cls.load(name)
-    if not isinstance(plugin, PluginBase):
-        raise TypeError(f"{plugin!r} is not a subclass of os_vif.plugin.PluginBase")
-    return plugin
+def _entry_points() -> list[metadata.EntryPoint]:
+    # stevedore only finds them: when it loads them, an AssertionError of one ends all others.
+    manager: named.NamedExtensionManager[PluginBase] = named.NamedExtensionManager(NAMESPACE, [])
+    return list(manager.list_entry_points())
+
+
+def _plugin_class(point: metadata.EntryPoint) -> type[PluginBase]:
+    cls = point.load()
+    if not (isinstance(cls, type) and issubclass(cls, PluginBase)):
+        raise TypeError(f"{cls!r} is not a subclass of os_vif.plugin.PluginBase")
+    return cls

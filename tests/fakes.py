@@ -22,6 +22,7 @@ from os_vif.wiring.plan import (
     LinkStep,
     RemoveBridge,
     RemovePort,
+    RemoveQos,
     RowStep,
     SetLink,
     SetPort,
@@ -164,6 +165,8 @@ class FakeRows:
         self._links = links
         self.bridges: dict[str, Bridge] = {}
         self.ports: dict[str, Port] = {}
+        #: Device -> type, of the QoS rows that os-vif made.
+        self.qos: dict[str, str] = {}
         self.next_cfg = 0
         self.cur_cfg = 0
         #: Transactions that took effect.
@@ -193,11 +196,15 @@ class FakeRows:
         self._reconfigure()
 
     def observe(
-        self, bridges: Iterable[str], ports: Iterable[str], deadline: Deadline
-    ) -> tuple[Mapping[str, Bridge], Mapping[str, Port]]:
+        self, bridges: Collection[str], ports: Mapping[str, str], deadline: Deadline
+    ) -> Found:
         self._connected()
         self._reconfigure()
-        return _some(self.bridges, bridges), _some(self.ports, ports)
+        return Found(
+            bridges=_some(self.bridges, bridges),
+            ports=_some(self.ports, ports),
+            qos=frozenset(_some(self.qos, ports)),
+        )
 
     def commit(self, steps: Sequence[RowStep], deadline: Deadline) -> int | None:
         self._connected()
@@ -205,16 +212,16 @@ class FakeRows:
             self.others.pop(0)(self)
         if refused := [step for step in steps if self.refuse(step)]:
             raise errors.TransactionRefused(reason=f"constraint violation: {refused[0]}")
-        before = dict(self.bridges), dict(self.ports)
+        before = dict(self.bridges), dict(self.ports), dict(self.qos)
         try:
             taken = [step for step in steps if self._take(step)]
         except errors.StateChanged:
-            self.bridges, self.ports = before
+            self.bridges, self.ports, self.qos = before
             raise
         if not taken:
             return None
         if self.silent == "before":
-            self.bridges, self.ports = before
+            self.bridges, self.ports, self.qos = before
         else:
             self.committed += 1
             self.taken += taken
@@ -256,19 +263,28 @@ class FakeRows:
                 self._must_be(port.bridge, self.bridges)
                 mark = {Mark.KEY: str(port.mark)}
                 self.ports[port.name] = Port(
-                    port.name, port.bridge, mark, interface_ids={**port.external_ids, **mark}
+                    port.name,
+                    port.bridge,
+                    mark,
+                    interface_type=port.interface_type,
+                    interface_ids={**port.external_ids, **mark},
+                    options=port.options,
+                    mtu_request=port.mtu_request,
                 )
-            case SetPort(name, changes):
+                self.qos.pop(port.name, None)
+                if port.qos_type:
+                    self.qos[port.name] = port.qos_type
+            case SetPort(name, values):
                 self._must_be(name, self.ports)
-                ids = {**self.ports[name].interface_ids, **changes}
-                self.ports[name] = replace(
-                    self.ports[name],
-                    interface_ids={k: v for k, v in ids.items() if v is not None},
-                )
+                for key, value in values.items():
+                    self.ports[name] = _set(self.ports[name], key, value)
             case RemovePort(name, bridge):
                 if name not in self.ports or self.ports[name].bridge != bridge:
                     return False
                 del self.ports[name]
+                self.qos.pop(name, None)
+            case RemoveQos(name):
+                return self.qos.pop(name, None) is not None
         return True
 
     def _must_be_free(self, name: str) -> None:
@@ -288,7 +304,7 @@ class FakeRows:
         used = [port.ofport for port in self.ports.values() if port.ofport and port.ofport > 0]
         free = iter(set(range(1, len(used) + len(self.ports) + 2)) - set(used))
         for name, port in self.ports.items():
-            internal = port.interface_type == "internal"
+            internal = port.interface_type in ("internal", "patch")
             error = self._error(name, internal)
             if error:
                 self.ports[name] = replace(port, ofport=-1, error=error)
@@ -319,8 +335,21 @@ class FakeHost:
     def found(self) -> Found:
         """All that is there."""
         return Found(
-            self.links.observe(self.links.links), dict(self.rows.bridges), dict(self.rows.ports)
+            self.links.observe(self.links.links),
+            dict(self.rows.bridges),
+            dict(self.rows.ports),
+            frozenset(self.rows.qos),
         )
+
+
+def _set(port: Port, key: str, value: str | int | None) -> Port:
+    """Set a value of a port's Interface row, by ovs-vsctl's notation."""
+    column, _, inner = key.partition(":")
+    name = {"type": "interface_type", "external_ids": "interface_ids"}.get(column, column)
+    if not inner:
+        return replace(port, **{name: value})
+    values = {**getattr(port, name), inner: value}
+    return replace(port, **{name: {k: v for k, v in values.items() if v is not None}})
 
 
 def _some(rows: Mapping[str, T], names: Iterable[str]) -> dict[str, T]:

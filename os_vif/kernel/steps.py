@@ -42,8 +42,12 @@ def unpack(packed: Sequence[Any]) -> LinkStep:
 
 
 def _create(name: str, kind: str, alias: str, peer: str, multiqueue: bool) -> CreateLink:
-    if peer or kind == "veth":
+    if kind == "veth":
         limits.device_name("peer", peer)
+    elif peer:
+        raise InvalidValue(field="peer", value=peer, reason=f"a {kind} has none")
+    if multiqueue and kind != "tun":
+        raise InvalidValue(field="multiqueue", value=True, reason=f"a {kind} has no queues")
     if not isinstance(alias, str) or not alias.startswith("os-vif:"):
         raise InvalidValue(field="alias", value=alias, reason="it is not an os-vif mark")
     if len(alias.encode()) > ALIAS_LENGTH:
@@ -54,6 +58,8 @@ def _create(name: str, kind: str, alias: str, peer: str, multiqueue: bool) -> Cr
 
 
 def _set(name: str, attributes: Mapping[str, Any]) -> SetLink:
+    if not isinstance(attributes, Mapping):
+        raise InvalidValue(field="attributes", value=attributes, reason="it must be a mapping")
     checked = {key: _attribute(key, value) for key, value in attributes.items()}
     return SetLink(limits.device_name("name", name), checked)
 

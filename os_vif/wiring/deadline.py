@@ -20,11 +20,11 @@ class Deadline:
         return None if self._at == math.inf else max(0.0, self._at - time.monotonic())
 
     def at_most(self, seconds: float) -> "Deadline":
-        """The earlier of this deadline and one that many seconds from now."""
+        """The earlier of this deadline and one that many seconds (not 0) from now."""
         other = Deadline(seconds)
         return self if self._at <= other._at else other
 
     def at_least(self, seconds: float) -> "Deadline":
-        """The later of this deadline and one that many seconds from now."""
+        """The later of this deadline and one that many seconds (not 0) from now."""
         other = Deadline(seconds)
         return self if self._at >= other._at else other

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What makes a wiring so: observe, plan, execute; on failure undo and raise."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Protocol
 
@@ -178,18 +179,14 @@ class Engine:
             LOG.warning("Not verified, as configured: %s", report(failures))
 
     def _undo(self, plan: Plan, found: Found, *, rows: bool, deadline: Deadline) -> None:
-        """Take a plan back; what cannot be taken back is logged, the first error is raised."""
+        """Take a plan back as far as that can be done."""
         back = inverse(plan, found)
-        try:
+        with _logging("A failed change of OVSDB could not be taken back"):
             if rows and back.rows:
                 self._rows.commit(back.rows, deadline.at_least(UNDO_SECONDS))
-        except errors.WiringError as err:
-            LOG.error("A failed change of OVSDB could not be taken back: %s", err)
-        try:
+        with _logging("A failed change of links could not be taken back"):
             if back.links:
                 self._links.execute(back.links)
-        except errors.WiringError as err:
-            LOG.error("A failed change of links could not be taken back: %s", err)
 
     @staticmethod
     def _until_unchanged(attempt: Callable[[], None]) -> None:
@@ -199,6 +196,15 @@ class Engine:
             except errors.StateChanged as err:
                 LOG.info("%s; looking again", err)
         return attempt()
+
+
+@contextmanager
+def _logging(what: str) -> Iterator[None]:
+    """Let nothing that goes wrong while undoing hide the error that made it necessary."""
+    try:
+        yield
+    except Exception as err:
+        LOG.error("%s: %s", what, err)
 
 
 def _failure(port: Port | None) -> tuple[str, object, object]:

@@ -355,8 +355,16 @@ def to_remove(wiring: Wiring, found: Found) -> Plan:
 
 def inverse(plan: Plan, found: Found) -> Plan:
     """The steps that lead back from a plan, whole or half done, to what was found before it."""
+    # Of a link that the plan made or replaced there is nothing to set back.
+    new = {step.name for step in plan.links if not isinstance(step, SetLink)}
+    links = (
+        back
+        for step in reversed(plan.links)
+        for back in _link_inverse(step, found)
+        if not (isinstance(step, SetLink) and step.name in new)
+    )
     return Plan(
-        links=tuple(s for step in reversed(plan.links) for s in _link_inverse(step, found)),
+        links=tuple(links),
         rows=tuple(_row_inverse(step, found) for step in reversed(plan.rows)),
     )
 

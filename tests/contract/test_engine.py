@@ -4,6 +4,7 @@
 import logging
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -34,15 +35,15 @@ IDS = {"iface-id": "b0000001-feed-4bee-8fad-000000000001", "attached-mac": "fa:1
 
 BRIDGE = OvsBridge("br-int", "netdev", MARK)
 TAP = Tap("tapa0000001-fe", "fa:16:3e:00:00:01", 1450, MARK, multiqueue=True)
-TAP_PORT = OvsPort(TAP.name, BRIDGE.name, MARK, IDS)
+TAP_PORT = OvsPort(TAP.name, BRIDGE.name, MARK, external_ids=IDS, known_by=IDS)
 LINUX_BRIDGE = LinuxBridge("qbra0000001-fe", MARK, ageing=0)
 VETH = VethPair("qvba0000001-fe", "qvoa0000001-fe", LINUX_BRIDGE.name, 1450, MARK)
-VETH_PORT = OvsPort(VETH.peer, BRIDGE.name, MARK, IDS)
+VETH_PORT = OvsPort(VETH.peer, BRIDGE.name, MARK, external_ids=IDS, known_by=IDS)
 
 WIRINGS = {
     "tap": Wiring((TAP, BRIDGE, TAP_PORT)),
     "hybrid": Wiring((LINUX_BRIDGE, VETH, BRIDGE, VETH_PORT)),
-    "port_only": Wiring((BRIDGE, OvsPort(TAP.name, BRIDGE.name, MARK, IDS, device=False))),
+    "port_only": Wiring((BRIDGE, replace(TAP_PORT, device=False))),
 }
 
 
@@ -254,11 +255,12 @@ def test_what_was_changed_on_the_way_is_changed_back(world: World) -> None:
     """Undoing restores attributes of links that were there before."""
     apply(world, WIRINGS["tap"])
     world.set_link(TAP.name, mtu=1400)
-    before = world.everything()
     no_bridge = VethPair(VETH.name, VETH.peer, "no-such-bridge", 1450, MARK)
+    wiring = Wiring((TAP, no_bridge))
+    before = found(world, wiring)
     with pytest.raises(errors.LinkFailed):
-        apply(world, Wiring((TAP, no_bridge)))
-    assert world.everything() == before
+        apply(world, wiring)
+    assert found(world, wiring) == before
 
 
 def test_a_link_of_another_kind_is_refused(world: World) -> None:

@@ -5,8 +5,9 @@ A test sees only what stands under some names (``found``), what the engine was a
 (``transactions``, ``privileged_calls``), and what others can do to a host.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 from os_vif.kernel.backend import KernelLinks
@@ -166,6 +167,8 @@ def remove(world: World, wiring: Wiring, seconds: float = LONG) -> None:
 
 def found(world: World, wiring: Wiring) -> Found:
     """What stands under the names of a wiring."""
-    names: Iterable[str] = [spec.name for element in wiring for spec in link_specs(element)]
-    others = [element.name for element in wiring]
-    return Found(world.links.observe(names), *world.rows.observe(others, others, Deadline(LONG)))
+    elements = wiring.all_elements
+    names = [spec.name for element in elements for spec in link_specs(element)]
+    others = dict.fromkeys((element.name for element in elements), "")
+    rows = world.rows.observe(others, others, Deadline(LONG))
+    return replace(rows, links=world.links.observe(names))

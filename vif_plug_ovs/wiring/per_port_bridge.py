@@ -5,6 +5,8 @@ A port gets its OpenFlow number only when its device is there. Patch ports need 
 controller can install the VIF's flows before the guest's tap exists (bug 1933517).
 """
 
+from dataclasses import replace
+
 from os_vif.wiring.model import DeviceMtu, OnRemove, OvsBridge, OvsPort, Tap, Wiring
 from vif_plug_ovs import constants
 from vif_plug_ovs.wiring import names
@@ -19,8 +21,8 @@ def shape(vif: Request) -> Wiring:
 
         guest === tap --- port | pb (OVS) | pbp ~~~ ibp | br-int (OVS)
 
-    The patch port on the integration bridge stands for the VIF: it has the ids, and it is the one
-    that is isolated. The tap's port has no ids.
+    The patch port on the integration bridge stands for the VIF: it has the ids (the iface-id is
+    the VIF's own here), and it is the one that is isolated. The tap's port has no ids.
     """
     mark = vif.mark(KIND)
     pbp, ibp = names.patch_pair(vif.need_id())
@@ -41,7 +43,10 @@ def shape(vif: Request) -> Wiring:
                 qos_type=vif.qos_type,
             ),
             OvsPort(pbp, pb.name, mark, patch, options={"peer": ibp}),
-            vif.port(ibp, mark, interface_type=patch, options={"peer": pbp}),
+            replace(
+                vif.port(ibp, mark, interface_type=patch, options={"peer": pbp}),
+                external_ids={**vif.external_ids, "iface-id": vif.need_id()},
+            ),
         ),
         sign=pb,
         leftovers=(tap,),

@@ -224,6 +224,8 @@ def _profile(vif: VIFBase) -> VIFPortProfileOpenVSwitch:
 
 def _names(vif: VIFBase, network: Network, facts: Facts) -> dict[str, Any]:
     vif_id = _get(vif, "id")
+    if vif_id is not None:  # names are made of it, and nothing makes sure that it is a UUID
+        limits.device_name("vif.id", vif_id[: limits.NAME_LENGTH])
     device = _device(vif, vif_id, facts)
     linux_bridge = _linux_bridge(vif, vif_id)
     return {
