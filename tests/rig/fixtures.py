@@ -47,6 +47,13 @@ def ovs(netns: NetworkNamespace) -> Iterator[PrivateOvs]:
 
 
 @pytest.fixture
+def ovs_dpdk(netns: NetworkNamespace) -> Iterator[PrivateOvs]:
+    """A private Open vSwitch with DPDK, for vhost-user ports."""
+    with PrivateOvs("dpdk", listen_tcp=True) as running:
+        yield running
+
+
+@pytest.fixture
 def ovs_dummy(netns: NetworkNamespace) -> Iterator[PrivateOvs]:
     """A private Open vSwitch on which every datapath type works and nothing is forwarded."""
     with PrivateOvs("dummy", listen_tcp=True) as running:

@@ -16,8 +16,16 @@ from typing import Any, Literal, Self
 from tests.rig import CommandError, kept, run, wait_until
 
 Daemon = Literal["vswitchd", "ovsdb-server"]
-Datapath = Literal["netdev", "dummy"]
+Datapath = Literal["netdev", "dummy", "dpdk"]
 Row = dict[str, Any]
+
+#: Debian's build with DPDK, which stands beside the ordinary one.
+DPDK_PROGRAM = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
+# Without --legacy-mem vswitchd adds --in-memory, which DPDK refuses beside --no-huge.
+_DPDK_CONFIG = (
+    "other_config:dpdk-init=true",
+    'other_config:dpdk-extra="--no-huge --no-pci --legacy-mem"',
+)
 
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 
@@ -36,7 +44,8 @@ class PrivateOvs:
     ``netdev`` forwards real packets between taps, veths and namespaces in user space; a bridge of
     datapath type ``system`` is accepted by the database and refused by vswitchd, as on a kernel
     without the openvswitch module. With ``dummy`` every datapath type, ``system`` included, is a
-    dummy: the control path only, nothing is forwarded, no device needs to exist.
+    dummy: the control path only, nothing is forwarded, no device needs to exist. ``dpdk`` is like
+    ``netdev``, with vhost-user ports, and without huge pages or PCI devices.
 
     The daemons also end when the *thread* that started them ends.
     """
@@ -85,7 +94,10 @@ class PrivateOvs:
         # Never the kernel's datapath, even where a machine has it: runs are alike everywhere. The
         # order matters: a type that is disabled already is not overridden by the dummy.
         dummy = ["--enable-dummy=override"] if self.datapath == "dummy" else []
-        self._start("vswitchd", ["ovs-vswitchd", self.remote, *dummy, "--disable-system"])
+        program = DPDK_PROGRAM if self.datapath == "dpdk" else "ovs-vswitchd"
+        if self.datapath == "dpdk":
+            self.vsctl("--no-wait", "init", "--", "set", "Open_vSwitch", ".", *_DPDK_CONFIG)
+        self._start("vswitchd", [program, self.remote, *dummy, "--disable-system"])
         self.catch_up()
 
     def catch_up(self) -> None:
