@@ -20,8 +20,28 @@ class RepresentorNotFound(ExceptionBase):
     msg_fmt = "No representor of VF %(vf_num)s was found for the interface %(ifname)s"
 
 
+class AmbiguousRepresentor(RepresentorNotFound):
+    """Nothing tells which of some devices is the representor, and guessing would join strangers.
+
+    :param candidates: their names.
+    """
+
+    msg_fmt = (
+        "The switch of the interface %(ifname)s has more than one VF %(vf_num)s and nothing tells "
+        "their representors apart; candidates: %(candidates)s"
+    )
+
+
 class PciDeviceNotFoundById(ExceptionBase):
     msg_fmt = "There is no PCI device %(id)s"
+
+
+class NotVirtualFunction(PciDeviceNotFoundById):
+    msg_fmt = "The PCI device %(id)s is not a virtual function of SR-IOV"
+
+
+class NoInterfaceOfPciDevice(PciDeviceNotFoundById):
+    msg_fmt = "The PCI device %(id)s has no network device of its own"
 
 
 class AgentError(ExceptionBase):

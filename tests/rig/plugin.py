@@ -244,6 +244,10 @@ def sysctl(link: str, path: str) -> Path:
     return Path("/proc/sys/net", family, name)
 
 
+#: Links that are there when os-vif has made none: vswitchd makes the latter two.
+OF_THE_SWITCH = frozenset({"lo", "ovs-netdev", "br-int"})
+
+
 def deviations(
     ovs: PrivateOvs, kind: Kind, number: int = 1, bridge: str = vifs.BRIDGE
 ) -> list[str]:
@@ -288,8 +292,8 @@ def _row_deviations(ovs: PrivateOvs, kind: Kind, number: int, bridge: str) -> It
 
 
 def filled(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns of a row that hold something."""
-    return {key: value for key, value in row.items() if value or type(value) is int}
+    """The columns of a row that hold something (VLAN 0 is something)."""
+    return {key: value for key, value in row.items() if value or (key, value) == ("tag", 0)}
 
 
 # Other processes --------------------------------------------------------------------------------

@@ -1,0 +1,471 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One connection, many callers; servers that come and go; processes that fork."""
+
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from os_vif import exception
+from os_vif.wiring import errors
+from os_vif.wiring.deadline import Deadline
+from tests import vifs
+from tests.rig import wait_until
+from tests.rig.ovs import PrivateOvs
+from tests.rig.plugin import (
+    BRIDGE_ONLY,
+    HYBRID,
+    KINDS,
+    PORT_ONLY,
+    TAP,
+    Child,
+    Kind,
+    OsVif,
+    deviations,
+)
+from tests.rig.snapshot import difference, links, snapshot
+from vif_plug_ovs.ovsdb import connection
+
+THREADS, EACH = 10, 6
+SOON = 5  # seconds
+
+NONSENSE: Any = {"op": "insert", "table": "Nonsense", "row": {}}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_open() -> Iterator[None]:
+    yield
+    connection.close_all()
+
+
+def in_threads(work: Callable[[int], None], count: int = THREADS) -> list[BaseException | None]:
+    """Do something in several threads that start together; return what they raised."""
+    together = threading.Barrier(count)
+
+    def start(number: int) -> None:
+        together.wait(10)
+        work(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        futures = [pool.submit(start, number) for number in range(count)]
+        return [future.exception() for future in futures]
+
+
+def threads_of(remote: str) -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == f"os-vif {remote}"]
+
+
+def numbered(thread: int) -> list[tuple[int, Kind]]:
+    """The VIFs of one thread: two of each way to plug that has a port."""
+    kinds = (TAP, HYBRID, PORT_ONLY)
+    return [(1 + thread * EACH + one, kinds[one % len(kinds)]) for one in range(EACH)]
+
+
+# Many callers -----------------------------------------------------------------------------------
+
+
+def test_ten_threads_plug_and_unplug_at_once(ovs_dummy: PrivateOvs, osvif_dummy: OsVif) -> None:
+    """All of them find the bridge missing; one makes it."""
+    osvif_dummy.configure(ovs_vsctl_timeout=60)
+    before = links()
+
+    def plug(thread: int) -> None:
+        for number, kind in numbered(thread):
+            osvif_dummy.plug(kind.vif(number), number)
+
+    def unplug(thread: int) -> None:
+        for number, kind in numbered(thread):
+            osvif_dummy.unplug(kind.vif(number), number)
+
+    assert in_threads(plug) == [None] * THREADS
+    rows = ovs_dummy.dump()
+    everything = [each for thread in range(THREADS) for each in numbered(thread)]
+    assert set(rows["Bridge"]["br-int"]["ports"]) == {
+        "br-int",
+        *(kind.port(number) for number, kind in everything),
+    }
+    for number, kind in everything:
+        assert rows["Interface"][kind.port(number)]["external_ids"] == {
+            **kind.external_ids(number),
+            "os-vif": kind.mark_of(number),
+        }
+    assert len(threads_of(ovs_dummy.remote)) == 1
+    assert in_threads(unplug) == [None] * THREADS
+    assert list(ovs_dummy.dump()["Port"]) == ["br-int"]
+    assert set(links()) - {"br-int"} == set(before)
+
+
+def test_a_refused_transaction_of_one_caller_fails_nobody_else(
+    ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    osvif_dummy.configure(ovs_vsctl_timeout=60)
+    osvif_dummy.plug(BRIDGE_ONLY.vif())
+    shared = connection.get(ovs_dummy.remote)
+    cfg = ovs_dummy.next_cfg()
+
+    def work(thread: int) -> None:
+        for one in range(EACH):
+            number = 1 + thread * EACH + one
+            if thread % 2:
+                osvif_dummy.plug(PORT_ONLY.vif(number), number)
+            else:
+                with pytest.raises(errors.TransactionRefused, match="Nonsense"):
+                    shared.commit(lambda _: [NONSENSE], Deadline(30))
+
+    assert in_threads(work) == [None] * THREADS
+    assert len(ovs_dummy.dump()["Port"]) == 1 + THREADS // 2 * EACH
+    assert ovs_dummy.next_cfg() == cfg + THREADS // 2 * EACH
+
+
+def test_the_wait_for_vswitchd_of_one_caller_holds_up_nobody(
+    ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    """All transactions are at the server before vswitchd has done the first."""
+    osvif_dummy.configure(ovs_vsctl_timeout=60)
+    osvif_dummy.plug(BRIDGE_ONLY.vif())
+    cfg = ovs_dummy.next_cfg()
+    ovs_dummy.freeze("vswitchd")
+
+    def thaw_when_all_are_in() -> None:
+        try:
+            wait_until(lambda: ovs_dummy.next_cfg() == cfg + THREADS, 10, "all transactions")
+        finally:
+            ovs_dummy.thaw("vswitchd")
+
+    with ThreadPoolExecutor(1) as pool:
+        thawing = pool.submit(thaw_when_all_are_in)
+        raised = in_threads(lambda one: osvif_dummy.plug(PORT_ONLY.vif(one + 1), one + 1))
+        thawing.result()
+    assert raised == [None] * THREADS
+
+
+def test_a_replug_returns_while_others_wait_for_vswitchd(
+    ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    osvif_dummy.plug(PORT_ONLY.vif(1), 1)
+    osvif_dummy.configure(ovs_vsctl_timeout=60)
+    ovs_dummy.freeze("vswitchd")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(osvif_dummy.plug, PORT_ONLY.vif(2), 2)
+        wait_until(lambda: PORT_ONLY.port(2) in ovs_dummy.dump()["Port"], what="the other's row")
+        began = time.monotonic()
+        osvif_dummy.plug(PORT_ONLY.vif(1), 1)
+        assert time.monotonic() - began < 0.5
+        assert not waiting.done()
+        ovs_dummy.thaw("vswitchd")
+        waiting.result()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_threads_that_plug_the_same_vif_leave_it_plugged(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    in_threads(lambda _: osvif.plug(kind.vif()), 4)
+    assert deviations(ovs, kind) == []
+
+
+def test_many_transactions_are_in_flight_at_once(ovs_dummy: PrivateOvs) -> None:
+    """The server is frozen while ten callers send theirs; then all are answered."""
+    shared = connection.get(ovs_dummy.remote)
+    with shared.current(Deadline(SOON)):
+        pass
+    cfg = ovs_dummy.next_cfg()
+    bridges = [f"br{number}" for number in range(THREADS)]
+
+    def insert(number: int) -> None:
+        def build(_: object) -> list[Any]:
+            arrived.release()
+            return _bridge(bridges[number])
+
+        numbers.append(shared.commit(build, Deadline(30)))
+
+    numbers: list[int | None] = []
+    arrived = threading.Semaphore(0)
+    ovs_dummy.freeze("ovsdb-server")
+
+    def thaw_when_all_have_sent() -> None:
+        for _ in range(THREADS):
+            assert arrived.acquire(timeout=10)
+        ovs_dummy.thaw("ovsdb-server")
+
+    with ThreadPoolExecutor(1) as pool:
+        thawing = pool.submit(thaw_when_all_have_sent)
+        assert in_threads(insert) == [None] * THREADS
+        thawing.result()
+    assert sorted(filter(None, numbers)) == list(range(cfg + 1, cfg + 1 + THREADS))
+    assert set(ovs_dummy.dump()["Bridge"]) == set(bridges)
+
+
+def _bridge(name: str) -> list[Any]:
+    return [
+        {"op": "insert", "table": "Bridge", "uuid-name": "b", "row": {"name": name}},
+        {
+            "op": "mutate",
+            "table": "Open_vSwitch",
+            "where": [],
+            "mutations": [["bridges", "insert", ["set", [["named-uuid", "b"]]]]],
+        },
+    ]
+
+
+def test_a_transaction_without_operations_sends_nothing(ovs_dummy: PrivateOvs) -> None:
+    shared = connection.get(ovs_dummy.remote)
+    cfg = ovs_dummy.next_cfg()
+    assert shared.commit(lambda _: [], Deadline(SOON)) is None
+    assert ovs_dummy.next_cfg() == cfg
+
+
+def test_a_failing_build_sends_nothing_and_leaves_the_connection_usable(
+    ovs_dummy: PrivateOvs,
+) -> None:
+    shared = connection.get(ovs_dummy.remote)
+    cfg = ovs_dummy.next_cfg()
+
+    def fail(_: object) -> list[Any]:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        shared.commit(fail, Deadline(SOON))
+    assert ovs_dummy.next_cfg() == cfg
+    assert shared.commit(lambda _: _bridge("br0"), Deadline(SOON)) == cfg + 1
+
+
+def test_a_read_sees_what_others_wrote_just_before(ovs_dummy: PrivateOvs) -> None:
+    shared = connection.get(ovs_dummy.remote)
+    for number in range(20):
+        ovs_dummy.vsctl("--no-wait", "add-br", f"br{number}")
+        with shared.current(Deadline(SOON)) as tables:
+            names = {row.name for row in tables.tables["Bridge"].rows.values()}
+        assert f"br{number}" in names
+
+
+def test_statistics_are_not_monitored(ovs_dummy: PrivateOvs) -> None:
+    with connection.get(ovs_dummy.remote).current(Deadline(SOON)) as tables:
+        for table in tables.tables.values():
+            assert not {"statistics", "status"} & set(table.columns)
+
+
+# Servers that come and go -----------------------------------------------------------------------
+
+
+def test_the_next_verb_after_a_restart_of_the_server_works(
+    ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    osvif_dummy.plug(TAP.vif(1), 1)
+    ovs_dummy.kill("ovsdb-server")
+    ovs_dummy.start_server()
+    osvif_dummy.configure(ovs_vsctl_timeout=20)
+    osvif_dummy.plug(TAP.vif(2), 2)
+    osvif_dummy.unplug(TAP.vif(1), 1)
+    assert deviations(ovs_dummy, TAP, 2) == []
+    assert TAP.port(1) not in ovs_dummy.dump()["Port"]
+
+
+def test_a_verb_waits_for_a_server_that_is_being_restarted(
+    ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    osvif_dummy.plug(BRIDGE_ONLY.vif(1), 1)
+    osvif_dummy.configure(ovs_vsctl_timeout=20)
+    ovs_dummy.kill("ovsdb-server")
+    wait_until(
+        lambda: not connection.get(ovs_dummy.remote)._is_connected(),
+        what="the connection to break",
+    )
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(osvif_dummy.plug, PORT_ONLY.vif(2), 2)
+        assert not waiting.done()
+        ovs_dummy.start_server()
+        waiting.result()
+    assert deviations(ovs_dummy, PORT_ONLY, 2) == []
+
+
+def test_a_server_that_was_away_for_long_is_found_again_soon(
+    ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    """python-ovs doubles the time between its attempts, up to 8 s."""
+    osvif_dummy.plug(BRIDGE_ONLY.vif(1), 1)
+    ovs_dummy.kill("ovsdb-server")
+    shared = connection.get(ovs_dummy.remote)
+    attempts = shared._tables._session.reconnect
+    wait_until(lambda: attempts.backoff >= 4000, 15, "python-ovs to be tired of trying")
+    ovs_dummy.start_server()
+    osvif_dummy.configure(ovs_vsctl_timeout=2)
+    osvif_dummy.plug(PORT_ONLY.vif(2), 2)
+
+
+def test_a_lost_database_is_noticed_by_the_next_verb(
+    ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    osvif_dummy.plug(TAP.vif())
+    osvif_dummy.configure(ovs_vsctl_timeout=20)
+    ovs_dummy.lose_database()
+    osvif_dummy.unplug(TAP.vif())
+    assert set(links()) == {"lo"}
+    osvif_dummy.plug(HYBRID.vif(2), 2)
+    assert deviations(ovs_dummy, HYBRID, 2) == []
+
+
+def test_a_database_that_nobody_initialised_is_an_error_that_says_so(
+    ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    ovs_dummy.kill("vswitchd")
+    ovs_dummy.kill("ovsdb-server")
+    Path(ovs_dummy.rundir, "conf.db").unlink()
+    ovs_dummy._create_database()
+    ovs_dummy.start_server()
+    before = links()
+    with pytest.raises(exception.PlugException, match="no row in the table Open_vSwitch"):
+        osvif_dummy.plug(TAP.vif())
+    assert not difference(before, links())
+
+
+def test_the_connection_outlives_a_restart_of_vswitchd(
+    ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    osvif_dummy.plug(TAP.vif(1), 1)
+    ovs_dummy.kill("vswitchd")
+    ovs_dummy.start_vswitchd()
+    osvif_dummy.plug(TAP.vif(2), 2)
+    assert deviations(ovs_dummy, TAP, 2) == []
+
+
+# Processes --------------------------------------------------------------------------------------
+
+
+def test_a_forked_process_gets_a_connection_of_its_own(
+    ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    osvif_dummy.plug(TAP.vif(1), 1)
+    before = connection.get(ovs_dummy.remote)
+    parent = os.getpid()
+
+    def work() -> tuple[int, list[str]]:
+        osvif_dummy.plug(TAP.vif(2), 2)
+        osvif_dummy.unplug(TAP.vif(1), 1)
+        connection.close_all()
+        mine = [key for key in connection._connections if key[0] != parent]
+        return len(mine), deviations(ovs_dummy, TAP, 2)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads: our point
+        child = Child(work)
+    with child:
+        assert child.result() == (0, [])
+    assert connection.get(ovs_dummy.remote) is before
+    osvif_dummy.plug(TAP.vif(3), 3)
+    osvif_dummy.unplug(TAP.vif(2), 2)
+    assert deviations(ovs_dummy, TAP, 3) == []
+
+
+def test_a_fork_while_a_connection_is_being_used_does_not_block_the_child(
+    ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    """Whoever holds a lock at the moment of the fork does not exist in the child."""
+    osvif_dummy.plug(BRIDGE_ONLY.vif(1), 1)
+
+    def work() -> None:
+        osvif_dummy.plug(PORT_ONLY.vif(2), 2)
+
+    shared = connection.get(ovs_dummy.remote)
+    with connection._connecting, shared.current(Deadline(SOON)), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = Child(work)
+    with child:
+        child.result(timeout=SOON)
+    assert deviations(ovs_dummy, PORT_ONLY, 2) == []
+
+
+# Remotes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [TAP, HYBRID], ids=lambda kind: kind.name)
+def test_plug_over_tcp(kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str) -> None:
+    osvif.configure(ovsdb_connection="tcp:127.0.0.1:6640")
+    before = snapshot(ovs)
+    osvif.plug(kind.vif())
+    assert deviations(ovs, kind) == []
+    osvif.unplug(kind.vif())
+    assert not difference(before, snapshot(ovs))
+
+
+def test_two_remotes_are_two_switches(ovs_dummy: PrivateOvs, osvif_dummy: OsVif) -> None:
+    with PrivateOvs("dummy") as other:
+        osvif_dummy.plug(TAP.vif(1), 1)
+        osvif_dummy.configure(ovsdb_connection=other.remote)
+        osvif_dummy.plug(TAP.vif(2), 2)
+        assert len(threads_of(ovs_dummy.remote)) == len(threads_of(other.remote)) == 1
+        assert sorted(ovs_dummy.dump()["Port"]) == ["br-int", TAP.port(1)]
+        assert sorted(other.dump()["Port"]) == ["br-int", TAP.port(2)]
+        other.freeze("ovsdb-server")
+        osvif_dummy.configure(ovsdb_connection=ovs_dummy.remote)
+        osvif_dummy.plug(TAP.vif(3), 3)
+        assert deviations(ovs_dummy, TAP, 3) == []
+        connection.close_all()
+
+
+def test_close_all_leaves_no_thread_and_no_descriptor(
+    ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    threads, files = set(threading.enumerate()), len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        osvif_dummy.plug(PORT_ONLY.vif())
+        assert len(threads_of(ovs_dummy.remote)) == 1
+        connection.close_all()
+        assert set(threading.enumerate()) == threads
+        assert len(os.listdir("/proc/self/fd")) == files
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_close_all_does_not_wait_for_the_server(
+    frozen: bool, ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    osvif_dummy.plug(PORT_ONLY.vif())
+    if frozen:
+        ovs_dummy.freeze("ovsdb-server")
+    else:
+        ovs_dummy.kill("ovsdb-server")
+    began = time.monotonic()
+    connection.close_all()
+    assert time.monotonic() - began < 1
+    assert threads_of(ovs_dummy.remote) == []
+
+
+@pytest.mark.parametrize(
+    "remote",
+    [
+        "",
+        "nonsense",
+        "127.0.0.1:6640",
+        "tcp",
+        "tcp:",
+        "tcp:127.0.0.1",
+        "tcp:127.0.0.1:",
+        "tcp:127.0.0.1:port",
+        "unix:",
+        "ptcp:6640",
+        "punix:/run/db.sock",
+    ],
+)
+def test_a_bad_remote_is_refused_by_the_name_of_the_option(
+    remote: str, ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    osvif_dummy.configure(ovsdb_connection=remote, ovs_vsctl_timeout=1)
+    before = links()
+    for verb, wrapper in (
+        (osvif_dummy.plug, exception.PlugException),
+        (osvif_dummy.unplug, exception.UnplugException),
+    ):
+        with pytest.raises(wrapper) as failure:
+            verb(TAP.vif())
+        reason = failure.value.__cause__
+        assert isinstance(reason, exception.InvalidValue)
+        assert "ovsdb_connection" in str(reason)
+        assert repr(remote) in str(reason)
+    assert not difference(before, links())
+    assert vifs.device("tap") not in ovs_dummy.dump()["Port"]

@@ -1,0 +1,427 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Links as the kernel shows them, and steps as it takes them."""
+
+import errno
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from os_vif import exception
+from os_vif.kernel import execute, observe, steps, sysctl
+from os_vif.kernel.backend import KernelLinks
+from os_vif.wiring.errors import LinkFailed
+from os_vif.wiring.plan import CreateLink, DeleteLink, LinkStep, SetLink
+from os_vif.wiring.state import Link, Value
+from tests.rig import run
+from tests.rig.guest import TapGuest
+from tests.rig.namespace import NetworkNamespace
+from tests.rig.snapshot import difference, links, snapshot
+
+ALIAS = "os-vif:ovs:test:1"
+
+pytestmark = pytest.mark.usefixtures("netns")
+
+
+def take(*wanted: LinkStep) -> None:
+    KernelLinks(execute.execute).execute(wanted)
+
+
+def see(name: str) -> Link:
+    return observe.links([name])[name]
+
+
+def set_link(name: str, *arguments: str) -> None:
+    run(["ip", "link", "set", name, *arguments])
+
+
+def as_ip_says(name: str) -> Link:
+    """What ``ip -details`` says of a link, in our terms."""
+    (link,) = json.loads(run(["ip", "-details", "-json", "link", "show", name]).stdout)
+    info = link.get("linkinfo", {})
+    kind, data = info.get("info_kind", ""), info.get("info_data", {})
+    attributes: dict[str, Value] = {
+        "mac": link["address"],
+        "mtu": link["mtu"],
+        "up": "UP" in link["flags"],
+        "promisc": "PROMISC" in link["flags"],
+        "master": link.get("master", ""),
+    }
+    names = ["ipv6/conf/{}/disable_ipv6"]
+    if kind == "bridge":
+        attributes |= {
+            "ageing": data["ageing_time"] // 100,
+            "forward_delay": data["forward_delay"] // 100,
+            "stp": bool(data["stp_state"]),
+            "mcast_snooping": bool(data["mcast_snooping"]),
+        }
+        names += ["ipv4/conf/{}/arp_ignore", "ipv4/conf/{}/arp_announce"]
+    if kind == "tun":
+        attributes["multiqueue"] = bool(data["multi_queue"])
+    for path in names:
+        file = Path("/proc/sys/net", path.format(name))
+        attributes[file.name] = int(file.read_text())
+    return Link(name, kind, link.get("ifalias", ""), attributes)
+
+
+# Observing --------------------------------------------------------------------------------------
+
+LINKS = {
+    "bridge": ["add", "x", "type", "bridge"],
+    "bridge-with-options": [
+        *["add", "x", "mtu", "1280", "address", "02:00:00:00:00:01", "type", "bridge"],
+        *["ageing_time", "4200", "forward_delay", "300", "stp_state", "1", "mcast_snooping", "0"],
+    ],
+    "veth": ["add", "x", "type", "veth", "peer", "name", "y"],
+    "veth-in-a-bridge": ["add", "x", "master", "br0", "type", "veth", "peer", "name", "y"],
+}
+TAPS = {"tap": [], "multiqueue-tap": ["multi_queue"]}
+
+
+@pytest.mark.parametrize("state", ["down", "up"])
+@pytest.mark.parametrize("kind", [*LINKS, *TAPS])
+def test_observe_agrees_with_ip(kind: str, state: str) -> None:
+    run(["ip", "link", "add", "br0", "type", "bridge"])
+    if kind in TAPS:
+        run(["ip", "tuntap", "add", "x", "mode", "tap", *TAPS[kind]])
+    else:
+        run(["ip", "link", *LINKS[kind]])
+    set_link("x", state)
+    assert see("x") == as_ip_says("x")
+    set_link("x", "promisc", "on", "alias", "mine: Größe 1")
+    assert see("x") == as_ip_says("x")
+    assert see("x").alias == "mine: Größe 1"
+
+
+def test_observe_agrees_with_ip_on_hardware() -> None:
+    assert see("lo") == as_ip_says("lo")
+    assert see("lo").kind == ""
+
+
+def test_missing_and_impossible_names_are_left_out() -> None:
+    asked = ["lo", "missing", "", "sixteen-is-too-m", "a/b", "tap%d", "..", "\N{SNOWMAN}"]
+    assert set(observe.links(asked)) == {"lo"}
+    assert observe.links([]) == {}
+
+
+def test_links_of_another_namespace_are_not_seen() -> None:
+    with NetworkNamespace() as elsewhere:
+        elsewhere.run(["ip", "link", "add", "x", "type", "bridge"])
+        assert observe.links(["x"]) == {}
+        with elsewhere.enter():
+            assert see("x") == as_ip_says("x")
+
+
+def test_a_veth_whose_peer_is_in_another_namespace() -> None:
+    run(["ip", "link", "add", "x", "type", "veth", "peer", "name", "y"])
+    with NetworkNamespace() as elsewhere:
+        fd = elsewhere.fd
+        run(["ip", "link", "set", "y", "netns", f"/proc/self/fd/{fd}"], pass_fds=(fd,))
+        assert set(observe.links(["x", "y"])) == {"x"}
+        assert see("x") == as_ip_says("x")
+        with elsewhere.enter():
+            assert set(observe.links(["x", "y"])) == {"y"}
+            assert see("y") == as_ip_says("y")
+
+
+def test_many_links_are_told_apart() -> None:
+    for number in range(40):
+        mac = f"02:00:00:00:00:{number:02x}"
+        run(["ip", "link", "add", f"br{number}", "address", mac, "type", "bridge"])
+    found = observe.links(f"br{number}" for number in range(50))
+    assert [link.attributes["mac"] for link in found.values()] == [
+        f"02:00:00:00:00:{number:02x}" for number in range(40)
+    ]
+
+
+def test_threads_observe_at_once() -> None:
+    run(["ip", "link", "add", "x", "type", "bridge"])
+    seen: list[Link] = []
+
+    def look() -> None:
+        seen.extend(see("x") for _ in range(50))
+
+    threads = [threading.Thread(target=look) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == 400
+    assert all(link == seen[0] for link in seen)
+
+
+# Creating ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("multiqueue", [False, True])
+def test_create_a_tap(multiqueue: bool) -> None:
+    take(CreateLink("tap1", "tun", ALIAS, multiqueue=multiqueue))
+    tap = links()["tap1"]
+    assert (tap["kind"], tap["type"], tap["persist"], tap["alias"]) == ("tun", "tap", True, ALIAS)
+    assert see("tap1").attributes["multiqueue"] is multiqueue
+    guest = TapGuest(
+        "tap1", "fa:16:3e:00:00:01", "192.0.2.1/24", multi_queue=multiqueue, queues=1 + multiqueue
+    )
+    with guest:
+        assert "tap1" in links()
+    assert "tap1" in links()
+
+
+def test_create_a_bridge_and_a_veth_pair() -> None:
+    take(CreateLink("br0", "bridge", ALIAS), CreateLink("x", "veth", ALIAS, peer="y"))
+    found = links()
+    assert {name: found[name]["kind"] for name in ("br0", "x", "y")} == {
+        "br0": "bridge",
+        "x": "veth",
+        "y": "veth",
+    }
+    assert {found[name]["alias"] for name in ("br0", "x", "y")} == {ALIAS}
+    assert found["x"]["parent"] == "y"
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        CreateLink("x", "bridge", ALIAS),
+        CreateLink("x", "veth", ALIAS, peer="y"),
+        CreateLink("y", "veth", ALIAS, peer="x"),
+        CreateLink("x", "tun", ALIAS),
+    ],
+    ids=["bridge", "veth", "peer", "tap"],
+)
+@pytest.mark.parametrize("there", ["bridge", "tap"])
+def test_a_taken_name_is_refused_and_the_device_of_that_name_is_left(
+    step: CreateLink, there: str
+) -> None:
+    if there == "tap":
+        run(["ip", "tuntap", "add", "x", "mode", "tap"])
+    else:
+        run(["ip", "link", "add", "x", "type", "bridge"])
+    before = snapshot()
+    with pytest.raises(LinkFailed, match=rf"create {step.kind} .*\bx\b"):
+        take(step)
+    assert not difference(before, snapshot())
+
+
+# Setting ----------------------------------------------------------------------------------------
+
+OF_ALL: dict[str, Value] = {
+    "mac": "02:00:00:00:00:05",
+    "mtu": 1300,
+    "up": True,
+    "promisc": True,
+    "disable_ipv6": 1,
+    "arp_ignore": 1,
+    "arp_announce": 2,
+}
+OF_BRIDGES: dict[str, Value] = {
+    "ageing": 42,
+    "forward_delay": 0,
+    "stp": False,
+    "mcast_snooping": False,
+}
+
+
+@pytest.mark.parametrize("kind", ["tap", "bridge", "veth"])
+def test_set_attributes_one_by_one_and_all_at_once(kind: str) -> None:
+    made = {"tap": CreateLink("x", "tun", ALIAS), "bridge": CreateLink("x", "bridge", ALIAS)}
+    take(made.get(kind, CreateLink("x", "veth", ALIAS, peer="y")))
+    wanted = {**OF_ALL, **(OF_BRIDGES if kind == "bridge" else {})}
+    before = all_attributes("x")
+    for key, value in wanted.items():
+        take(SetLink("x", {key: value}))
+        assert all_attributes("x")[key] == value
+    assert all_attributes("x") == {**before, **wanted}
+    take(DeleteLink("x", {"tap": "tun"}.get(kind, kind)))
+    take(made.get(kind, CreateLink("x", "veth", ALIAS, peer="y")), SetLink("x", wanted))
+    assert all_attributes("x") == {**all_attributes("x"), **wanted}
+
+
+def all_attributes(name: str) -> dict[str, Value]:
+    return {**see(name).attributes, **sysctl.read(name, sysctl.FAMILY)}
+
+
+def test_set_back() -> None:
+    take(CreateLink("x", "bridge", ALIAS), SetLink("x", {"up": True, "promisc": True}))
+    take(SetLink("x", {"up": False, "promisc": False, "stp": True}))
+    attributes = see("x").attributes
+    assert (attributes["up"], attributes["promisc"], attributes["stp"]) == (False, False, True)
+
+
+def test_spanning_tree_is_switched_off_with_a_delay_that_it_would_not_allow() -> None:
+    """With spanning tree on, the kernel wants a forward delay of 2 to 30 seconds."""
+    take(CreateLink("x", "bridge", ALIAS), SetLink("x", {"stp": True}))
+    take(SetLink("x", {"stp": False, "forward_delay": 0}))
+    assert see("x") == as_ip_says("x")
+    assert see("x").attributes["forward_delay"] == 0
+
+
+def test_set_the_master_and_take_it_away() -> None:
+    take(CreateLink("br0", "bridge", ALIAS), CreateLink("x", "veth", ALIAS, peer="y"))
+    take(SetLink("x", {"master": "br0"}))
+    assert see("x").attributes["master"] == "br0"
+    take(SetLink("x", {"master": ""}))
+    assert see("x").attributes["master"] == ""
+
+
+def test_flags_of_others_are_kept() -> None:
+    take(CreateLink("x", "bridge", ALIAS))
+    set_link("x", "allmulticast", "on", "promisc", "on")
+    take(SetLink("x", {"up": True}))
+    (link,) = json.loads(run(["ip", "-json", "link", "show", "x"]).stdout)
+    assert {"UP", "PROMISC", "ALLMULTI"} <= set(link["flags"])
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        (SetLink("missing", {"up": True}), "set up=True of missing: no device missing"),
+        (SetLink("missing", {"disable_ipv6": 1}), "of missing: no device missing"),
+        (SetLink("lo", {"master": "missing"}), "set master=missing of lo: no device missing"),
+        (SetLink("lo", {"ageing": 1}), "set ageing=1 of lo"),
+        (CreateLink("x", "veth", ALIAS, peer="lo"), "create veth x"),
+    ],
+    ids=["missing", "sysctl-of-missing", "missing-master", "not-a-bridge", "peer-taken"],
+)
+def test_a_refused_step_says_what_and_why(step: LinkStep, said: str) -> None:
+    before = snapshot()
+    with pytest.raises(LinkFailed) as failure:
+        take(step)
+    assert said in str(failure.value)
+    assert not difference(before, snapshot())
+
+
+def test_the_first_refused_step_ends_it() -> None:
+    with pytest.raises(LinkFailed, match="missing"):
+        take(
+            CreateLink("x", "bridge", ALIAS),
+            SetLink("missing", {"up": True}),
+            CreateLink("y", "bridge", ALIAS),
+        )
+    assert set(links()) == {"lo", "x"}
+
+
+def test_nothing_is_done_before_all_steps_are_checked() -> None:
+    packed = [steps.pack(CreateLink("x", "bridge", ALIAS)), ("DeleteLink", {"name": "a/b"})]
+    with pytest.raises(exception.InvalidValue):
+        execute.execute(packed)
+    assert set(links()) == {"lo"}
+
+
+def test_no_device_is_made_under_another_name_than_asked_for() -> None:
+    """The kernel takes ``%d`` in a name for a template."""
+    before = snapshot()
+    with pytest.raises((exception.InvalidValue, LinkFailed)):
+        take(CreateLink("tap%d", "tun", ALIAS))
+    assert not difference(before, snapshot())
+
+
+# Deleting ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def one_of_each() -> dict[str, str]:
+    run(["ip", "link", "add", "br0", "type", "bridge"])
+    run(["ip", "link", "add", "x", "type", "veth", "peer", "name", "y"])
+    run(["ip", "tuntap", "add", "tap1", "mode", "tap"])
+    return {"br0": "bridge", "x": "veth", "tap1": "tun", "lo": "hardware"}
+
+
+@pytest.mark.parametrize("kind", steps.KINDS)
+def test_delete_takes_links_of_the_kind_it_was_told_only(
+    kind: str, one_of_each: dict[str, str]
+) -> None:
+    for name, real in one_of_each.items():
+        before = snapshot()
+        if real == kind:
+            take(DeleteLink(name, kind))
+            assert name not in links()
+        else:
+            with pytest.raises(LinkFailed, match=f"delete {kind} {name}: it is a {real} device"):
+                take(DeleteLink(name, kind))
+            assert not difference(before, snapshot())
+
+
+def test_deleting_what_is_not_there_is_nothing() -> None:
+    take(DeleteLink("x", "veth"), DeleteLink("x", "veth"))
+
+
+def test_a_veth_goes_with_its_peer(one_of_each: dict[str, str]) -> None:
+    take(DeleteLink("x", "veth"), DeleteLink("y", "veth"))
+    assert set(links()) == {"lo", "br0", "tap1"}
+
+
+# Sysctls ----------------------------------------------------------------------------------------
+
+
+def test_sysctls_are_read_and_written(one_of_each: dict[str, str]) -> None:
+    for attribute, family in sysctl.FAMILY.items():
+        file = Path(f"/proc/sys/net/{family}/conf/br0/{attribute}")
+        for value in (1, 0):
+            sysctl.write("br0", attribute, value)
+            assert file.read_text() == f"{value}\n"
+            assert sysctl.read("br0", [attribute]) == {attribute: value}
+
+
+def test_the_sysctls_of_a_missing_link_are_none() -> None:
+    assert sysctl.read("missing", sysctl.FAMILY) == {}
+    with pytest.raises(FileNotFoundError):
+        sysctl.write("missing", "disable_ipv6", 1)
+
+
+def test_a_kernel_without_ipv6_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, one_of_each: dict[str, str]
+) -> None:
+    monkeypatch.setitem(sysctl.FAMILY, "disable_ipv6", "ipv7")
+    take(SetLink("br0", {"disable_ipv6": 1, "up": True}))
+    assert "disable_ipv6" not in see("br0").attributes
+    assert see("br0").attributes["up"] is True
+
+
+# Threads ----------------------------------------------------------------------------------------
+
+
+def test_threads_take_steps_at_once() -> None:
+    failures: list[Any] = []
+
+    def work(number: int) -> None:
+        try:
+            for _ in range(5):
+                name = f"br{number}"
+                take(CreateLink(name, "bridge", ALIAS), SetLink(name, {"up": True}))
+                assert see(name).attributes["up"] is True
+                take(DeleteLink(name, "bridge"))
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert set(links()) == {"lo"}
+
+
+def test_a_call_leaves_no_descriptor_behind() -> None:
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    take(CreateLink("x", "bridge", ALIAS))
+    see("x")
+    before = descriptors()
+    for _ in range(10):
+        take(SetLink("x", {"up": True}))
+        see("x")
+        with pytest.raises(LinkFailed):
+            take(SetLink("missing", {"up": True}))
+    assert descriptors() == before
+
+
+def test_what_the_kernel_refuses_to_say_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observe, "_RTM_GETLINK", 4000)  # no such request
+    with pytest.raises(OSError, match="not supported") as failure:
+        see("lo")
+    assert failure.value.errno == errno.EOPNOTSUPP

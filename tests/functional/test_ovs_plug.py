@@ -1,0 +1,506 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plug and unplug leave exactly what they describe, and write no more than that."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import vifs
+from tests.rig import run
+from tests.rig.guest import TapGuest
+from tests.rig.namespace import NetworkNamespace
+from tests.rig.ovs import PrivateOvs
+from tests.rig.plugin import (
+    BRIDGE_ONLY,
+    HYBRID,
+    KINDS,
+    MULTIQUEUE,
+    OF_THE_SWITCH,
+    PORT_ONLY,
+    SYSCTLS,
+    TAP,
+    WITH_LINKS,
+    WITH_PORT,
+    Kind,
+    OsVif,
+    deviations,
+    filled,
+    sysctl,
+)
+from tests.rig.snapshot import difference, links, snapshot
+
+AT_ONCE = 0.5  # seconds; a verb that waits for vswitchd takes longer when that is frozen
+
+
+def of(kinds: tuple[Kind, ...]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("kind", kinds, ids=lambda kind: kind.name)
+
+
+all_kinds = of(KINDS)
+with_port = of(WITH_PORT)
+with_links = of(WITH_LINKS)
+
+
+def marks(row: dict[str, dict[str, str]]) -> str | None:
+    return row["external_ids"].get("os-vif")
+
+
+def timed(act: Callable[[], None]) -> float:
+    began = time.monotonic()
+    act()
+    return time.monotonic() - began
+
+
+def set_link(name: str, *arguments: str) -> None:
+    run(["ip", "link", "set", name, *arguments])
+
+
+def assert_free(ovs: PrivateOvs, osvif: OsVif, verb: Callable[[], None]) -> None:
+    """A verb with nothing to do writes nothing, asks for no privilege and waits for nothing."""
+    before, cfg, calls = snapshot(ovs), ovs.next_cfg(), len(osvif.privileged_calls)
+    ovs.freeze("vswitchd")
+    try:
+        assert timed(verb) < AT_ONCE
+    finally:
+        ovs.thaw("vswitchd")
+    assert ovs.next_cfg() == cfg
+    assert len(osvif.privileged_calls) == calls
+    assert not difference(before, snapshot(ovs))
+
+
+# Plugging ---------------------------------------------------------------------------------------
+
+
+@all_kinds
+def test_plug_makes_exactly_what_it_describes(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    before = snapshot(ovs)
+    osvif.plug(kind.vif())
+    assert deviations(ovs, kind) == []
+    after = snapshot(ovs)
+    assert set(after["links"]) - set(before["links"]) == set(kind.links())
+    for table in ("Port", "Interface"):
+        new = set(after["ovs"][table]) - set(before["ovs"][table])
+        assert new == ({kind.port()} if kind.port_prefix else set())
+        kept = {name: row for name, row in after["ovs"][table].items() if name not in new}
+        assert kept == before["ovs"][table]
+    for row in (before["ovs"]["Bridge"][br_int], after["ovs"]["Bridge"][br_int]):
+        row.pop("ports")
+    assert not difference(before["ovs"]["Bridge"], after["ovs"]["Bridge"])
+    assert after["ovs"]["QoS"] == {}
+
+
+@with_port
+def test_each_verb_is_one_transaction_and_one_privileged_call(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    cfg, calls = ovs.next_cfg(), 1 if kind.link_prefixes else 0
+    osvif.plug(kind.vif())
+    assert ovs.next_cfg() == cfg + 1 == ovs.cur_cfg()
+    assert len(osvif.privileged_calls) == calls
+    osvif.unplug(kind.vif())
+    assert ovs.next_cfg() == cfg + 2 == ovs.cur_cfg()
+    assert len(osvif.privileged_calls) == 2 * calls
+
+
+@all_kinds
+def test_plug_again_writes_nothing_and_waits_for_nobody(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    osvif.plug(kind.vif())
+    assert_free(ovs, osvif, lambda: osvif.plug(kind.vif()))
+
+
+@all_kinds
+def test_unplug_leaves_the_host_as_it_was_before(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    before = snapshot(ovs)
+    osvif.plug(kind.vif())
+    osvif.unplug(kind.vif())
+    assert not difference(before, snapshot(ovs))
+
+
+@all_kinds
+def test_unplug_again_writes_nothing_and_waits_for_nobody(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    osvif.plug(kind.vif())
+    osvif.unplug(kind.vif())
+    assert_free(ovs, osvif, lambda: osvif.unplug(kind.vif()))
+
+
+@all_kinds
+def test_unplug_of_what_was_never_plugged_writes_nothing(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif
+) -> None:
+    assert_free(ovs, osvif, lambda: osvif.unplug(kind.vif()))
+
+
+@all_kinds
+def test_unplug_needs_names_only(kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str) -> None:
+    before = snapshot(ovs)
+    osvif.plug(kind.vif())
+    osvif.unplug(kind.vif(unset=["address", "network.mtu", "profile.interface_id"]))
+    left = difference(before, snapshot(ovs))
+    assert not left
+
+
+@of((TAP, PORT_ONLY))
+def test_a_vif_without_an_id_is_plugged_by_its_name(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    before = snapshot(ovs)
+    osvif.plug(kind.vif(unset=["id"]))
+    mark = f"ovs:openvswitch:{kind.port()}"
+    assert marks(ovs.dump()["Interface"][kind.port()]) == mark
+    osvif.unplug(kind.vif(unset=["id"]))
+    assert not difference(before, snapshot(ovs))
+
+
+@with_links
+def test_the_mtu_is_that_of_the_configuration_when_the_network_has_none(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    osvif.plug(kind.vif(network={"mtu": None}))
+    assert {links()[name]["mtu"] for name in kind.link_names()} == {1500}
+
+
+def test_a_multiqueue_tap_takes_two_queues(ovs: PrivateOvs, osvif: OsVif, br_int: str) -> None:
+    osvif.plug(MULTIQUEUE.vif())
+    name, address = MULTIQUEUE.port(), "192.0.2.1/24"
+    with TapGuest(name, vifs.mac(), address, multi_queue=True, queues=2):
+        queues = Path(f"/sys/class/net/{name}/queues").glob("rx-*")
+        assert len(list(queues)) == 2
+        assert deviations(ovs, MULTIQUEUE) == []
+
+
+def test_a_tap_without_multiqueue_takes_one_queue(
+    ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    osvif.plug(TAP.vif())
+    guest = TapGuest(TAP.port(), vifs.mac(), "192.0.2.1/24", multi_queue=True, queues=2)
+    with pytest.raises(OSError, match="Invalid argument"), guest:
+        pass
+
+
+# The OVS bridge ---------------------------------------------------------------------------------
+
+
+@all_kinds
+def test_a_missing_bridge_is_made_of_the_profiles_type_and_stays(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif
+) -> None:
+    osvif.plug(kind.vif())
+    assert deviations(ovs, kind) == []
+    rows, mark = ovs.dump(), {"os-vif": kind.mark_of()}
+    ports = sorted(["br-int", *([kind.port()] if kind.port_prefix else [])])
+    assert filled(rows["Bridge"]["br-int"]) == {
+        "name": "br-int",
+        "datapath_type": "netdev",
+        "external_ids": mark,
+        "ports": ports,
+    }
+    for table in ("Port", "Interface"):
+        assert rows[table]["br-int"]["external_ids"] == mark
+    assert rows["Interface"]["br-int"]["type"] == "internal"
+    assert ovs.interface("br-int")["ofport"] == 65534
+    osvif.unplug(kind.vif())
+    assert set(links()) == OF_THE_SWITCH
+    left = ovs.dump()
+    assert list(left["Bridge"]) == list(left["Port"]) == list(left["Interface"]) == ["br-int"]
+
+
+def test_a_bridge_without_a_datapath_type_in_the_profile_is_of_type_system(
+    ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    osvif_dummy.plug(PORT_ONLY.vif(unset=["profile.datapath_type"]))
+    assert ovs_dummy.dump()["Bridge"]["br-int"]["datapath_type"] == "system"
+
+
+@all_kinds
+@pytest.mark.parametrize("asked", ["system", "netdev"])
+def test_an_existing_bridge_is_left_as_it_is(
+    kind: Kind,
+    asked: str,
+    ovs: PrivateOvs,
+    osvif: OsVif,
+    br_int: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ovs.vsctl(
+        "set-controller", br_int, "tcp:127.0.0.1:1", "--", "set-fail-mode", br_int, "secure", "--",
+        "br-set-external-id", br_int, "whose", "neutron",
+    )  # fmt: skip
+    before = snapshot(ovs)
+    osvif.plug(kind.vif(profile={"datapath_type": asked}))
+    assert deviations(ovs, kind) == []
+    said = "OVS bridge br-int: datapath_type should be 'system' and is 'netdev'"
+    assert (said in caplog.text) == (asked == "system")
+    now = ovs.dump()["Bridge"][br_int]
+    assert {**now, "ports": []} == {**before["ovs"]["Bridge"][br_int], "ports": []}
+    assert marks(now) is None
+    osvif.unplug(kind.vif())
+    assert not difference(before, snapshot(ovs))
+
+
+def test_without_create_port_only_the_bridge_is_seen_to(ovs: PrivateOvs, osvif: OsVif) -> None:
+    osvif.plug(BRIDGE_ONLY.vif())
+    assert list(ovs.dump()["Port"]) == ["br-int"]
+    assert set(links()) == OF_THE_SWITCH
+    assert osvif.privileged_calls == []
+
+
+# What others made -------------------------------------------------------------------------------
+
+
+def port_of_libvirt(ovs: PrivateOvs, iface_id: str, mac: str) -> None:
+    """Tap and port as libvirt makes them, under the name of VIF 1."""
+    name = vifs.device("tap")
+    run(["ip", "tuntap", "add", name, "mode", "tap"])
+    set_link(name, "address", f"fe{mac[2:]}", "up")
+    ids = {"iface-id": iface_id, "attached-mac": mac, "iface-status": "active"}
+    settings = [f'external_ids:{key}="{value}"' for key, value in ids.items()]
+    ovs.vsctl("add-port", "br-int", name, "--", "set", "Interface", name, *settings)
+
+
+@of((BRIDGE_ONLY, PORT_ONLY, TAP))
+def test_a_port_that_libvirt_made_goes_at_unplug_and_its_tap_is_libvirts(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    osvif.plug(BRIDGE_ONLY.vif())
+    before = snapshot(ovs)
+    port_of_libvirt(ovs, vifs.interface_id(), vifs.mac())
+    osvif.unplug(kind.vif())
+    assert vifs.device("tap") not in ovs.dump()["Port"]
+    if kind is not TAP:
+        assert vifs.device("tap") in links()
+        run(["ip", "link", "delete", vifs.device("tap")])
+    assert not difference(before, snapshot(ovs))
+
+
+def test_a_foreign_port_of_that_name_is_left(ovs: PrivateOvs, osvif: OsVif, br_int: str) -> None:
+    port_of_libvirt(ovs, vifs.interface_id(7), vifs.mac(7))
+    assert_free(ovs, osvif, lambda: osvif.unplug(BRIDGE_ONLY.vif()))
+
+
+def test_replug_leaves_the_mac_of_a_tap_that_libvirt_made(
+    ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    port_of_libvirt(ovs, vifs.interface_id(), vifs.mac())
+    osvif.plug(TAP.vif())
+    tap = links()[TAP.port()]
+    assert tap["mac"] == f"fe{vifs.mac()[2:]}"
+    assert tap["alias"] is None
+    assert tap["mtu"] == vifs.MTU
+
+
+# A plug under one setting, an unplug under another ----------------------------------------------
+
+
+@pytest.mark.parametrize("plugged", [TAP, MULTIQUEUE, PORT_ONLY], ids=lambda kind: kind.name)
+@pytest.mark.parametrize(
+    "unplugged", [TAP, MULTIQUEUE, PORT_ONLY, BRIDGE_ONLY], ids=lambda kind: kind.name
+)
+def test_unplug_under_other_settings_strands_nothing(
+    plugged: Kind, unplugged: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    before = snapshot(ovs)
+    osvif.plug(plugged.vif())
+    osvif.unplug(unplugged.vif())
+    assert not difference(before, snapshot(ovs))
+
+
+# Neighbours -------------------------------------------------------------------------------------
+
+
+@of((TAP, HYBRID))
+@pytest.mark.parametrize("neighbour", WITH_LINKS, ids=lambda kind: f"beside-{kind.name}")
+def test_a_neighbour_is_untouched_by_all_that_is_done(
+    kind: Kind, neighbour: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    osvif.plug(neighbour.vif(2), 2)
+    before = snapshot(ovs)
+    uuid = ovs.interface(neighbour.port(2))["_uuid"]
+    ofport = ovs.interface(neighbour.port(2))["ofport"]
+    osvif.plug(kind.vif())
+    osvif.plug(kind.vif())
+    set_link(kind.link_names()[-1], "down")
+    osvif.plug(kind.vif())
+    assert deviations(ovs, kind) == deviations(ovs, neighbour, 2) == []
+    osvif.unplug(kind.vif())
+    osvif.unplug(kind.vif())
+    assert not difference(before, snapshot(ovs))
+    row = ovs.interface(neighbour.port(2))
+    assert (row["_uuid"], row["ofport"]) == (uuid, ofport)
+
+
+# Deviations that a re-plug corrects -------------------------------------------------------------
+
+
+@with_links
+def test_links_that_vanished_are_made_again_and_nothing_is_written(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    """A reboot of the host: conf.db is kept, links are not."""
+    osvif.plug(kind.vif())
+    for name in {kind.link_names()[0], kind.link_names()[-1]}:
+        run(["ip", "link", "delete", name])
+    rows, cfg = ovs.dump(), ovs.next_cfg()
+    osvif.plug(kind.vif())
+    assert ovs.interface(kind.port())["ofport"] > 0
+    assert not ovs.interface(kind.port())["error"]
+    assert deviations(ovs, kind) == []
+    assert not difference(rows, ovs.dump())
+    assert ovs.next_cfg() == cfg
+
+
+@of((TAP, HYBRID))
+def test_rows_that_were_lost_are_made_again(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    osvif.plug(kind.vif())
+    ovs.lose_database()
+    assert ovs.dump()["Bridge"] == {}
+    osvif.plug(kind.vif())
+    assert deviations(ovs, kind) == []
+    osvif.unplug(kind.vif())
+    assert set(links()) == OF_THE_SWITCH
+
+
+DEVIATIONS = [
+    (TAP, "tap", ["down"]),
+    (TAP, "tap", ["mtu", "1280"]),
+    (TAP, "tap", ["address", "02:00:00:00:00:77"]),
+    (MULTIQUEUE, "tap", ["down"]),
+    (HYBRID, "qbr", ["down"]),
+    (HYBRID, "qbr", ["type", "bridge", "ageing_time", "30000"]),
+    (HYBRID, "qbr", ["type", "bridge", "stp_state", "1"]),
+    (HYBRID, "qbr", ["type", "bridge", "forward_delay", "1500"]),
+    (HYBRID, "qbr", ["type", "bridge", "mcast_snooping", "1"]),
+    (HYBRID, "qvb", ["down"]),
+    (HYBRID, "qvb", ["nomaster"]),
+    (HYBRID, "qvb", ["promisc", "off"]),
+    (HYBRID, "qvb", ["mtu", "1280"]),
+    (HYBRID, "qvo", ["down"]),
+    (HYBRID, "qvo", ["mtu", "9000"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "prefix", "change"),
+    DEVIATIONS,
+    ids=[f"{prefix}-{'-'.join(change)}" for _, prefix, change in DEVIATIONS],
+)
+def test_a_link_that_was_changed_is_corrected(
+    kind: Kind, prefix: str, change: list[str], ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    osvif.plug(kind.vif())
+    cfg, calls = ovs.next_cfg(), len(osvif.privileged_calls)
+    set_link(vifs.device(prefix), *change)
+    assert deviations(ovs, kind) != []
+    osvif.plug(kind.vif())
+    assert deviations(ovs, kind) == []
+    assert ovs.next_cfg() == cfg
+    assert len(osvif.privileged_calls) == calls + 1
+
+
+@pytest.mark.parametrize("path", SYSCTLS["qbr"])
+def test_a_sysctl_of_the_linux_bridge_is_corrected(
+    path: str, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    osvif.plug(HYBRID.vif())
+    sysctl(vifs.device("qbr"), path).write_text("0")
+    osvif.plug(HYBRID.vif())
+    assert deviations(ovs, HYBRID) == []
+
+
+@with_port
+@pytest.mark.parametrize("key", ["iface-id", "iface-status", "attached-mac", "vm-uuid"])
+def test_an_id_that_was_changed_or_removed_is_corrected(
+    key: str, kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    osvif.plug(kind.vif())
+    for change in (["set", f"external_ids:{key}=wrong"], ["remove", "external_ids", key]):
+        verb, *rest = change
+        cfg, calls = ovs.next_cfg(), len(osvif.privileged_calls)
+        ovs.vsctl("--no-wait", verb, "Interface", kind.port(), *rest)
+        osvif.plug(kind.vif())
+        assert deviations(ovs, kind) == []
+        assert ovs.next_cfg() == cfg + 1
+        assert len(osvif.privileged_calls) == calls
+
+
+def test_ids_of_others_are_kept(ovs: PrivateOvs, osvif: OsVif, br_int: str) -> None:
+    osvif.plug(TAP.vif())
+    ids = ["external_ids:ovn-installed=true", "external_ids:iface-id=wrong"]
+    ovs.vsctl("set", "Interface", TAP.port(), *ids)
+    osvif.plug(TAP.vif())
+    found = ovs.dump()["Interface"][TAP.port()]["external_ids"]
+    assert found == {
+        **TAP.external_ids(),
+        "os-vif": TAP.mark_of(),
+        "ovn-installed": "true",
+    }
+
+
+def test_half_a_veth_pair_is_replaced(ovs: PrivateOvs, osvif: OsVif, br_int: str) -> None:
+    osvif.plug(HYBRID.vif())
+    with NetworkNamespace() as elsewhere:
+        fd = elsewhere.fd
+        run(
+            ["ip", "link", "set", vifs.device("qvo"), "netns", f"/proc/self/fd/{fd}"],
+            pass_fds=(fd,),
+        )
+        osvif.plug(HYBRID.vif())
+        assert deviations(ovs, HYBRID) == []
+
+
+def test_a_deviation_of_several_things_is_corrected_at_once(
+    ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    osvif.plug(HYBRID.vif())
+    set_link(vifs.device("qbr"), "down")
+    run(["ip", "link", "delete", vifs.device("qvo")])
+    ovs.vsctl("--no-wait", "set", "Interface", HYBRID.port(), "external_ids:vm-uuid=wrong")
+    osvif.plug(HYBRID.vif())
+    assert deviations(ovs, HYBRID) == []
+
+
+# An upgrade -------------------------------------------------------------------------------------
+
+
+def plugged_by_5x(ovs: PrivateOvs, kind: Kind) -> None:
+    """What os-vif 5.x leaves: the same names, options and ids; no mark, no alias."""
+    if kind is HYBRID:
+        qbr, qvb, qvo = kind.link_names()
+        options = ["ageing_time", "0", "stp_state", "0", "forward_delay", "0"]
+        bridge = ["type", "bridge", *options, "mcast_snooping", "0"]
+        run(["ip", "link", "add", qbr, *bridge])
+        run(["ip", "link", "add", qvb, "type", "veth", "peer", "name", qvo])
+        for end in (qvb, qvo):
+            set_link(end, "mtu", str(vifs.MTU), "promisc", "on", "up")
+        set_link(qvb, "master", qbr)
+        set_link(qbr, "up")
+        for path, value in SYSCTLS["qbr"].items():
+            sysctl(qbr, path).write_text(str(value))
+    elif kind.link_prefixes:
+        queues = ["multi_queue"] if kind is MULTIQUEUE else []
+        run(["ip", "tuntap", "add", kind.port(), "mode", "tap", *queues])
+        set_link(kind.port(), "mtu", str(vifs.MTU), "address", vifs.mac(), "up")
+    ids = [f'external_ids:{key}="{value}"' for key, value in kind.external_ids().items()]
+    ovs.vsctl("add-port", "br-int", kind.port(), "--", "set", "Interface", kind.port(), *ids)
+
+
+@with_port
+def test_what_an_older_release_plugged_is_known_by_name_and_ids(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    before = snapshot(ovs)
+    plugged_by_5x(ovs, kind)
+    assert_free(ovs, osvif, lambda: osvif.plug(kind.vif()))
+    osvif.unplug(kind.vif())
+    assert not difference(before, snapshot(ovs))

@@ -1,0 +1,536 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A verb that returns has done its work; one that fails leaves the host as it was."""
+
+import errno
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+from pyroute2 import IPRoute
+
+import os_vif
+import vif_plug_ovs
+from os_vif import exception
+from os_vif.kernel import execute
+from os_vif.wiring import errors
+from tests import vifs
+from tests.rig import run, wait_until
+from tests.rig.ovs import Daemon, PrivateOvs
+from tests.rig.plugin import HYBRID, PORT_ONLY, TAP, WITH_LINKS, Child, Kind, OsVif, deviations
+from tests.rig.snapshot import Facts, difference, links, snapshot
+from vif_plug_ovs.ovsdb import connection
+
+TIMEOUT = 1  # seconds; the deadline of the tests that wait it out
+AMPLE = 10  # seconds; the deadline where nothing stands in the way any more
+GRACE = 1  # seconds that a verb may take beyond it
+
+kinds = pytest.mark.parametrize("kind", [TAP, HYBRID], ids=lambda kind: kind.name)
+
+
+def fails(
+    verb: Callable[[], None], cause: type[Exception], within: float = TIMEOUT + GRACE
+) -> exception.ExceptionBase:
+    """Assert that a verb fails in time, and return why."""
+    began = time.monotonic()
+    with pytest.raises((exception.PlugException, exception.UnplugException)) as failure:
+        verb()
+    assert time.monotonic() - began < within
+    assert type(failure.value.__cause__) is cause
+    return failure.value.__cause__
+
+
+def settled(ovs: PrivateOvs) -> Facts:
+    """The host once vswitchd has caught up, which an undo does not wait for."""
+    wait_until(lambda: ovs.cur_cfg() == ovs.next_cfg(), what="vswitchd")
+    return snapshot(ovs)
+
+
+# What vswitchd refuses --------------------------------------------------------------------------
+
+
+@kinds
+def test_a_bridge_that_vswitchd_cannot_make_is_an_error_and_is_rolled_back(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif
+) -> None:
+    """This kernel has no datapath of type ``system``; the database takes the row all the same."""
+    before = snapshot(ovs)
+    reason = fails(lambda: osvif.plug(kind.vif(profile={"datapath_type": "system"})),
+                   errors.NotAsDescribed)  # fmt: skip
+    assert "br-int" in str(reason)
+    assert not difference(before, settled(ovs))
+
+
+@kinds
+def test_a_port_on_a_bridge_that_does_not_work_is_an_error_and_is_rolled_back(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif
+) -> None:
+    ovs.vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=system")
+    before = snapshot(ovs)
+    reason = fails(lambda: osvif.plug(kind.vif()), errors.NotAsDescribed)
+    assert kind.port() in str(reason)
+    assert not difference(before, settled(ovs))
+
+
+def test_a_device_that_vswitchd_refuses_is_an_error_and_is_rolled_back(
+    ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    """``ovs-netdev`` is a device of vswitchd's own and a reserved name."""
+    assert "ovs-netdev" in links()
+    before = snapshot(ovs)
+    vif = PORT_ONLY.vif(vif_name="ovs-netdev")
+    reason = fails(lambda: osvif.plug(vif), errors.NotAsDescribed)
+    assert "ovs-netdev" in str(reason)
+    assert not difference(before, settled(ovs))
+
+
+def test_a_port_that_was_there_stays_when_its_device_is_refused(
+    ovs: PrivateOvs, osvif: OsVif
+) -> None:
+    """The re-plug corrects an id, vswitchd still refuses the device: the id is put back."""
+    ovs.vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=system")
+    run(["ip", "tuntap", "add", TAP.port(), "mode", "tap"])
+    ids = ["external_ids:iface-id=wrong", "external_ids:whose=neutron"]
+    ovs.vsctl("add-port", "br-int", TAP.port(), "--", "set", "Interface", TAP.port(), *ids)
+    before = snapshot(ovs)
+    fails(lambda: osvif.plug(TAP.vif()), errors.NotAsDescribed)
+    assert not difference(before, settled(ovs))
+
+
+@kinds
+def test_a_replug_of_a_broken_port_returns_at_once_and_says_so(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nova plugs every running guest when it starts, and stops starting when one raises."""
+    osvif.plug(kind.vif())
+    ovs.freeze("vswitchd")
+    ovs.vsctl("--no-wait", "set", "Interface", kind.port(), 'error="it is broken"')
+    cfg = ovs.next_cfg()
+    began = time.monotonic()
+    osvif.plug(kind.vif())
+    assert time.monotonic() - began < 0.5
+    assert ovs.next_cfg() == cfg
+    assert kind.port() in caplog.text
+    assert "it is broken" in caplog.text
+
+
+# A vswitchd that does not move ------------------------------------------------------------------
+
+
+@kinds
+@pytest.mark.parametrize("bridge_exists", [True, False], ids=["bridge", "no-bridge"])
+def test_plug_with_a_frozen_vswitchd_fails_in_time_and_is_rolled_back(
+    kind: Kind, bridge_exists: bool, ovs: PrivateOvs, osvif: OsVif
+) -> None:
+    osvif.configure(ovs_vsctl_timeout=TIMEOUT)
+    if bridge_exists:
+        ovs.vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=netdev")
+    before = snapshot(ovs)
+    ovs.freeze("vswitchd")
+    reason = fails(lambda: osvif.plug(kind.vif()), errors.DeadlineExceeded)
+    assert f"{TIMEOUT} s" in str(reason)
+    assert "vswitchd" in str(reason)
+    assert not difference(before["ovs"], ovs.dump())
+    ovs.thaw("vswitchd")
+    assert not difference(before, settled(ovs))
+    osvif.configure(ovs_vsctl_timeout=AMPLE)
+    osvif.plug(kind.vif())
+    assert deviations(ovs, kind) == []
+
+
+@kinds
+def test_unplug_with_a_frozen_vswitchd_warns_and_removes_the_rows(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = snapshot(ovs)
+    osvif.plug(kind.vif())
+    osvif.configure(ovs_vsctl_timeout=TIMEOUT)
+    ovs.freeze("vswitchd")
+    began = time.monotonic()
+    osvif.unplug(kind.vif())
+    assert time.monotonic() - began < TIMEOUT + GRACE
+    assert kind.port() in caplog.text
+    assert not difference(before["ovs"], ovs.dump())
+    ovs.thaw("vswitchd")
+    assert not difference(before, settled(ovs))
+
+
+@kinds
+def test_a_replug_waits_until_vswitchd_has_taken_the_device_that_it_made(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    """The rows are right and only the device was missing: there is no ``cur_cfg`` to wait for."""
+    osvif.plug(kind.vif())
+    ovs.kill("vswitchd")
+    run(["ip", "link", "delete", kind.link_names()[-1]])
+    ovs.start_vswitchd()
+    wait_until(lambda: ovs.interface(kind.port())["error"], what="vswitchd to miss its device")
+    before = snapshot(ovs)
+    osvif.configure(ovs_vsctl_timeout=TIMEOUT)
+    ovs.freeze("vswitchd")
+    fails(lambda: osvif.plug(kind.vif()), errors.NotAsDescribed)
+    assert not difference(before, snapshot(ovs))
+    ovs.thaw("vswitchd")
+    osvif.configure(ovs_vsctl_timeout=AMPLE)
+    osvif.plug(kind.vif())
+    assert deviations(ovs, kind) == []
+
+
+def test_further_verbs_fail_soon_while_vswitchd_stays_stuck(
+    ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    osvif.configure(ovs_vsctl_timeout=TIMEOUT)
+    ovs.freeze("vswitchd")
+    fails(lambda: osvif.plug(TAP.vif()), errors.DeadlineExceeded)
+    osvif.configure(ovs_vsctl_timeout=60)
+    fails(lambda: osvif.plug(HYBRID.vif(2), 2), errors.DeadlineExceeded, within=5)
+    ovs.thaw("vswitchd")
+    osvif.plug(HYBRID.vif(2), 2)
+    assert deviations(ovs, HYBRID, 2) == []
+
+
+def test_a_dead_vswitchd_is_a_failure_in_time(ovs: PrivateOvs, osvif: OsVif, br_int: str) -> None:
+    osvif.configure(ovs_vsctl_timeout=TIMEOUT)
+    rows = ovs.dump()
+    ovs.kill("vswitchd")
+    fails(lambda: osvif.plug(TAP.vif()), errors.DeadlineExceeded)
+    assert not difference(rows, ovs.dump())
+    ovs.start_vswitchd()
+    osvif.configure(ovs_vsctl_timeout=AMPLE)
+    osvif.plug(TAP.vif())
+    assert deviations(ovs, TAP) == []
+
+
+@kinds
+def test_a_rollback_leaves_what_others_put_on_the_new_bridge(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif
+) -> None:
+    """Another port came onto the bridge that the failing plug had made."""
+    osvif.configure(ovs_vsctl_timeout=TIMEOUT)
+    ovs.freeze("vswitchd")
+    plugging = threading.Thread(
+        target=lambda: fails(lambda: osvif.plug(kind.vif()), errors.DeadlineExceeded)
+    )
+    plugging.start()
+    wait_until(lambda: kind.port() in ovs.dump()["Port"], what="the port's row")
+    ovs.vsctl("--no-wait", "add-port", "br-int", "neighbour")
+    plugging.join()
+    rows = ovs.dump()
+    assert kind.port() not in rows["Port"]
+    assert "neighbour" in rows["Port"]
+    assert rows["Bridge"]["br-int"]["ports"] == ["br-int", "neighbour"]
+
+
+# An ovsdb-server that does not answer -----------------------------------------------------------
+
+
+@kinds
+@pytest.mark.parametrize("connected", [True, False], ids=["connected", "first"])
+@pytest.mark.parametrize("verb", ["plug", "unplug"])
+def test_a_frozen_server_is_a_failure_in_time_and_changes_nothing(
+    kind: Kind, connected: bool, verb: str, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    osvif.plug(TAP.vif(2), 2)
+    if verb == "unplug":
+        osvif.plug(kind.vif())
+    if not connected:
+        connection.close_all()
+    osvif.configure(ovs_vsctl_timeout=TIMEOUT)
+    before = snapshot(ovs)
+    ovs.freeze("ovsdb-server")
+    reason = fails(lambda: getattr(osvif, verb)(kind.vif()), errors.NotConnected)
+    assert ovs.remote in str(reason)
+    ovs.thaw("ovsdb-server")
+    assert not difference(before, settled(ovs))
+    osvif.configure(ovs_vsctl_timeout=AMPLE)
+    getattr(osvif, verb)(kind.vif())
+
+
+@kinds
+@pytest.mark.parametrize("verb", ["plug", "unplug"])
+def test_a_missing_server_is_a_failure_in_time_and_changes_nothing(
+    kind: Kind, verb: str, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    if verb == "unplug":
+        osvif.plug(kind.vif())
+    before = snapshot(ovs)
+    osvif.configure(ovs_vsctl_timeout=TIMEOUT)
+    ovs.kill("ovsdb-server")
+    reason = fails(lambda: getattr(osvif, verb)(kind.vif()), errors.NotConnected)
+    assert ovs.remote in str(reason)
+    assert "refused" in str(reason) or "No such file" in str(reason)
+    assert set(links()) == set(before["links"])
+
+
+@kinds
+def test_a_server_that_falls_silent_after_the_commit_leaves_an_error_that_says_so(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    osvif.configure(ovs_vsctl_timeout=TIMEOUT)
+    before = snapshot(ovs)
+    osvif.after_links = lambda: freeze_once(ovs, "ovsdb-server")
+    reason = fails(lambda: osvif.plug(kind.vif()), errors.OutcomeUnknown)
+    assert "unknown" in str(reason)
+    osvif.after_links = lambda: None
+    ovs.thaw("ovsdb-server")
+    osvif.configure(ovs_vsctl_timeout=AMPLE)
+    osvif.plug(kind.vif())
+    assert deviations(ovs, kind) == []
+    osvif.unplug(kind.vif())
+    assert not difference(before, settled(ovs))
+
+
+@kinds
+def test_unplug_settles_what_a_silent_server_left_unknown(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    osvif.configure(ovs_vsctl_timeout=TIMEOUT)
+    before = snapshot(ovs)
+    osvif.after_links = lambda: freeze_once(ovs, "ovsdb-server")
+    fails(lambda: osvif.plug(kind.vif()), errors.OutcomeUnknown)
+    osvif.after_links = lambda: None
+    ovs.thaw("ovsdb-server")
+    osvif.configure(ovs_vsctl_timeout=AMPLE)
+    osvif.unplug(kind.vif())
+    assert not difference(before, settled(ovs))
+
+
+def freeze_once(ovs: PrivateOvs, which: Daemon) -> None:
+    if which not in ovs._frozen:
+        ovs.freeze(which)
+
+
+# A kernel that refuses --------------------------------------------------------------------------
+
+
+def plug_failure(osvif: OsVif, kind: Kind) -> exception.PlugException | None:
+    try:
+        osvif.plug(kind.vif())
+    except exception.PlugException as failure:
+        return failure
+    return None
+
+
+def make_tap(name: str) -> None:
+    run(["ip", "tuntap", "add", name, "mode", "tap"])
+
+
+def make_bridge(name: str) -> None:
+    run(["ip", "link", "add", name, "type", "bridge"])
+
+
+def make_veth(name: str) -> None:
+    run(["ip", "link", "add", name, "type", "veth", "peer", "name", "other0"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "prefix", "make"),
+    [
+        (TAP, "tap", make_bridge),
+        (TAP, "tap", make_tap),
+        (HYBRID, "qbr", make_tap),
+        (HYBRID, "qbr", make_bridge),
+        (HYBRID, "qvb", make_tap),
+        (HYBRID, "qvb", make_veth),
+        (HYBRID, "qvo", make_tap),
+        (HYBRID, "qvo", make_veth),
+    ],
+    ids=lambda value: getattr(value, "__name__", None) or getattr(value, "name", None),
+)
+def test_a_name_that_is_taken_in_between_leaves_what_took_it(
+    kind: Kind,
+    prefix: str,
+    make: Callable[[str], None],
+    ovs: PrivateOvs,
+    osvif: OsVif,
+    br_int: str,
+) -> None:
+    """Somebody else was faster. Whatever the verb says, it must not delete their device."""
+    before: list[Facts] = []
+
+    def take() -> None:
+        make(vifs.device(prefix))
+        before.append(snapshot(ovs))
+
+    osvif.once_before_links(take)
+    device = vifs.device(prefix)
+    failure = plug_failure(osvif, kind)
+    if failure is not None:
+        assert device in str(failure.__cause__)
+        assert not difference(before[0], settled(ovs))
+    else:  # it looked again, and could use what it found
+        taken, now = before[0]["links"][device], links()[device]
+        assert {now[key] == taken[key] for key in ("kind", "mac", "alias")} == {True}
+
+
+@kinds
+def test_two_processes_that_plug_the_same_vif_both_succeed_or_leave_it_plugged(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    """The slower one finds links where it saw none: it must not tear down the faster one's."""
+    osvif.once_before_links(lambda: osvif.plug(kind.vif()))
+    failure = plug_failure(osvif, kind)
+    assert failure is None or isinstance(failure.__cause__, errors.WiringError)
+    assert deviations(ovs, kind) == []
+
+
+@pytest.mark.parametrize("kind", WITH_LINKS, ids=lambda kind: kind.name)
+def test_a_kernel_that_refuses_any_request_leaves_the_host_as_it_was(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = snapshot(ovs)
+    requests = Requests(monkeypatch)
+    osvif.plug(kind.vif())
+    total = requests.count
+    osvif.unplug(kind.vif())
+    assert total >= len(kind.link_prefixes)
+    for number in range(1, total + 1):
+        requests.fail_at(number)
+        reason = fails(lambda: osvif.plug(kind.vif()), errors.LinkFailed)
+        assert "No buffer space" in str(reason)
+        assert not difference(before, settled(ovs)), f"after request {number} of {total}"
+
+
+class Requests:
+    """Counts what is asked of the kernel, and has it refuse one request, or kill the asker."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = self.failing = 0
+        self.act = self.refuse
+        outer = self
+
+        class Netlink:
+            """What ``execute`` uses of IPRoute."""
+
+            def __init__(self) -> None:
+                self._netlink = IPRoute()
+
+            def link(self, *arguments: Any, **fields: Any) -> Any:
+                outer.count += 1
+                if outer.count == outer.failing:
+                    outer.act()
+                return self._netlink.link(*arguments, **fields)
+
+            def __enter__(self) -> Self:
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                self._netlink.close()
+
+        monkeypatch.setattr(execute, "IPRoute", Netlink)
+
+    def fail_at(self, number: int) -> None:
+        self.count, self.failing = 0, number
+
+    @staticmethod
+    def refuse() -> None:
+        raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+
+    @staticmethod
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+# kill -9 ----------------------------------------------------------------------------------------
+
+PACKAGES = tuple(str(Path(str(package.__file__)).parent) for package in (os_vif, vif_plug_ovs))
+POINTS = 20
+
+
+def counting(verb: Callable[[], None], die_at: int | None = None) -> Callable[[], int]:
+    """Wrap a verb: count calls and returns of the library's code, and die at one of them."""
+    count = 0
+
+    def seen(frame: Any, event: str, argument: Any) -> None:
+        nonlocal count
+        if frame.f_code.co_filename.startswith(PACKAGES):
+            count += 1
+            if count == die_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def work() -> int:
+        sys.setprofile(seen)
+        try:
+            verb()
+        finally:
+            sys.setprofile(None)
+        return count
+
+    return work
+
+
+def unlike(ovs: PrivateOvs, kind: Kind) -> list[str]:
+    """What is not as described, but for the mark of a link that was made and not yet marked."""
+    return [line for line in deviations(ovs, kind) if "alias is None" not in line]
+
+
+def in_a_child(work: Callable[[], Any]) -> Child:
+    connection.close_all()  # so that no thread of ours is there when it forks
+    return Child(work)
+
+
+@kinds
+@pytest.mark.parametrize(
+    ("verb", "bridge_exists"),
+    [("plug", True), ("plug", False), ("unplug", True)],
+    ids=["plug", "plug-and-make-the-bridge", "unplug"],
+)
+def test_a_verb_that_was_killed_anywhere_converges(
+    kind: Kind, verb: str, bridge_exists: bool, ovs: PrivateOvs, osvif: OsVif
+) -> None:
+    if bridge_exists:
+        ovs.vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=netdev")
+    empty = snapshot(ovs)
+
+    def act() -> None:
+        getattr(osvif, verb)(kind.vif())
+
+    def prepare() -> None:
+        if verb == "unplug":
+            osvif.plug(kind.vif())
+
+    prepare()
+    with in_a_child(counting(act)) as child:
+        total = child.result()
+    osvif.unplug(kind.vif())
+    killed = 0
+    for point in range(POINTS):
+        prepare()
+        with in_a_child(counting(act, 1 + point * total // POINTS)) as child:
+            child.wait()
+            killed += child.killed
+        if verb == "plug" and point % 2:
+            osvif.plug(kind.vif())
+            assert unlike(ovs, kind) == [], f"killed at {point} of {POINTS}, then plugged"
+        osvif.unplug(kind.vif())
+        if not bridge_exists:
+            ovs.vsctl("--if-exists", "del-br", "br-int")
+        assert not difference(empty, settled(ovs)), f"killed at {point} of {POINTS}"
+    assert killed >= POINTS * 3 // 4
+
+
+@pytest.mark.parametrize("kind", WITH_LINKS, ids=lambda kind: kind.name)
+def test_a_plug_that_was_killed_between_two_requests_to_the_kernel_converges(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = snapshot(ovs)
+    requests = Requests(monkeypatch)
+    requests.act = requests.die
+    osvif.plug(kind.vif())
+    total = requests.count
+    osvif.unplug(kind.vif())
+    for number in range(1, total + 1):
+        requests.fail_at(number)
+        with in_a_child(lambda: osvif.plug(kind.vif())) as child:
+            child.wait()
+            assert child.killed
+        requests.fail_at(0)
+        osvif.plug(kind.vif())
+        assert unlike(ovs, kind) == [], f"killed before request {number} of {total}"
+        osvif.unplug(kind.vif())
+        assert not difference(empty, settled(ovs))

@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same verbs with the real privileged daemon, a process of its own.
+
+Each test forks: the client and its channel to the daemon live and end in the child.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from oslo_config import cfg
+
+from os_vif import exception
+from os_vif.wiring import errors
+from tests import vifs
+from tests.rig import run, wait_until
+from tests.rig.ovs import PrivateOvs
+from tests.rig.plugin import HYBRID, ROOT, WITH_LINKS, Child, Kind, OsVif, deviations, initialized
+from tests.rig.snapshot import difference, snapshot
+from vif_plug_ovs import privileged, privsep
+
+CAP_NET_ADMIN = 12  # linux/capability.h
+
+Daemon = Callable[[Callable[[OsVif], Any]], Any]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Path:
+    """The daemon's configuration; its path is how we know the daemon."""
+    path = tmp_path / "os-vif.conf"
+    path.write_text("[DEFAULT]\n")
+    return path
+
+
+@pytest.fixture
+def daemon(ovs: PrivateOvs, settings: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
+    """Run something in a child that has os_vif and a privileged daemon."""
+    helper = Path(sys.prefix, "bin", "privsep-helper")
+    if not helper.exists():
+        pytest.skip(f"there is no {helper}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore")
+
+    def in_a_child(work: Callable[[OsVif], Any]) -> Any:
+        def child() -> Any:
+            with initialized(ovs.remote, timeout=20, in_process=False) as osvif:
+                command = f"{helper} --config-file {settings}"
+                section = "vif_plug_ovs_privileged"
+                cfg.CONF.set_override("helper_command", command, group=section)
+                return work(osvif)
+
+        with Child(child) as process:
+            return process.result()
+
+    yield in_a_child
+    wait_until(lambda: not daemons(settings), what="the daemon to end with its client")
+
+
+def daemons(settings: Path) -> list[Path]:
+    """The processes that were started with this configuration."""
+    return [path.parent for path in Path("/proc").glob("[0-9]*/cmdline") if _of(path, settings)]
+
+
+def _of(cmdline: Path, settings: Path) -> bool:
+    try:
+        return str(settings).encode() in cmdline.read_bytes().split(b"\0")
+    except OSError:  # it has ended
+        return False
+
+
+kinds = pytest.mark.parametrize("kind", WITH_LINKS, ids=lambda kind: kind.name)
+
+
+@kinds
+def test_plug_and_unplug_through_the_daemon(
+    kind: Kind, ovs: PrivateOvs, br_int: str, daemon: Daemon
+) -> None:
+    before = snapshot(ovs)
+
+    def verbs(osvif: OsVif) -> tuple[list[str], str]:
+        osvif.plug(kind.vif())
+        found = deviations(ovs, kind)
+        osvif.plug(kind.vif())
+        osvif.unplug(kind.vif())
+        osvif.unplug(kind.vif())
+        return found, difference(before, snapshot(ovs))
+
+    assert daemon(verbs) == ([], "")
+
+
+def test_a_replug_does_not_even_start_the_daemon(
+    ovs: PrivateOvs, br_int: str, daemon: Daemon, settings: Path
+) -> None:
+    daemon(lambda osvif: osvif.plug(HYBRID.vif()))
+    wait_until(lambda: not daemons(settings), what="the first daemon to end")
+
+    def replug(osvif: OsVif) -> int:
+        osvif.plug(HYBRID.vif())
+        return len(daemons(settings))
+
+    assert daemon(replug) == 0
+
+
+def test_the_daemon_has_the_one_capability_it_needs(
+    ovs: PrivateOvs, br_int: str, daemon: Daemon, settings: Path
+) -> None:
+    def look(osvif: OsVif) -> list[dict[str, str]]:
+        osvif.plug(HYBRID.vif())
+        return [_status(process) for process in daemons(settings)]
+
+    (status,) = daemon(look)
+    for capabilities in ("CapEff", "CapPrm"):
+        assert int(status[capabilities], 16) == 1 << CAP_NET_ADMIN
+
+
+def _status(process: Path) -> dict[str, str]:
+    lines = (process / "status").read_text().splitlines()
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+def test_an_error_of_the_kernel_crosses_whole(
+    ovs: PrivateOvs, br_int: str, daemon: Daemon
+) -> None:
+    def forge(_: OsVif) -> None:
+        run(["ip", "link", "add", "br0", "type", "bridge"])
+        privileged.change_links([("DeleteLink", {"name": "br0", "kind": "veth"})])
+
+    with pytest.raises(errors.LinkFailed) as failure:
+        daemon(forge)
+    assert str(failure.value) == "The kernel refused to delete veth br0: it is a bridge device"
+
+
+def test_a_refused_plug_changes_nothing_beside_a_daemon(
+    ovs: PrivateOvs, br_int: str, daemon: Daemon
+) -> None:
+    def plug(osvif: OsVif) -> tuple[str, str]:
+        before = snapshot(ovs)
+        with pytest.raises(exception.PlugException) as failure:
+            osvif.plug(HYBRID.vif(bridge_name="lo"))
+        return str(failure.value.__cause__), difference(before, snapshot(ovs))
+
+    said, left = daemon(plug)
+    assert "link lo: kind should be 'bridge'" in said
+    assert not left
+
+
+FORGED = {
+    "no-such-step": ("FormatDisk", {}),
+    "no-step-at-all": "DeleteLink",
+    "missing-field": ("DeleteLink", {"name": "tap1"}),
+    "unknown-field": ("DeleteLink", {"name": "tap1", "kind": "tun", "force": True}),
+    "fields-of-no-kind": ("DeleteLink", ["name", "kind"]),
+    "name-too-long": ("DeleteLink", {"name": "sixteen-is-too-m", "kind": "tun"}),
+    "name-with-a-slash": ("SetLink", {"name": "../lo", "attributes": {"disable_ipv6": 1}}),
+    "name-with-a-blank": ("SetLink", {"name": "tap 1", "attributes": {"up": True}}),
+    "name-that-is-a-number": ("SetLink", {"name": 1, "attributes": {"up": True}}),
+    "name-template": ("SetLink", {"name": "tap%d", "attributes": {"up": True}}),
+    "empty-name": ("DeleteLink", {"name": "", "kind": "tun"}),
+    "kind-that-we-do-not-make": ("DeleteLink", {"name": "eth0", "kind": "vlan"}),
+    "hardware": ("DeleteLink", {"name": "eth0", "kind": ""}),
+    "attribute-that-we-do-not-set": ("SetLink", {"name": "tap1", "attributes": {"netns": 1}}),
+    "attributes-of-no-kind": ("SetLink", {"name": "tap1", "attributes": ["up"]}),
+    "group-mac": ("SetLink", {"name": "tap1", "attributes": {"mac": "01:00:5e:00:00:01"}}),
+    "no-mac": ("SetLink", {"name": "tap1", "attributes": {"mac": "nonsense"}}),
+    "mtu-too-small": ("SetLink", {"name": "tap1", "attributes": {"mtu": 1}}),
+    "mtu-too-large": ("SetLink", {"name": "tap1", "attributes": {"mtu": 100000}}),
+    "mtu-as-text": ("SetLink", {"name": "tap1", "attributes": {"mtu": "1500"}}),
+    "up-as-text": ("SetLink", {"name": "tap1", "attributes": {"up": "yes"}}),
+    "master-with-a-slash": ("SetLink", {"name": "tap1", "attributes": {"master": "a/b"}}),
+    "sysctl-below-zero": ("SetLink", {"name": "tap1", "attributes": {"arp_ignore": -1}}),
+    "foreign-alias": (
+        "CreateLink",
+        {"name": "tap1", "kind": "tun", "alias": "mine", "peer": "", "multiqueue": False},
+    ),
+    "bad-peer": (
+        "CreateLink",
+        {
+            "name": "qvb1",
+            "kind": "veth",
+            "alias": "os-vif:ovs:hybrid:1",
+            "peer": "a/b",
+            "multiqueue": False,
+        },
+    ),
+    "alias-too-long": (
+        "CreateLink",
+        {
+            "name": "tap1",
+            "kind": "tun",
+            "alias": "os-vif:" + "x" * 300,
+            "peer": "",
+            "multiqueue": False,
+        },
+    ),
+}
+
+
+def test_the_daemon_refuses_what_os_vif_would_not_ask_for(
+    ovs: PrivateOvs, br_int: str, daemon: Daemon
+) -> None:
+    """A good step goes before each forged one: neither must be taken."""
+    good = {
+        "name": "tap0",
+        "kind": "tun",
+        "alias": "os-vif:ovs:openvswitch:0",
+        "peer": "",
+        "multiqueue": False,
+    }
+
+    def forge(_: OsVif) -> dict[str, str]:
+        outcomes = {}
+        for name, step in FORGED.items():
+            try:
+                privileged.change_links([("CreateLink", good), step])
+                outcomes[name] = "it was taken"
+            except exception.InvalidValue as refusal:
+                outcomes[name] = "" if "Invalid value of" in str(refusal) else str(refusal)
+            except Exception as other:
+                outcomes[name] = repr(other)
+        return outcomes
+
+    before = snapshot(ovs)
+    outcomes = daemon(forge)
+    assert set(outcomes) == set(FORGED)
+    assert {name: said for name, said in outcomes.items() if said} == {}
+    assert not difference(before, snapshot(ovs))
+
+
+def test_the_text_of_a_refusal_crosses_whole(ovs: PrivateOvs, br_int: str, daemon: Daemon) -> None:
+    with pytest.raises(exception.InvalidValue) as failure:
+        daemon(lambda _: privileged.change_links([FORGED["mtu-too-large"]]))
+    expected = "Invalid value of mtu, 100000: an MTU is from 68 to 65535 bytes"
+    assert str(failure.value) == expected
+
+
+def test_the_daemon_makes_nothing_but_what_its_door_says(
+    ovs: PrivateOvs, br_int: str, daemon: Daemon
+) -> None:
+    """Only entry points of the plugin's own context can be called."""
+
+    def call(_: OsVif) -> None:
+        privileged.change_links([])  # starts the daemon
+        channel = privsep.vif_plug.channel
+        assert channel is not None
+        channel.remote_call("os_vif.kernel.execute.execute", ([],), {}, 5)
+
+    with pytest.raises(NameError, match="not exported"):
+        daemon(call)
+
+
+def test_a_daemon_that_was_killed_is_started_again(
+    ovs: PrivateOvs, br_int: str, daemon: Daemon, settings: Path
+) -> None:
+    def verbs(osvif: OsVif) -> list[str]:
+        osvif.plug(HYBRID.vif(1), 1)
+        (process,) = daemons(settings)
+        os.kill(int(process.name), signal.SIGKILL)
+        wait_until(lambda: not daemons(settings), what="the daemon to end")
+        osvif.plug(HYBRID.vif(2), 2)
+        return deviations(ovs, HYBRID, 1) + deviations(ovs, HYBRID, 2)
+
+    assert daemon(verbs) == []
+    assert vifs.device("qbr", 2) in snapshot()["links"]
