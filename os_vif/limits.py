@@ -26,9 +26,9 @@ def device_name(field: str, value: object) -> str:
     """
     if not isinstance(value, str) or not value:
         raise InvalidValue(field=field, value=value, reason="it must be a name")
-    if value in (".", "..") or not value.isprintable() or re.search(r"[/:\s]", value):
-        raise InvalidValue(
-            field=field, value=value, reason="'/', ':' and blanks cannot be in a device's name"
+    if value in (".", "..") or not value.isprintable() or re.search(r"[/:%\s]", value):
+        raise InvalidValue(  # the kernel takes "%" for a template and makes up another name
+            field=field, value=value, reason="'/', ':', '%' and blanks cannot be in it"
         )
     if len(value.encode()) > NAME_LENGTH:
         raise InvalidValue(field=field, value=value, reason=f"longer than {NAME_LENGTH} bytes")

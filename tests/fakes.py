@@ -23,6 +23,7 @@ from os_vif.wiring.plan import (
     RemoveBridge,
     RemovePort,
     RemoveQos,
+    ReopenPort,
     RowStep,
     SetLink,
     SetPort,
@@ -30,6 +31,9 @@ from os_vif.wiring.plan import (
 from os_vif.wiring.state import Bridge, Found, Link, Port, Value
 
 T = TypeVar("T")
+
+#: Interfaces whose device ovs-vswitchd makes itself.
+_OF_VSWITCHD = {"internal", "patch", "dpdk", "dpdkvhostuser", "dpdkvhostuserclient"}
 
 #: What a new link of each kind has, as the kernel makes it.
 _NEW: dict[str, dict[str, Value]] = {
@@ -91,15 +95,27 @@ class FakeLinks:
             if (link := self.links.get(name))
         }
 
-    def execute(self, steps: Sequence[LinkStep]) -> None:
+    def execute(self, steps: Sequence[LinkStep], *, go_on: bool = False) -> None:
         self.executed += 1
         # The privileged side checks all of them before it takes the first.
         checked = [kernel_steps.unpack(kernel_steps.pack(step)) for step in steps]
+        first: errors.WiringError | None = None
+        taken = 0
         for step in checked:
-            if self.refuse(step):
-                self._fail(step, "Operation not permitted")
-            self._take(step)
-            self.taken.append(step)
+            try:
+                if self.refuse(step):
+                    self._fail(step, "Operation not permitted")
+                self._take(step)
+            except errors.WiringError as failure:
+                first = first or failure
+                if not go_on:
+                    break
+            else:
+                taken += 1
+                self.taken.append(step)
+        if first is not None:
+            first.taken = taken
+            raise first
 
     def _take(self, step: LinkStep) -> None:
         match step:
@@ -113,7 +129,7 @@ class FakeLinks:
     def _create(self, step: CreateLink) -> None:
         names = [step.name, step.peer] if step.peer else [step.name]
         if any(name in self.links for name in names):
-            self._fail(step, "File exists")
+            raise errors.StateChanged(what=f"{step}: File exists")
         own: dict[str, Value] = {"multiqueue": step.multiqueue} if step.kind == "tun" else {}
         for name in names:
             self.links[name] = new_link(name, step.kind, step.alias, **own)
@@ -150,7 +166,7 @@ class FakeLinks:
 
     @staticmethod
     def _fail(step: LinkStep, reason: str) -> None:
-        raise errors.LinkFailed(step=str(step), reason=reason)
+        raise errors.LinkFailed(reason=f"{step}: {reason}")
 
 
 class FakeRows:
@@ -254,7 +270,10 @@ class FakeRows:
                 self.ports[bridge.name] = Port(
                     bridge.name, bridge.name, mark, interface_type="internal", interface_ids=mark
                 )
-            case RemoveBridge(name):
+            case RemoveBridge(name, if_empty):
+                others = [p for p in self.ports.values() if p.bridge == name != p.name]
+                if if_empty and others:
+                    return False
                 there = self.bridges.pop(name, None)
                 self.ports = {k: port for k, port in self.ports.items() if port.bridge != name}
                 return there is not None
@@ -278,6 +297,9 @@ class FakeRows:
                 self._must_be(name, self.ports)
                 for key, value in values.items():
                     self.ports[name] = _set(self.ports[name], key, value)
+            case ReopenPort(name):
+                self._must_be(name, self.ports)
+                self.ports[name] = replace(self.ports[name], ofport=None, error="")
             case RemovePort(name, bridge):
                 if name not in self.ports or self.ports[name].bridge != bridge:
                     return False
@@ -304,18 +326,17 @@ class FakeRows:
         used = [port.ofport for port in self.ports.values() if port.ofport and port.ofport > 0]
         free = iter(set(range(1, len(used) + len(self.ports) + 2)) - set(used))
         for name, port in self.ports.items():
-            internal = port.interface_type in ("internal", "patch")
-            error = self._error(name, internal)
+            error = self._error(name, port.interface_type in _OF_VSWITCHD)
             if error:
                 self.ports[name] = replace(port, ofport=-1, error=error)
             elif not port.works:
-                ofport = 65534 if internal else next(free)
+                ofport = 65534 if name == port.bridge else next(free)
                 self.ports[name] = replace(port, ofport=ofport, error="")
 
-    def _error(self, name: str, internal: bool) -> str:
+    def _error(self, name: str, own: bool) -> str:
         if name in self.refused_devices:
             return f"could not add network device {name} to ofproto (Invalid argument)"
-        if not internal and name not in self._links.links:
+        if not own and name not in self._links.links:
             return f"could not open network device {name} (No such device)"
         return ""
 

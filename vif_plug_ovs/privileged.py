@@ -8,6 +8,6 @@ from vif_plug_ovs import privsep
 
 
 @privsep.vif_plug.entrypoint
-def change_links(steps: list[Any]) -> None:
+def change_links(steps: list[Any], go_on: bool = False) -> tuple[int, str, int]:
     """Take packed steps; see :func:`os_vif.kernel.execute.execute`."""
-    execute.execute(steps)
+    return execute.execute(steps, go_on)

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The kernel's links as the engine wants them."""
 
+import errno
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from os_vif.kernel import observe, steps
+from os_vif.wiring import errors
 from os_vif.wiring.plan import LinkStep
 from os_vif.wiring.state import Link
 
@@ -16,13 +18,20 @@ class KernelLinks:
         hands them to :func:`os_vif.kernel.execute.execute` there.
     """
 
-    def __init__(self, privileged: Callable[[list[Any]], None]) -> None:
+    def __init__(self, privileged: Callable[[list[Any], bool], Sequence[Any]]) -> None:
         self._privileged = privileged
 
     def observe(self, names: Iterable[str]) -> Mapping[str, Link]:
         """See :meth:`os_vif.wiring.engine.Links.observe`."""
         return observe.links(names)
 
-    def execute(self, wanted: Sequence[LinkStep]) -> None:
+    def execute(self, wanted: Sequence[LinkStep], *, go_on: bool = False) -> None:
         """See :meth:`os_vif.wiring.engine.Links.execute`."""
-        self._privileged([steps.pack(step) for step in wanted])
+        taken, reason, code = self._privileged([steps.pack(step) for step in wanted], go_on)
+        if not reason:
+            return
+        failure: errors.WiringError = errors.LinkFailed(reason=reason)
+        if code == errno.EEXIST:
+            failure = errors.StateChanged(what=reason)
+        failure.taken = taken
+        raise failure

@@ -9,12 +9,9 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from os_vif.kernel import steps, sysctl
+from os_vif.kernel import steps, sysctl, tap
 from os_vif.kernel.gate import gate
-from os_vif.wiring.errors import LinkFailed
 from os_vif.wiring.plan import CreateLink, DeleteLink, LinkStep, SetLink
-
-_IFF_TAP = 2  # linux/if_tun.h
 
 #: attribute -> (rtnetlink's name of it, factor); only bridges have these
 _BRIDGE_OPTIONS = {
@@ -25,23 +22,34 @@ _BRIDGE_OPTIONS = {
 }
 
 
-def execute(packed: Iterable[Sequence[Any]]) -> None:
+def execute(packed: Iterable[Sequence[Any]], go_on: bool = False) -> tuple[int, str, int]:
     """Take steps in their order; the first that fails ends it, and those before it stay.
 
-    All of them are checked before the first is taken.
+    All of them are checked before the first is taken. A failure is returned, not raised, because
+    the caller has to know how far it went.
 
     :param packed: steps as :func:`os_vif.kernel.steps.pack` makes them.
+    :param go_on: take the others, too, when one fails.
+    :returns: how many were taken; of the first that failed what and why, and its errno.
     :raises InvalidValue: one is not a step that os-vif makes.
-    :raises LinkFailed: the kernel refused one.
     """
     checked = [steps.unpack(one) for one in packed]
+    taken, reason, code = 0, "", 0
     with gate, IPRoute() as netlink:
         for step in checked:
             try:
                 _take(netlink, step)
+                taken += 1
             except (NetlinkError, OSError) as err:
-                reason = err.args[-1] if err.args else repr(err)
-                raise LinkFailed(step=step, reason=reason) from err
+                if not reason:
+                    reason, code = f"{step}: {err.args[-1] if err.args else err}", _code(err)
+                if not go_on:
+                    break
+    return taken, reason, code
+
+
+def _code(err: NetlinkError | OSError) -> int:
+    return int((err.code if isinstance(err, NetlinkError) else err.errno) or 0)
 
 
 def _take(netlink: IPRoute, step: LinkStep) -> None:
@@ -55,20 +63,20 @@ def _take(netlink: IPRoute, step: LinkStep) -> None:
 
 
 def _create(netlink: IPRoute, step: CreateLink) -> None:
-    match step.kind:
-        case "tun":
-            netlink.link(
-                "add",
-                ifname=step.name,
-                kind="tun",
-                tun_type=_IFF_TAP,
-                tun_pi=0,  # nobody wants a header before each frame
-                tun_multi_queue=int(step.multiqueue),
-            )
-        case "veth":
-            netlink.link("add", ifname=step.name, kind="veth", peer=step.peer)
-        case _:
-            netlink.link("add", ifname=step.name, kind=step.kind)
+    if step.kind == "tun":
+        with tap.created(step.name, multiqueue=step.multiqueue):
+            _mark(netlink, step)
+        return
+    peer = {"peer": step.peer} if step.peer else {}
+    netlink.link("add", ifname=step.name, kind=step.kind, **peer)
+    try:
+        _mark(netlink, step)
+    except BaseException:
+        netlink.link("del", index=_index(step.name))
+        raise
+
+
+def _mark(netlink: IPRoute, step: CreateLink) -> None:
     for name in filter(None, (step.name, step.peer)):
         netlink.link("set", index=_index(name), ifalias=step.alias)
 
@@ -77,16 +85,27 @@ def _set(netlink: IPRoute, step: SetLink) -> None:
     index = _index(step.name)
     for key in step.attributes.keys() & sysctl.FAMILY:
         sysctl.write(step.name, key, int(step.attributes[key]))
+    for options in _bridge_options(step):
+        netlink.link("set", index=index, kind="bridge", **options)
+    common = dict(_common(step))
+    if common:
+        netlink.link("set", index=index, **common)
+
+
+def _bridge_options(step: SetLink) -> Iterable[dict[str, int]]:
+    """A bridge's options, message by message.
+
+    With STP on, the kernel refuses a forward delay below 2 s; and within one message it looks at
+    the delay first. So STP goes off before it, and on after it.
+    """
     options = {
         name: int(step.attributes[key]) * factor
         for key, (name, factor) in _BRIDGE_OPTIONS.items()
         if key in step.attributes
     }
-    if options:
-        netlink.link("set", index=index, kind="bridge", **options)
-    common = dict(_common(step))
-    if common:
-        netlink.link("set", index=index, **common)
+    stp = {"br_stp_state": options.pop("br_stp_state")} if "stp" in step.attributes else {}
+    order = (options, stp) if step.attributes.get("stp") else (stp, options)
+    return filter(None, order)
 
 
 def _common(step: SetLink) -> Iterable[tuple[str, Any]]:
@@ -114,7 +133,7 @@ def _delete(netlink: IPRoute, step: DeleteLink) -> None:
             raise OSError(errno.EPERM, f"it is a {kind or 'hardware'} device")
         netlink.link("del", index=index)
     except (NetlinkError, OSError) as err:
-        if (err.code if isinstance(err, NetlinkError) else err.errno) != errno.ENODEV:
+        if _code(err) != errno.ENODEV:
             raise
 
 

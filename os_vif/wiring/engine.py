@@ -38,10 +38,12 @@ class Links(Protocol):
     def observe(self, names: Iterable[str]) -> Mapping[str, Link]:
         """Read the links of these names that are there; needs no privilege."""
 
-    def execute(self, steps: Sequence[LinkStep]) -> None:
+    def execute(self, steps: Sequence[LinkStep], *, go_on: bool = False) -> None:
         """Take the steps in one privileged call.
 
-        :raises LinkFailed: the kernel refused one; those before it stay.
+        :param go_on: take the others, too, when one fails.
+        :raises LinkFailed: the kernel refused one; its ``taken`` says how many stay.
+        :raises StateChanged: the same, because somebody else has made a link of that name.
         """
 
 
@@ -125,8 +127,10 @@ class Engine:
             # to notice that a device has come.
             self._verify(plan.awaited, None if committed else deadline)
         except BaseException as failure:
+            taken = failure.taken if isinstance(failure, errors.WiringError) else None
             sent = committed or isinstance(failure, errors.OutcomeUnknown)
-            self._undo(plan, found, rows=sent, deadline=deadline)
+            done = replace(plan, links=plan.links[:taken], rows=plan.rows if sent else ())
+            self._undo(done, found, deadline)
             raise
 
     def _remove_once(self, wiring: Wiring, deadline: Deadline) -> None:
@@ -178,24 +182,26 @@ class Engine:
         if failures:
             LOG.warning("Not verified, as configured: %s", report(failures))
 
-    def _undo(self, plan: Plan, found: Found, *, rows: bool, deadline: Deadline) -> None:
-        """Take a plan back as far as that can be done."""
-        back = inverse(plan, found)
+    def _undo(self, done: Plan, found: Found, deadline: Deadline) -> None:
+        """Take back what was done, as far as that is possible."""
+        back = inverse(done, found)
+        deadline = deadline.at_least(UNDO_SECONDS)
         with _logging("A failed change of OVSDB could not be taken back"):
-            if rows and back.rows:
-                self._rows.commit(back.rows, deadline.at_least(UNDO_SECONDS))
+            if back.rows:
+                self._until_unchanged(lambda: self._rows.commit(back.rows, deadline))
         with _logging("A failed change of links could not be taken back"):
             if back.links:
-                self._links.execute(back.links)
+                self._links.execute(back.links, go_on=True)
 
     @staticmethod
-    def _until_unchanged(attempt: Callable[[], None]) -> None:
+    def _until_unchanged(attempt: Callable[[], object]) -> None:
         for _ in range(ATTEMPTS - 1):
             try:
-                return attempt()
+                attempt()
+                return
             except errors.StateChanged as err:
                 LOG.info("%s; looking again", err)
-        return attempt()
+        attempt()
 
 
 @contextmanager

@@ -23,6 +23,9 @@ class WiringError(ExceptionBase):
 
     msg_fmt = "The wiring could not be changed"
 
+    #: Of the steps for the kernel, how many were taken before it failed; None for all.
+    taken: int | None = None
+
 
 class Contradiction(WiringError):
     msg_fmt = "What is on the host contradicts what is asked for; nothing was changed: %(report)s"
@@ -33,7 +36,7 @@ class NotAsDescribed(WiringError):
 
 
 class LinkFailed(WiringError):
-    msg_fmt = "The kernel refused to %(step)s: %(reason)s"
+    msg_fmt = "The kernel refused to %(reason)s"
 
 
 class NotConnected(WiringError):

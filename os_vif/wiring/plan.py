@@ -41,7 +41,8 @@ class CreateLink:
     multiqueue: bool = False
 
     def __str__(self) -> str:
-        return f"create {self.kind} {self.name}"
+        peer = f" with its peer {self.peer}" if self.peer else ""
+        return f"create {self.kind} {self.name}{peer}"
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,13 @@ class CreateBridge:
 
 @dataclass(frozen=True)
 class RemoveBridge:
-    """Take an OVS bridge out of the switch."""
+    """Take an OVS bridge out of the switch.
+
+    :param if_empty: leave it when others have put ports on it.
+    """
 
     name: str
+    if_empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,17 @@ class SetPort:
 
 
 @dataclass(frozen=True)
+class ReopenPort:
+    """Make ovs-vswitchd open a port's device anew, which it believes to have open already.
+
+    In user space it holds on to a device that is gone, and does not notice the new one of the
+    same name. Asking for another OpenFlow port number makes it close the one and open the other.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True)
 class RemovePort:
     """Take a port out of the bridge it sits on, and its QoS rows with it."""
 
@@ -115,7 +131,7 @@ class RemoveQos:
 
 
 LinkStep = CreateLink | SetLink | DeleteLink
-RowStep = CreateBridge | RemoveBridge | CreatePort | SetPort | RemovePort | RemoveQos
+RowStep = CreateBridge | RemoveBridge | CreatePort | SetPort | ReopenPort | RemovePort | RemoveQos
 
 
 # Differences ------------------------------------------------------------------------------------
@@ -208,7 +224,6 @@ class LinkSpec:
 
     name: str
     always: Mapping[Attribute, Value]
-    on_create: Mapping[Attribute, Value] = field(default_factory=dict)
     #: For a link that is ours to make and to delete; None for one that only serves us.
     made: Making | None = None
     #: Whether plugging is refused without it; what is made need not be there before.
@@ -244,11 +259,12 @@ def link_specs(element: Element) -> tuple[LinkSpec, ...]:
             return (LinkSpec(element.name, wanted, made=Making("bridge", element.mark)),)
         case VethPair():
             end = _with_mtu(element.mtu, {"promisc": True, "up": True})
-            no_ipv6 = {"disable_ipv6": 1}  # no neighbour discovery of the host towards tenants
-            made = Making("veth", element.mark)
+            # No neighbour discovery of the host towards tenants; os-vif 5.x let it happen.
+            inner = {"disable_ipv6": 1, **end, "master": element.bridge}
+            made = Making("veth", element.mark, unmarked=frozenset({*end, "master"}))
             return (
-                LinkSpec(element.name, {**end, "master": element.bridge}, no_ipv6, made),
-                LinkSpec(element.peer, end, no_ipv6, made),
+                LinkSpec(element.name, inner, made=made),
+                LinkSpec(element.peer, {"disable_ipv6": 1, **end}, made=made),
             )
         case Tap():
             made = Making(
@@ -286,7 +302,7 @@ def _link_differences(spec: LinkSpec, found: Link | None) -> Iterator[Difference
     if made and found.kind != made.kind:
         yield Difference(where, "kind", made.kind, found.kind or "hardware", Cure.REFUSE)
         return
-    limited = None if made is None or made.mark.owns(found.alias) else made.unmarked
+    limited = None if made is None or _is_ours(made, found) else made.unmarked
     for key, value in spec.always.items():
         if key not in found.attributes:
             continue  # this kernel has no such thing
@@ -295,6 +311,12 @@ def _link_differences(spec: LinkSpec, found: Link | None) -> Iterator[Difference
     if made and (queues := found.attributes.get("multiqueue", made.multiqueue)) != made.multiqueue:
         # The kernel takes it at creation only (IFF_MULTI_QUEUE in tun.c).
         yield Difference(where, "multiqueue", made.multiqueue, queues, Cure.REPORT)
+
+
+def _is_ours(made: Making, found: Link) -> bool:
+    """Whether a link is ours in every attribute: it bears our mark, or it is down, which means
+    that whoever made it under that name was killed before it was finished and marked."""
+    return made.mark.owns(found.alias) or (made.known_by_name and not found.attributes["up"])
 
 
 # Plans ------------------------------------------------------------------------------------------
@@ -365,7 +387,7 @@ def inverse(plan: Plan, found: Found) -> Plan:
     )
     return Plan(
         links=tuple(links),
-        rows=tuple(_row_inverse(step, found) for step in reversed(plan.rows)),
+        rows=tuple(back for step in reversed(plan.rows) for back in _row_inverse(step, found)),
     )
 
 
@@ -389,9 +411,20 @@ def _apply(element: Element, found: Found, new_links: set[str]) -> Plan:
                 wanted = interface_values(element)
                 values = {d.what: wanted[d.what] for d in to_correct}
                 return seen + Plan(rows=(SetPort(element.name, values),), awaited=awaited)
-            return seen + Plan(awaited=awaited if element.name in new_links else ())
+            if element.name not in new_links:
+                return seen
+            rows = (ReopenPort(element.name),) if _is_stale(element, found) else ()
+            return seen + Plan(rows=rows, awaited=awaited)
         case _:
             return seen + Plan(links=tuple(_link_steps(element, found)))
+
+
+def _is_stale(port: OvsPort, found: Found) -> bool:
+    """Whether what is said to work is a device that is gone: the datapath in user space holds on
+    to it, while the kernel's notices."""
+    bridge = found.bridges.get(port.bridge)
+    in_user_space = bridge is not None and bridge.datapath_type == "netdev"
+    return in_user_space and found.ports[port.name].works
 
 
 def _link_steps(element: Element, found: Found) -> Iterator[LinkStep]:
@@ -404,7 +437,7 @@ def _link_steps(element: Element, found: Found) -> Iterator[LinkStep]:
         name, *peer = (spec.name for spec in specs)
         yield CreateLink(name, made.kind, made.mark.alias, "".join(peer), made.multiqueue)
         for spec in specs:
-            yield SetLink(spec.name, {**spec.on_create, **spec.always})
+            yield SetLink(spec.name, spec.always)
         return
     for spec in specs:
         changes = {
@@ -475,14 +508,16 @@ def _link_inverse(step: LinkStep, found: Found) -> Iterator[LinkStep]:
             yield SetLink(step.name, known)
 
 
-def _row_inverse(step: RowStep, found: Found) -> RowStep:
+def _row_inverse(step: RowStep, found: Found) -> Iterator[RowStep]:
     match step:
         case CreateBridge(bridge):
-            return RemoveBridge(bridge.name)
+            yield RemoveBridge(bridge.name, if_empty=True)
         case CreatePort(port):
-            return RemovePort(port.name, port.bridge)
+            yield RemovePort(port.name, port.bridge)
         case SetPort(name, values):
             before = found.ports[name]
-            return SetPort(name, {key: before.interface(key) for key in values})
+            yield SetPort(name, {key: before.interface(key) for key in values})
+        case ReopenPort():
+            return  # what it reopened was gone
         case _:
             raise TypeError(f"{step} has no inverse: a removal is not taken back")

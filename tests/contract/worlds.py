@@ -100,9 +100,9 @@ class RealWorld:
         self.rows = NativeRows(ovs.remote)
         self.privileged_calls = 0
 
-    def _execute(self, steps: list[Any]) -> None:
+    def _execute(self, steps: list[Any], go_on: bool) -> tuple[int, str, int]:
         self.privileged_calls += 1
-        execute(steps)
+        return execute(steps, go_on)
 
     @property
     def transactions(self) -> int:

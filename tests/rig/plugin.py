@@ -88,12 +88,13 @@ class OsVif:
 
         self.before_links = do
 
-    def change_links(self, steps: Steps) -> None:
+    def change_links(self, steps: Steps, go_on: bool = False) -> Any:
         """Stand in for ``privileged.change_links``."""
         self.privileged_calls.append(steps)
         self.before_links()
-        _change_links(steps)
+        outcome = _change_links(steps, go_on)
         self.after_links()
+        return outcome
 
 
 _change_links = privileged.change_links

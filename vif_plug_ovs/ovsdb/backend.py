@@ -81,5 +81,12 @@ class _Replica:
     def qos(self, device: str) -> list[str]:
         return [str(row.uuid) for row in rows.qos_of(self._tables, device)]
 
+    def ports(self, bridge: str) -> list[str]:
+        row = rows.named(self._tables, "Bridge", bridge)
+        return rows.port_uuids(row) if row else []
+
+    def unused_ofport(self) -> int:
+        return rows.unused_ofport(self._tables)
+
     def switch(self) -> str:
         return str(rows.switch(self._tables).uuid)

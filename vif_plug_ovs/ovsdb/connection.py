@@ -9,6 +9,7 @@ are in flight at once and no wait holds up anybody else.
 
 import contextlib
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -27,11 +28,32 @@ from vif_plug_ovs.ovsdb.operations import Operation
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
+#: Seconds between attempts to connect while somebody waits for the connection.
+RETRY_SECONDS = 0.2
 #: Seconds that a caller waits for an ovs-vswitchd which another caller has found to be stuck.
 STUCK_SECONDS = 4
 
 #: How ovsdb-server says that a row of the same name was inserted by somebody else meanwhile.
 _TAKEN = "to have identical values"
+
+
+#: tcp:<address>:<port>, an IPv6 address in brackets; ssl: alike; unix:<path>
+_REMOTE = re.compile(r"(?:tcp|ssl):(?:\[[^\]]+\]|[^:\[\]]+):(?P<port>\d{1,5})|unix:.+")
+
+
+def check_remote(remote: str) -> str:
+    """Check where an OVSDB server is said to listen.
+
+    :raises InvalidValue: it is not of a form that python-ovs takes.
+    """
+    match = _REMOTE.fullmatch(remote)
+    if not match or (match["port"] and not 0 < int(match["port"]) < 65536):
+        raise InvalidValue(
+            field="ovsdb_connection",
+            value=remote,
+            reason="it must be of the form tcp:<address>:<port> or unix:<path>",
+        )
+    return remote
 
 
 class Connection:
@@ -42,13 +64,7 @@ class Connection:
     """
 
     def __init__(self, remote: str) -> None:
-        if not ovs.stream.Stream.is_valid_name(remote):
-            raise InvalidValue(
-                field="ovsdb_connection",
-                value=remote,
-                reason="it must be of the form tcp:<address>:<port> or unix:<path>",
-            )
-        self.remote = remote
+        self.remote = check_remote(remote)
         self._changed = threading.Condition()
         self._tables = rows.replica(remote)
         self._closed = False
@@ -101,10 +117,10 @@ class Connection:
             moved since.
         """
         with self._changed:
-            if self._stuck_at is not None and self._stuck_at == self._cur_cfg():
+            if self._stuck_at is not None and self._stuck_at == rows.cur_cfg(self._tables):
                 deadline = deadline.at_most(STUCK_SECONDS)
-            done = self._wait_for(lambda: self._cur_cfg() >= cfg, deadline)
-            self._stuck_at = None if done else self._cur_cfg()
+            done = self._wait_for(lambda: rows.cur_cfg(self._tables) >= cfg, deadline)
+            self._stuck_at = None if done else rows.cur_cfg(self._tables)
         return done
 
     def wait_for(self, predicate: Callable[[idl.Idl], T], deadline: Deadline | None) -> T:
@@ -139,8 +155,16 @@ class Connection:
             return self._result(sent, writes=writes, answered=same_session)
 
     def _wait_for_connection(self, deadline: Deadline) -> None:
-        if not self._wait_for(self._is_connected, deadline):
-            raise errors.NotConnected(remote=self.remote, reason=self._why(deadline))
+        while not self._is_connected():
+            self._hurry()
+            soon = deadline.at_most(RETRY_SECONDS)
+            if not self._wait_for(self._is_connected, soon) and deadline.remaining() == 0:
+                raise errors.NotConnected(remote=self.remote, reason=self._why(deadline))
+
+    def _hurry(self) -> None:
+        """Have the next attempt to connect made now; python-ovs waits for up to 8 s."""
+        self._tables._session.reconnect.backoff = 0
+        self._wake()
 
     def _is_connected(self) -> bool:
         tables = self._tables
@@ -150,7 +174,7 @@ class Connection:
         transaction = idl.Transaction(self._tables)
         try:
             if writes:
-                self._switch().increment("next_cfg")
+                rows.switch(self._tables).increment("next_cfg")
             for operation in wanted:
                 transaction.add_op(operation)
             transaction.commit()
@@ -176,18 +200,6 @@ class Connection:
         if writes:
             raise errors.OutcomeUnknown(remote=self.remote)
         raise errors.NotConnected(remote=self.remote, reason="it does not answer")
-
-    def _switch(self) -> Any:
-        row = rows.switch(self._tables)
-        if row is None:
-            raise errors.TransactionRefused(
-                reason="the database has no row in the table Open_vSwitch; is ovs-vswitchd there?"
-            )
-        return row
-
-    def _cur_cfg(self) -> int:
-        row = rows.switch(self._tables)
-        return int(row.cur_cfg) if row else -1
 
     def _wait_for(self, predicate: Callable[[], bool], deadline: Deadline) -> bool:
         """Wait on the condition, by the deadline's clock."""
@@ -229,21 +241,32 @@ _READ: Operation = {
     "columns": ["cur_cfg"],
 }
 
-_connections: dict[tuple[int, str], Connection] = {}
+_connections: dict[str, Connection] = {}
 _connecting = threading.Lock()
+_forks_watched = False
 
 
 def get(remote: str) -> Connection:
     """The connection of this process to a server, made by whoever asks first."""
-    key = os.getpid(), remote  # threads do not survive a fork
+    global _forks_watched
     with _connecting:
-        if key not in _connections:
-            _connections[key] = Connection(remote)
-        return _connections[key]
+        if not _forks_watched:
+            os.register_at_fork(after_in_child=_after_fork)
+            _forks_watched = True
+        if remote not in _connections:
+            _connections[remote] = Connection(remote)
+        return _connections[remote]
+
+
+def _after_fork() -> None:
+    """Threads do not survive a fork, and a lock may have been held by one of them."""
+    global _connecting
+    _connecting = threading.Lock()
+    _connections.clear()
 
 
 def close_all() -> None:
     """Drop the connections of this process."""
     with _connecting:
-        for key in [key for key in _connections if key[0] == os.getpid()]:
-            _connections.pop(key).close()
+        while _connections:
+            _connections.popitem()[1].close()

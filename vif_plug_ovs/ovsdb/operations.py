@@ -16,6 +16,7 @@ from os_vif.wiring.plan import (
     RemoveBridge,
     RemovePort,
     RemoveQos,
+    ReopenPort,
     RowStep,
     SetPort,
 )
@@ -34,6 +35,12 @@ class Lookup(Protocol):
     def qos(self, device: str) -> list[str]:
         """The UUIDs of the QoS rows that os-vif made for a device."""
 
+    def ports(self, bridge: str) -> list[str]:
+        """The UUIDs of the ports on a bridge."""
+
+    def unused_ofport(self) -> int:
+        """An OpenFlow port number that no interface has on any bridge."""
+
     def switch(self) -> str:
         """The UUID of the one row of the table Open_vSwitch."""
 
@@ -50,18 +57,21 @@ class _Transaction:
     def __init__(self, lookup: Lookup) -> None:
         self._lookup = lookup
         self._new_bridges: set[str] = set()
+        self._removed_ports: set[str] = set()
 
     def build(self, steps: Iterable[RowStep]) -> Iterator[Operation]:
         for step in steps:
             match step:
                 case CreateBridge(bridge):
                     yield from self._create_bridge(bridge)
-                case RemoveBridge(name):
-                    yield from self._remove_bridge(name)
+                case RemoveBridge(name, if_empty):
+                    yield from self._remove_bridge(name, if_empty)
                 case CreatePort(port):
                     yield from self._create_port(port)
                 case SetPort(name, values):
                     yield from self._set_port(name, values)
+                case ReopenPort(name):
+                    yield from self._reopen_port(name)
                 case RemovePort(name, bridge):
                     yield from self._remove_port(name, bridge)
                 case RemoveQos(name):
@@ -148,6 +158,16 @@ class _Transaction:
                 "mutations": mutations,
             }
 
+    def _reopen_port(self, name: str) -> Iterator[Operation]:
+        uuid = self._uuid("Interface", name)
+        yield _still_there("Interface", uuid, name)
+        yield {
+            "op": "update",
+            "table": "Interface",
+            "where": _is(uuid),
+            "row": {"ofport_request": self._lookup.unused_ofport()},
+        }
+
     def _remove_port(self, name: str, bridge: str) -> Iterator[Operation]:
         port, owner = self._lookup.uuid("Port", name), self._lookup.uuid("Bridge", bridge)
         if port and self._lookup.qos(name):
@@ -155,6 +175,8 @@ class _Transaction:
             # port goes in the same transaction.
             yield {"op": "update", "table": "Port", "where": _is(port), "row": {"qos": _set()}}
         yield from self._remove_qos(name)
+        if port:
+            self._removed_ports.add(port)
         if port and owner:  # the rows of the port go when nothing refers to them any more
             yield _mutate("Bridge", owner, "ports", "delete", ["uuid", port])
 
@@ -162,11 +184,25 @@ class _Transaction:
         for uuid in self._lookup.qos(device):
             yield {"op": "delete", "table": "QoS", "where": _is(uuid)}
 
-    def _remove_bridge(self, name: str) -> Iterator[Operation]:
-        if uuid := self._lookup.uuid("Bridge", name):
-            yield _mutate(
-                "Open_vSwitch", self._lookup.switch(), "bridges", "delete", ["uuid", uuid]
-            )
+    def _remove_bridge(self, name: str, if_empty: bool) -> Iterator[Operation]:
+        uuid = self._lookup.uuid("Bridge", name)
+        if uuid is None:
+            return
+        if if_empty:
+            own = self._lookup.uuid("Port", name)
+            if set(self._lookup.ports(name)) - self._removed_ports - {own}:
+                return
+            kept = [] if own is None else [["uuid", own]]
+            yield {
+                "op": "wait",
+                "table": "Bridge",
+                "where": _is(uuid),
+                "columns": ["ports"],
+                "until": "==",
+                "rows": [{"ports": _set(*kept)}],
+                "timeout": 0,
+            }
+        yield _mutate("Open_vSwitch", self._lookup.switch(), "bridges", "delete", ["uuid", uuid])
 
     def _uuid(self, table: str, name: str) -> str:
         uuid = self._lookup.uuid(table, name)

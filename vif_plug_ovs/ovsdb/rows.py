@@ -10,6 +10,7 @@ from typing import Any
 
 from ovs.db import data, idl, types
 
+from os_vif.wiring.errors import TransactionRefused
 from os_vif.wiring.state import Bridge, Port
 from vif_plug_ovs.wiring import names
 
@@ -83,6 +84,10 @@ _QOS_KEY, _IFACE_ID = "id", "iface-id"
 _BY_ID = (("QoS", _QOS_KEY), ("Interface", _IFACE_ID))
 
 
+#: Where unused OpenFlow port numbers are looked for; the specification reserves those above.
+_HIGH_OFPORT, _MAX_OFPORT = 50_000, 65_279
+
+
 def replica(remote: str) -> idl.Idl:
     """Make the (still unconnected) replica of the tables above, with its indexes."""
     helper = idl.SchemaHelper(schema_json=SCHEMA)
@@ -122,8 +127,33 @@ def names_of(tables: idl.Idl, iface_id: str) -> list[str]:
 
 
 def switch(tables: idl.Idl) -> Any:
-    """The one row of the table Open_vSwitch, or None in a database nobody has initialised."""
-    return next(iter(tables.tables["Open_vSwitch"].rows.values()), None)
+    """The one row of the table Open_vSwitch.
+
+    :raises TransactionRefused: nobody has initialised the database yet.
+    """
+    row = next(iter(tables.tables["Open_vSwitch"].rows.values()), None)
+    if row is None:
+        raise TransactionRefused(
+            reason="the database has no row in the table Open_vSwitch; is ovs-vswitchd there?"
+        )
+    return row
+
+
+def cur_cfg(tables: idl.Idl) -> int:
+    """The configuration that ovs-vswitchd has finished; -1 in an uninitialised database."""
+    found = [int(row.cur_cfg) for row in tables.tables["Open_vSwitch"].rows.values()]
+    return found[0] if found else -1
+
+
+def unused_ofport(tables: idl.Idl) -> int:
+    """An OpenFlow port number that no interface has on any bridge."""
+    used = {port for row in tables.tables["Interface"].rows.values() for port in row.ofport}
+    return next(number for number in range(_HIGH_OFPORT, _MAX_OFPORT) if number not in used)
+
+
+def port_uuids(bridge: Any) -> list[str]:
+    """The ports on a bridge; its attribute would make Row objects of thousands of them."""
+    return [str(atom.value) for atom in bridge._data["ports"].values]
 
 
 def bridge_of(tables: idl.Idl, port: Any, hint: str = "") -> Any:

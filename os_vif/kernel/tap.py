@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make a tap, all or nothing.
+
+rtnetlink cannot make one, and pyroute2's stand-in takes over a tap that is there already.
+"""
+
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pyroute2.netlink.rtnl.ifinfmsg.tuntap import TUNDEV, TUNSETIFF, TUNSETPERSIST
+
+# linux/if_tun.h
+_IFF_TAP, _IFF_MULTI_QUEUE, _IFF_NO_PI, _IFF_TUN_EXCL = 0x0002, 0x0100, 0x1000, 0x8000
+
+_IFREQ = struct.Struct("16sH22x")
+
+
+@contextmanager
+def created(name: str, *, multiqueue: bool) -> Iterator[None]:
+    """Make a tap that stays if the block succeeds, and goes with it if that fails.
+
+    Until then it hangs on our descriptor, so one that was not finished dies with this process.
+
+    :raises FileExistsError: the name is taken.
+    :raises OSError: the kernel refused it.
+    """
+    flags = _IFF_TAP | _IFF_NO_PI | _IFF_TUN_EXCL | (_IFF_MULTI_QUEUE if multiqueue else 0)
+    device = os.open(TUNDEV, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        _attach(device, name, flags)
+        yield
+        fcntl.ioctl(device, TUNSETPERSIST, 1)
+    finally:
+        os.close(device)
+
+
+def _attach(device: int, name: str, flags: int) -> None:
+    try:
+        fcntl.ioctl(device, TUNSETIFF, _IFREQ.pack(name.encode(), flags))
+    except OSError as err:
+        if err.errno == errno.EBUSY:  # what IFF_TUN_EXCL says of a name that is taken
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from err
+        raise
