@@ -95,10 +95,17 @@ class FakeLinks:
             if (link := self.links.get(name))
         }
 
-    def execute(self, steps: Sequence[LinkStep], *, go_on: bool = False) -> None:
+    def execute(
+        self, groups: Sequence[Sequence[LinkStep]], *, go_on: bool = False
+    ) -> list[errors.WiringError | None]:
         self.executed += 1
         # The privileged side checks all of them before it takes the first.
-        checked = [kernel_steps.unpack(kernel_steps.pack(step)) for step in steps]
+        checked = [
+            [kernel_steps.unpack(kernel_steps.pack(step)) for step in group] for group in groups
+        ]
+        return [self._take_group(group, go_on) for group in checked]
+
+    def _take_group(self, checked: list[LinkStep], go_on: bool) -> errors.WiringError | None:
         first: errors.WiringError | None = None
         taken = 0
         for step in checked:
@@ -115,7 +122,7 @@ class FakeLinks:
                 self.taken.append(step)
         if first is not None:
             first.taken = taken
-            raise first
+        return first
 
     def _take(self, step: LinkStep) -> None:
         match step:
@@ -301,10 +308,10 @@ class FakeRows:
                 self._must_be(name, self.ports)
                 self.ports[name] = replace(self.ports[name], ofport=None, error="")
             case RemovePort(name, bridge):
+                had_qos = self.qos.pop(name, None) is not None
                 if name not in self.ports or self.ports[name].bridge != bridge:
-                    return False
+                    return had_qos
                 del self.ports[name]
-                self.qos.pop(name, None)
             case RemoveQos(name):
                 return self.qos.pop(name, None) is not None
         return True

@@ -8,6 +8,6 @@ from vif_plug_ovs import privsep
 
 
 @privsep.vif_plug.entrypoint
-def change_links(steps: list[Any], go_on: bool = False) -> tuple[int, str, int]:
-    """Take packed steps; see :func:`os_vif.kernel.execute.execute`."""
-    return execute.execute(steps, go_on)
+def change_links(groups: list[Any], go_on: bool = False) -> list[execute.Outcome]:
+    """Take groups of packed steps; see :func:`os_vif.kernel.execute.execute`."""
+    return execute.execute(groups, go_on)

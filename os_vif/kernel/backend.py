@@ -18,20 +18,26 @@ class KernelLinks:
         hands them to :func:`os_vif.kernel.execute.execute` there.
     """
 
-    def __init__(self, privileged: Callable[[list[Any], bool], Sequence[Any]]) -> None:
+    def __init__(self, privileged: Callable[[list[Any], bool], Sequence[Sequence[Any]]]) -> None:
         self._privileged = privileged
 
     def observe(self, names: Iterable[str]) -> Mapping[str, Link]:
         """See :meth:`os_vif.wiring.engine.Links.observe`."""
         return observe.links(names)
 
-    def execute(self, wanted: Sequence[LinkStep], *, go_on: bool = False) -> None:
+    def execute(
+        self, groups: Sequence[Sequence[LinkStep]], *, go_on: bool = False
+    ) -> list[errors.WiringError | None]:
         """See :meth:`os_vif.wiring.engine.Links.execute`."""
-        taken, reason, code = self._privileged([steps.pack(step) for step in wanted], go_on)
-        if not reason:
-            return
-        failure: errors.WiringError = errors.LinkFailed(reason=reason)
-        if code == errno.EEXIST:
-            failure = errors.StateChanged(what=reason)
-        failure.taken = taken
-        raise failure
+        packed = [[steps.pack(step) for step in group] for group in groups]
+        return [_failure(*outcome) for outcome in self._privileged(packed, go_on)]
+
+
+def _failure(taken: int, reason: str, code: int) -> errors.WiringError | None:
+    if not reason:
+        return None
+    failure: errors.WiringError = errors.LinkFailed(reason=reason)
+    if code == errno.EEXIST:
+        failure = errors.StateChanged(what=reason)
+    failure.taken = taken
+    return failure

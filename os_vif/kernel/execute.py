@@ -9,7 +9,7 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from os_vif.kernel import steps, sysctl, tap
+from os_vif.kernel import deletions, steps, sysctl, tap
 from os_vif.kernel.gate import gate
 from os_vif.wiring.plan import CreateLink, DeleteLink, LinkStep, SetLink
 
@@ -22,29 +22,38 @@ _BRIDGE_OPTIONS = {
 }
 
 
-def execute(packed: Iterable[Sequence[Any]], go_on: bool = False) -> tuple[int, str, int]:
-    """Take steps in their order; the first that fails ends it, and those before it stay.
+Outcome = tuple[int, str, int]
+
+
+def execute(packed: Iterable[Iterable[Sequence[Any]]], go_on: bool = False) -> list[Outcome]:
+    """Take groups of steps, in their order; a failure ends its group, and steps before it stay.
 
     All of them are checked before the first is taken. A failure is returned, not raised, because
-    the caller has to know how far it went.
+    the caller has to know how far each group went.
 
-    :param packed: steps as :func:`os_vif.kernel.steps.pack` makes them.
-    :param go_on: take the others, too, when one fails.
-    :returns: how many were taken; of the first that failed what and why, and its errno.
+    :param packed: groups of steps as :func:`os_vif.kernel.steps.pack` makes them.
+    :param go_on: let a failure not even end its group.
+    :returns: for each group how many steps were taken; of the first that failed what and why (or
+        nothing), and its errno.
     :raises InvalidValue: one is not a step that os-vif makes.
     """
-    checked = [steps.unpack(one) for one in packed]
-    taken, reason, code = 0, "", 0
+    groups = [[steps.unpack(one) for one in group] for group in packed]
     with gate, IPRoute() as netlink:
-        for step in checked:
-            try:
-                _take(netlink, step)
-                taken += 1
-            except (NetlinkError, OSError) as err:
-                if not reason:
-                    reason, code = f"{step}: {err.args[-1] if err.args else err}", _code(err)
-                if not go_on:
-                    break
+        deletions.together(netlink, [step for group in groups for step in group])
+        return [_take_group(netlink, group, go_on) for group in groups]
+
+
+def _take_group(netlink: IPRoute, group: Iterable[LinkStep], go_on: bool) -> Outcome:
+    taken, reason, code = 0, "", 0
+    for step in group:
+        try:
+            _take(netlink, step)
+            taken += 1
+        except (NetlinkError, OSError) as err:
+            if not reason:
+                reason, code = f"{step}: {err.args[-1] if err.args else err}", _code(err)
+            if not go_on:
+                break
     return taken, reason, code
 
 

@@ -22,13 +22,14 @@ _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, po
 _LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, device type, index, flags, change
 _ATTRIBUTE = struct.Struct("=HH")  # rtattr: length, type
 _ERROR = struct.Struct("=i")
-_NLMSG_ERROR, _RTM_GETLINK, _NLM_F_REQUEST = 2, 18, 1
+_NLMSG_ERROR, _NLMSG_DONE, _RTM_GETLINK = 2, 3, 18
+_NLM_F_REQUEST, _NLM_F_DUMP = 0x1, 0x300
 _NESTED = 0x8000
 _SKIP_STATS = 1 << 3  # RTEXT_FILTER_SKIP_STATS
 
 # linux/if_link.h
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER = 1, 3, 4, 10
-_IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_EXT_MASK = 18, 20, 29
+_IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_GROUP, _IFLA_EXT_MASK = 18, 20, 27, 29
 _INFO_KIND, _INFO_DATA = 1, 2
 
 # linux/if.h
@@ -69,6 +70,37 @@ def _ask(asking: socket.socket, name: str) -> Link | None:
     return _decode(name, answer[_HEADER.size :])
 
 
+def groups() -> dict[int, int]:
+    """The group of each link of the caller's network namespace, by its index.
+
+    :raises OSError: the kernel refused to say.
+    """
+    request = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _attribute(
+        _IFLA_EXT_MASK, _U32.pack(_SKIP_STATS)
+    )
+    found: dict[int, int] = {}
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as asking:
+        size = _HEADER.size + len(request)
+        asking.send(_HEADER.pack(size, _RTM_GETLINK, _NLM_F_REQUEST | _NLM_F_DUMP, 0, 0) + request)
+        while True:
+            for kind, message in _messages(asking.recv(1 << 20)):
+                if kind == _NLMSG_DONE:
+                    return found
+                if kind == _NLMSG_ERROR:
+                    code = -_ERROR.unpack_from(message)[0]
+                    raise OSError(code, os.strerror(code))
+                _, _, index, *_ = _LINK.unpack_from(message)
+                found[index] = _u32(_attributes(message[_LINK.size :]).get(_IFLA_GROUP, bytes(4)))
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at + _HEADER.size <= len(data):
+        size, kind, *_ = _HEADER.unpack_from(data, at)
+        yield kind, data[at + _HEADER.size : at + size]
+        at += (size + 3) & ~3
+
+
 def _attribute(kind: int, value: bytes) -> bytes:
     size = _ATTRIBUTE.size + len(value)
     return _ATTRIBUTE.pack(size, kind) + value + bytes(-size % 4)
@@ -89,7 +121,7 @@ def _each_attribute(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _decode(name: str, message: bytes) -> Link:
-    *_, flags, _ = _LINK.unpack_from(message)
+    _, _, index, flags, _ = _LINK.unpack_from(message)
     top = _attributes(message[_LINK.size :])
     info = _attributes(top.get(_IFLA_LINKINFO, b""))
     kind = _text(info.get(_INFO_KIND, b""))
@@ -102,7 +134,7 @@ def _decode(name: str, message: bytes) -> Link:
         **_kind_attributes(kind, _attributes(info.get(_INFO_DATA, b""))),
         **sysctl.read(name, _SYSCTLS.get(kind, ("disable_ipv6",))),
     }
-    return Link(name, kind, _text(top.get(_IFLA_IFALIAS, b"")), attributes)
+    return Link(name, kind, _text(top.get(_IFLA_IFALIAS, b"")), attributes, index)
 
 
 def _text(value: bytes) -> str:

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What makes a wiring so: observe, plan, execute; on failure undo and raise."""
+"""What makes wirings so: observe, plan, execute; on failure undo and raise.
 
+A verb for one VIF is a batch of one. In a batch every VIF has its own plan and its own failure;
+what they share is one observation, one privileged call, one transaction and one wait.
+"""
+
+import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from oslo_log import log as logging
@@ -12,9 +16,11 @@ from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.model import OvsBridge, OvsPort, Wiring
 from os_vif.wiring.plan import (
+    CreateBridge,
     Difference,
     LinkStep,
     Plan,
+    Removal,
     RowStep,
     inverse,
     link_specs,
@@ -38,12 +44,14 @@ class Links(Protocol):
     def observe(self, names: Iterable[str]) -> Mapping[str, Link]:
         """Read the links of these names that are there; needs no privilege."""
 
-    def execute(self, steps: Sequence[LinkStep], *, go_on: bool = False) -> None:
-        """Take the steps in one privileged call.
+    def execute(
+        self, groups: Sequence[Sequence[LinkStep]], *, go_on: bool = False
+    ) -> list[errors.WiringError | None]:
+        """Take groups of steps in one privileged call; a failure ends its group only.
 
-        :param go_on: take the others, too, when one fails.
-        :raises LinkFailed: the kernel refused one; its ``taken`` says how many stay.
-        :raises StateChanged: the same, because somebody else has made a link of that name.
+        :param go_on: let a failure not even end its group.
+        :returns: for each group None, or why it failed: LinkFailed, or StateChanged where a link
+            of that name has come into being. Their ``taken`` says how many steps stay.
         """
 
 
@@ -80,6 +88,24 @@ class Rows(Protocol):
         ...
 
 
+@dataclass
+class _Job:
+    """One wiring on its way through the engine."""
+
+    wiring: Wiring
+    plan: Plan = field(default_factory=Plan)
+    found: Found = field(default_factory=Found)
+    failure: Exception | None = None
+    links_taken: int = 0
+    rows_sent: bool = False
+
+    @property
+    def done(self) -> Plan:
+        """The part of the plan that may have taken effect."""
+        links = self.plan.links[: self.links_taken]
+        return replace(self.plan, links=links, rows=self.plan.rows if self.rows_sent else ())
+
+
 class Engine:
     """Applies and removes wirings with two backends.
 
@@ -100,111 +126,202 @@ class Engine:
         :raises WiringError: see :mod:`os_vif.wiring.errors`; the host is as before, unless the
             error is OutcomeUnknown.
         """
-        self._until_unchanged(lambda: self._apply_once(wiring, deadline))
+        _raise_first(self.apply_all([wiring], deadline))
 
     def remove(self, wiring: Wiring, deadline: Deadline) -> None:
         """Take the described away, and what the VIF has from other settings.
 
         :raises WiringError: see :mod:`os_vif.wiring.errors`.
         """
-        self._until_unchanged(lambda: self._remove_once(wiring, deadline))
+        _raise_first(self.remove_all([wiring], deadline))
 
-    def _apply_once(self, wiring: Wiring, deadline: Deadline) -> None:
-        found = self._observe(wiring, deadline)
-        plan = to_apply(wiring, found)
-        self._look_at(plan)
-        if not plan:
-            return
-        committed = False
+    def apply_all(self, wirings: Sequence[Wiring], deadline: Deadline) -> list[Exception | None]:
+        """Apply several wirings; one that fails is undone alone.
+
+        :returns: for each wiring None, or what :meth:`apply` would have raised.
+        """
+        return self._until_unchanged(wirings, lambda jobs: self._apply(jobs, deadline))
+
+    def remove_all(self, wirings: Sequence[Wiring], deadline: Deadline) -> list[Exception | None]:
+        """Remove several wirings; one that fails stays alone.
+
+        :returns: for each wiring None, or what :meth:`remove` would have raised.
+        """
+        return self._until_unchanged(wirings, lambda jobs: self._remove(jobs, deadline))
+
+    def _apply(self, jobs: list[_Job], deadline: Deadline) -> None:
         try:
-            if plan.links:
-                self._links.execute(plan.links)
-            if plan.rows:
-                cfg = self._rows.commit(plan.rows, deadline)
-                committed = True
-                self._wait_for(cfg, deadline)
-            # What ovs-vswitchd says after a new configuration is final; without one it has yet
-            # to notice that a device has come.
-            self._verify(plan.awaited, None if committed else deadline)
-        except BaseException as failure:
-            taken = failure.taken if isinstance(failure, errors.WiringError) else None
-            sent = committed or isinstance(failure, errors.OutcomeUnknown)
-            done = replace(plan, links=plan.links[:taken], rows=plan.rows if sent else ())
-            self._undo(done, found, deadline)
+            self._plan(jobs, to_apply, deadline)
+            self._change_links(jobs)
+            committed = self._commit(jobs, deadline)
+            self._wait_for(jobs, committed, deadline)
+            self._verify(jobs, committed, deadline)
+        except BaseException as interruption:  # a greenthread's timeout, for instance
+            for job in _live(jobs):
+                job.failure = _as_exception(interruption)
             raise
+        finally:
+            self._undo([job for job in jobs if job.failure], deadline)
 
-    def _remove_once(self, wiring: Wiring, deadline: Deadline) -> None:
-        found = self._observe(wiring, deadline)
-        plan = to_remove(wiring, found)
-        self._look_at(plan)
-        cfg = self._rows.commit(plan.rows, deadline) if plan.rows else None
-        if plan.links:
-            self._links.execute(plan.links)  # while ovs-vswitchd catches up
-        if cfg is not None and not self._rows.settled(cfg, deadline):
+    def _remove(self, jobs: list[_Job], deadline: Deadline) -> None:
+        self._plan(jobs, to_remove, deadline)
+        committed = self._commit(jobs, deadline)
+        self._change_links(jobs)  # while ovs-vswitchd catches up
+        if committed and not self._rows.settled(max(committed), deadline):
+            removed = (step for job in _live(jobs) for step in job.plan.rows)
             LOG.warning(
                 "ovs-vswitchd has not yet acted on the removal of %s after %s s",
-                ", ".join(str(step.name) for step in plan.rows if hasattr(step, "name")),
+                ", ".join(step.name for step in removed if isinstance(step, Removal)),
                 deadline.seconds,
             )
 
-    def _observe(self, wiring: Wiring, deadline: Deadline) -> Found:
-        elements = wiring.all_elements
+    def _plan(
+        self, jobs: list[_Job], plan: Callable[[Wiring, Found], Plan], deadline: Deadline
+    ) -> None:
+        found = self._observe([job.wiring for job in jobs], deadline)
+        made: set[str] = set()
+        for job in jobs:
+            job.found, job.plan = found, plan(job.wiring, found)
+            if job.plan.refused:
+                job.failure = errors.Contradiction(report=report(job.plan.refused))
+            elif job.plan.reported:
+                LOG.warning("Left as it is: %s", report(job.plan.reported))
+            # A bridge that several of them need is made, and taken back, by the first.
+            rows = [s for s in job.plan.rows if _new_bridge(s) not in made]
+            made |= {name for s in rows if (name := _new_bridge(s))}
+            job.plan = replace(job.plan, rows=tuple(rows))
+
+    def _observe(self, wirings: Sequence[Wiring], deadline: Deadline) -> Found:
+        elements = [element for wiring in wirings for element in wiring.all_elements]
         ports = {e.name: e.bridge for e in elements if isinstance(e, OvsPort)}
         bridges = {e.name for e in elements if isinstance(e, OvsBridge)}
         names = {spec.name for element in elements for spec in link_specs(element)}
         rows = self._rows.observe(bridges, ports, deadline) if bridges or ports else Found()
         return replace(rows, links=self._links.observe({*names, *ports}))
 
-    @staticmethod
-    def _look_at(plan: Plan) -> None:
-        if plan.refused:
-            raise errors.Contradiction(report=report(plan.refused))
-        if plan.reported:
-            LOG.warning("Left as it is: %s", report(plan.reported))
+    def _change_links(self, jobs: list[_Job]) -> None:
+        changing = [job for job in _live(jobs) if job.plan.links]
+        if not changing:
+            return
+        failures = self._links.execute([job.plan.links for job in changing])
+        for job, failure in zip(changing, failures, strict=True):
+            job.failure = failure
+            job.links_taken = failure.taken if failure else len(job.plan.links)
 
-    def _wait_for(self, cfg: int | None, deadline: Deadline) -> None:
-        if cfg is not None and not self._rows.settled(cfg, deadline):
-            raise errors.DeadlineExceeded(
-                seconds=deadline.seconds, what="ovs-vswitchd has not acted on the new ports"
-            )
+    def _commit(self, jobs: list[_Job], deadline: Deadline) -> list[int]:
+        """Send the rows of all in one transaction; if that is refused, of each in its own."""
+        writing = [job for job in _live(jobs) if job.plan.rows]
+        if not writing:
+            return []
+        steps = [step for job in writing for step in job.plan.rows]
+        for job in writing:
+            job.rows_sent = True  # until it is known that they were not
+        try:
+            cfg = self._rows.commit(steps, deadline)
+        except (errors.StateChanged, errors.TransactionRefused) as failure:
+            for job in writing:
+                job.rows_sent = False
+            if len(writing) > 1:
+                return [cfg for job in writing for cfg in self._commit([job], deadline)]
+            writing[0].failure = failure
+            return []
+        except errors.WiringError as failure:
+            unsent = isinstance(failure, errors.NotConnected)
+            for job in writing:
+                job.failure, job.rows_sent = failure, not unsent
+            return []
+        return [] if cfg is None else [cfg]
 
-    def _verify(self, ports: Collection[str], deadline: Deadline | None) -> None:
+    def _wait_for(self, jobs: list[_Job], committed: list[int], deadline: Deadline) -> None:
+        if not committed or self._rows.settled(max(committed), deadline):
+            return
+        for job in _live(jobs):
+            if job.rows_sent:
+                job.failure = errors.DeadlineExceeded(
+                    seconds=deadline.seconds, what="ovs-vswitchd has not acted on the new ports"
+                )
+
+    def _verify(self, jobs: list[_Job], committed: list[int], deadline: Deadline) -> None:
+        # What ovs-vswitchd says after a new configuration is final; without one it has yet to
+        # notice that a device has come.
+        ports = {port for job in _live(jobs) for port in job.plan.awaited}
         if not ports:
             return
-        found = self._rows.working(ports, deadline)
-        failures = [
-            Difference(f"OVS port {name}", *_failure(found.get(name)))
-            for name in ports
-            if name not in found or not found[name].works
-        ]
-        if failures and self._strict:
-            raise errors.NotAsDescribed(report=report(failures))
-        if failures:
-            LOG.warning("Not verified, as configured: %s", report(failures))
+        found = self._rows.working(ports, None if committed else deadline)
+        for job in _live(jobs):
+            broken = [
+                Difference(f"OVS port {name}", *_failure(found.get(name)))
+                for name in job.plan.awaited
+                if name not in found or not found[name].works
+            ]
+            if broken and self._strict:
+                job.failure = errors.NotAsDescribed(report=report(broken))
+            elif broken:
+                LOG.warning("Not verified, as configured: %s", report(broken))
 
-    def _undo(self, done: Plan, found: Found, deadline: Deadline) -> None:
-        """Take back what was done, as far as that is possible."""
-        back = inverse(done, found)
+    def _undo(self, failed: list[_Job], deadline: Deadline) -> None:
+        """Take back what failed wirings did, as far as that is possible."""
         deadline = deadline.at_least(UNDO_SECONDS)
+        back = [inverse(job.done, job.found) for job in failed]
         with _logging("A failed change of OVSDB could not be taken back"):
-            if back.rows:
-                self._until_unchanged(lambda: self._rows.commit(back.rows, deadline))
+            rows = [step for plan in reversed(back) for step in plan.rows]
+            if rows:
+                _retry(lambda: self._rows.commit(rows, deadline))
         with _logging("A failed change of links could not be taken back"):
-            if back.links:
-                self._links.execute(back.links, go_on=True)
+            groups = [plan.links for plan in back if plan.links]
+            if groups:
+                _raise_first(self._links.execute(groups, go_on=True))
 
     @staticmethod
-    def _until_unchanged(attempt: Callable[[], object]) -> None:
-        for _ in range(ATTEMPTS - 1):
+    def _until_unchanged(
+        wirings: Sequence[Wiring], attempt: Callable[[list[_Job]], None]
+    ) -> list[Exception | None]:
+        """Attempt again, for a few times, what failed because somebody else was faster."""
+        jobs = [_Job(wiring) for wiring in wirings]
+        again = list(range(len(jobs)))
+        for _ in range(ATTEMPTS):
+            fresh = [_Job(wirings[i]) for i in again]
             try:
-                attempt()
-                return
-            except errors.StateChanged as err:
-                LOG.info("%s; looking again", err)
-        attempt()
+                attempt(fresh)
+            except errors.WiringError as failure:  # of all: nothing could be observed
+                for job in fresh:
+                    job.failure = job.failure or failure
+            for i, job in zip(again, fresh, strict=True):
+                jobs[i] = job
+            again = [i for i in again if isinstance(jobs[i].failure, errors.StateChanged)]
+            if not again:
+                break
+            LOG.info("%s; looking again", jobs[again[0]].failure)
+        return [job.failure for job in jobs]
 
 
-@contextmanager
+def _live(jobs: Iterable[_Job]) -> list[_Job]:
+    return [job for job in jobs if job.failure is None]
+
+
+def _new_bridge(step: RowStep) -> str | None:
+    return step.bridge.name if isinstance(step, CreateBridge) else None
+
+
+def _as_exception(error: BaseException) -> Exception:
+    return error if isinstance(error, Exception) else RuntimeError(repr(error))
+
+
+def _raise_first(failures: Iterable[Exception | None]) -> None:
+    for failure in failures:
+        if failure is not None:
+            raise failure
+
+
+def _retry(attempt: Callable[[], object]) -> None:
+    for _ in range(ATTEMPTS - 1):
+        with contextlib.suppress(errors.StateChanged):
+            attempt()
+            return
+    attempt()
+
+
+@contextlib.contextmanager
 def _logging(what: str) -> Iterator[None]:
     """Let nothing that goes wrong while undoing hide the error that made it necessary."""
     try:

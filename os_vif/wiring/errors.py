@@ -23,8 +23,8 @@ class WiringError(ExceptionBase):
 
     msg_fmt = "The wiring could not be changed"
 
-    #: Of the steps for the kernel, how many were taken before it failed; None for all.
-    taken: int | None = None
+    #: Of the steps for the kernel, how many were taken before it failed.
+    taken: int = 0
 
 
 class Contradiction(WiringError):

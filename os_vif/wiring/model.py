@@ -115,6 +115,15 @@ class OvsBridge:
 
 
 @dataclass(frozen=True)
+class Vlan:
+    """The VLANs of a port: the columns ``tag``, ``vlan_mode`` and ``trunks`` of its row."""
+
+    tag: int | None = None
+    mode: str | None = None
+    trunks: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class OvsPort:
     """A port with one interface of the same name on an Open vSwitch bridge."""
 
@@ -135,7 +144,7 @@ class OvsPort:
     known_by: Mapping[str, str] = field(default_factory=dict)
     #: Only on creation: a port that carries traffic is never moved (bug 2023300) or re-queued
     #: (bug 2017868).
-    isolated: bool = False
+    vlan: Vlan | None = None
     qos_type: str | None = None
 
 

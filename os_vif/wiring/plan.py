@@ -131,6 +131,7 @@ class RemoveQos:
 
 
 LinkStep = CreateLink | SetLink | DeleteLink
+Removal = RemoveBridge | RemovePort | RemoveQos
 RowStep = CreateBridge | RemoveBridge | CreatePort | SetPort | ReopenPort | RemovePort | RemoveQos
 
 

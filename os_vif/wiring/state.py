@@ -20,6 +20,7 @@ class Link:
     kind: str  # as rtnetlink calls it: bridge, veth, tun; empty for hardware
     alias: str = ""
     attributes: Mapping[Attribute, Value] = field(default_factory=dict)
+    index: int = 0
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from os_vif.kernel.backend import KernelLinks
-from os_vif.kernel.execute import execute
+from os_vif.kernel.execute import Outcome, execute
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.engine import Engine, Links, Rows
 from os_vif.wiring.model import Wiring
@@ -23,6 +23,7 @@ from tests.rig.ovs import PrivateOvs
 from tests.rig.snapshot import snapshot
 from vif_plug_ovs.ovsdb import connection
 from vif_plug_ovs.ovsdb.backend import NativeRows
+from vif_plug_ovs.ovsdb.vsctl import VsctlRows
 
 #: Seconds; what is expected to time out has this much, what is not far more.
 SHORT, LONG = 1.0, 20.0
@@ -92,17 +93,20 @@ class FakeWorld:
 
 
 class RealWorld:
-    """A private network namespace with a private Open vSwitch."""
+    """A private network namespace with a private Open vSwitch.
 
-    def __init__(self, ovs: PrivateOvs) -> None:
+    :param driver: how OVSDB is reached.
+    """
+
+    def __init__(self, ovs: PrivateOvs, driver: type[NativeRows | VsctlRows]) -> None:
         self._ovs = ovs
         self.links = KernelLinks(self._execute)
-        self.rows = NativeRows(ovs.remote)
+        self.rows = driver(ovs.remote)
         self.privileged_calls = 0
 
-    def _execute(self, steps: list[Any], go_on: bool) -> tuple[int, str, int]:
+    def _execute(self, groups: list[Any], go_on: bool) -> list[Outcome]:
         self.privileged_calls += 1
-        return execute(steps, go_on)
+        return execute(groups, go_on)
 
     @property
     def transactions(self) -> int:

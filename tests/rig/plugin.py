@@ -31,6 +31,7 @@ from tests.rig.ovs import PrivateOvs
 from tests.rig.snapshot import Facts, links
 from vif_plug_ovs import privileged, privsep
 from vif_plug_ovs.ovsdb import connection
+from vif_plug_ovs.wiring.names import qos_id
 
 ROOT = Path(__file__).parents[2]
 GROUP = "os_vif_ovs"
@@ -88,11 +89,11 @@ class OsVif:
 
         self.before_links = do
 
-    def change_links(self, steps: Steps, go_on: bool = False) -> Any:
+    def change_links(self, groups: list[Steps], go_on: bool = False) -> Any:
         """Stand in for ``privileged.change_links``."""
-        self.privileged_calls.append(steps)
+        self.privileged_calls.append([step for group in groups for step in group])
         self.before_links()
-        outcome = _change_links(steps, go_on)
+        outcome = _change_links(groups, go_on)
         self.after_links()
         return outcome
 
@@ -250,12 +251,24 @@ OF_THE_SWITCH = frozenset({"lo", "ovs-netdev", "br-int"})
 
 
 def deviations(
-    ovs: PrivateOvs, kind: Kind, number: int = 1, bridge: str = vifs.BRIDGE
+    ovs: PrivateOvs,
+    kind: Kind,
+    number: int = 1,
+    bridge: str = vifs.BRIDGE,
+    qos: str = "",
+    reopened: bool = False,
 ) -> list[str]:
-    """Say what of a plugged VIF is not as it must be; the check for tests to assert empty."""
+    """Say what of a plugged VIF is not as it must be; the check for tests to assert empty.
+
+    :param qos: the type of its QoS row; empty in user space, where it has none.
+    :param reopened: its device was lost and vswitchd, in user space, told to open the new one.
+    """
+    if not kind.port_prefix:
+        return list(_link_deviations(kind, number))
     return [
         *_link_deviations(kind, number),
-        *(_row_deviations(ovs, kind, number, bridge) if kind.port_prefix else ()),
+        *_row_deviations(ovs, kind, number, bridge, qos),
+        *_ofport_deviations(ovs, kind, number, reopened),
     ]
 
 
@@ -275,21 +288,48 @@ def _link_deviations(kind: Kind, number: int) -> Iterator[str]:
                 yield f"sysctl {path.format(name)} is {value}, not {setting}"
 
 
-def _row_deviations(ovs: PrivateOvs, kind: Kind, number: int, bridge: str) -> Iterator[str]:
+def _row_deviations(
+    ovs: PrivateOvs, kind: Kind, number: int, bridge: str, qos: str
+) -> Iterator[str]:
     rows, name = ovs.dump(), kind.port(number)
     mark = {"os-vif": kind.mark_of(number)}
+    key = qos_id(name)
     wanted = {
-        "Port": {"name": name, "interfaces": [name], "external_ids": mark},
-        "Interface": {"name": name, "external_ids": {**kind.external_ids(number), **mark}},
+        ("Port", name): {
+            "name": name,
+            "interfaces": [name],
+            "external_ids": mark,
+            **({"qos": key} if qos else {}),
+        },
+        ("Interface", name): {
+            "name": name,
+            "external_ids": {**kind.external_ids(number), **mark},
+        },
+        ("QoS", key): (
+            {"type": qos, "external_ids": {"id": key, "_type": qos, **mark}} if qos else {}
+        ),
     }
-    for table, columns in wanted.items():
-        found = filled(rows[table].get(name, {}))
+    for (table, row), columns in wanted.items():
+        found = filled(rows[table].get(row, {}))
+        found.pop("ofport_request", None)
         if found != columns:
-            yield f"{table} {name} is {found}, not {columns}"
+            yield f"{table} {row} is {found}, not {columns}"
     if name not in rows["Bridge"].get(bridge, {}).get("ports", ()):
         yield f"port {name} is not on {bridge}"
-    if kind.link_prefixes and not (ovs.interface(name)["ofport"] or 0) > 0:
-        yield f"port {name} has no ofport: {ovs.interface(name)['error']}"
+
+
+def _ofport_deviations(ovs: PrivateOvs, kind: Kind, number: int, reopened: bool) -> Iterator[str]:
+    try:
+        row = ovs.interface(kind.port(number))
+    except KeyError:
+        return  # said already
+    name, asked = row["name"], row["ofport_request"]
+    if (asked is not None) != reopened or (reopened and not (asked >= 50_000)):
+        yield f"port {name} has ofport_request {asked}"
+    if reopened and row["ofport"] != asked:
+        yield f"port {name} has ofport {row['ofport']}, not {asked}"
+    if kind.link_prefixes and not (row["ofport"] or 0) > 0:
+        yield f"port {name} has no ofport: {row['error']}"
 
 
 def filled(row: Mapping[str, Any]) -> dict[str, Any]:

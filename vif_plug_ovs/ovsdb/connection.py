@@ -27,6 +27,7 @@ from vif_plug_ovs.ovsdb.operations import Operation
 
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
+C = TypeVar("C", bound="Connection")
 
 #: Seconds between attempts to connect while somebody waits for the connection.
 RETRY_SECONDS = 0.2
@@ -63,10 +64,13 @@ class Connection:
     :raises InvalidValue: the remote is not of such a form.
     """
 
+    #: Makes the (still unconnected) replica; it has the table Open_vSwitch at least.
+    _replica: Callable[[str], idl.Idl] = staticmethod(rows.replica)
+
     def __init__(self, remote: str) -> None:
         self.remote = check_remote(remote)
         self._changed = threading.Condition()
-        self._tables = rows.replica(remote)
+        self._tables = self._replica(remote)
         self._closed = False
         self._stuck_at: int | None = None
         self._wake_read, self._wake_write = os.pipe()
@@ -241,21 +245,28 @@ _READ: Operation = {
     "columns": ["cur_cfg"],
 }
 
-_connections: dict[str, Connection] = {}
+_connections: dict[tuple[type[Connection], str], Connection] = {}
 _connecting = threading.Lock()
 _forks_watched = False
 
 
 def get(remote: str) -> Connection:
     """The connection of this process to a server, made by whoever asks first."""
+    return get_as(Connection, remote)
+
+
+def get_as(kind: type[C], remote: str) -> C:
+    """As :func:`get`, of a kind that keeps another replica; there is one of each kind."""
     global _forks_watched
     with _connecting:
         if not _forks_watched:
             os.register_at_fork(after_in_child=_after_fork)
             _forks_watched = True
-        if remote not in _connections:
-            _connections[remote] = Connection(remote)
-        return _connections[remote]
+        if (kind, remote) not in _connections:
+            _connections[kind, remote] = kind(remote)
+        found = _connections[kind, remote]
+    assert isinstance(found, kind)
+    return found
 
 
 def _after_fork() -> None:

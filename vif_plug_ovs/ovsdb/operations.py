@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from os_vif.wiring.errors import StateChanged
-from os_vif.wiring.model import Mark, OvsBridge, OvsPort
+from os_vif.wiring.model import Mark, OvsBridge, OvsPort, Vlan
 from os_vif.wiring.plan import (
     CreateBridge,
     CreatePort,
@@ -20,7 +20,6 @@ from os_vif.wiring.plan import (
     RowStep,
     SetPort,
 )
-from vif_plug_ovs.constants import DEAD_VLAN
 from vif_plug_ovs.wiring import names
 
 Operation = dict[str, Any]
@@ -108,8 +107,8 @@ class _Transaction:
         if port.mtu_request is not None:
             interface["mtu_request"] = port.mtu_request
         columns: dict[str, Any] = {"external_ids": _map(mark)}
-        if port.isolated:
-            columns |= {"tag": DEAD_VLAN, "vlan_mode": "trunk", "trunks": DEAD_VLAN}
+        if port.vlan:
+            columns |= dict(_vlan_columns(port.vlan))
         if port.qos_type:
             columns["qos"] = _new("QoS", port.name)
             ids = {"id": names.qos_id(port.name), "_type": port.qos_type, **mark}
@@ -213,6 +212,15 @@ class _Transaction:
     def _must_be_free(self, table: str, name: str) -> None:
         if self._lookup.uuid(table, name):
             raise StateChanged(what=f"{table} {name} has come into being")
+
+
+def _vlan_columns(vlan: Vlan) -> Iterator[tuple[str, Any]]:
+    if vlan.tag is not None:
+        yield "tag", vlan.tag
+    if vlan.mode is not None:
+        yield "vlan_mode", vlan.mode
+    if vlan.trunks:
+        yield "trunks", _set(*vlan.trunks)
 
 
 def _port_rows(

@@ -21,11 +21,14 @@ from os_vif.objects.vif import (
     VIFPortProfileOpenVSwitch,
     VIFVHostUser,
 )
-from os_vif.wiring.model import Mark, OnRemove, OvsBridge, OvsPort
+from os_vif.wiring.model import Mark, OnRemove, OvsBridge, OvsPort, Vlan
 from vif_plug_ovs import constants, exception
 from vif_plug_ovs.wiring import names
 
 NETDEV, SYSTEM = constants.OVS_DATAPATH_NETDEV, constants.OVS_DATAPATH_SYSTEM
+
+#: Where a port talks to nobody: it takes only frames of a VLAN that Open vSwitch drops.
+DEAD = Vlan(constants.DEAD_VLAN, "trunk", (constants.DEAD_VLAN,))
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,7 @@ class Request:
             mark,
             external_ids=self.external_ids,
             known_by=self.known_by,
-            isolated=isolated,
+            vlan=DEAD if isolated else None,
             **how,
         )
 

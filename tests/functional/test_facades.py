@@ -1,0 +1,701 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The modules that plugins outside of this repository use, on a real kernel and Open vSwitch."""
+
+import functools
+import logging
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from oslo_config import cfg
+from ovsdbapp import exceptions
+from ovsdbapp.backend.ovs_idl import idlutils
+from ovsdbapp.schema.open_vswitch.api import API
+
+from os_vif.exception import ExceptionBase, InvalidValue
+from os_vif.wiring import errors
+from tests.rig import run, wait_until
+from tests.rig.fakesys import mlx5, mounted
+from tests.rig.namespace import private_network
+from tests.rig.ovs import PrivateOvs
+from tests.rig.plugin import GROUP, ROOT, Child, OsVif, filled, initialized, sysctl
+from tests.rig.snapshot import difference, links, snapshot
+from vif_plug_ovs import exception, linux_net
+from vif_plug_ovs.ovsdb import api, connection
+from vif_plug_ovs.ovsdb.ovsdb_lib import BaseOVS
+
+MAC = "02:00:00:00:00:0a"
+IDS = ("iface-1", MAC, "vm-1")
+BRIDGE = "br0"
+VHOST = "dpdkvhostuserclient"
+#: Seconds of deadline where it is waited out, and how much longer a call may take.
+SHORT, GRACE = 1, 1.0
+
+
+def group(**options: Any) -> Any:
+    """An option group made of an old list of options: it has these, and no others."""
+    return SimpleNamespace(**options)
+
+
+@pytest.fixture
+def base(osvif: OsVif) -> BaseOVS:
+    """On a bridge that forwards."""
+    made = BaseOVS(cfg.CONF[GROUP])
+    made.ensure_ovs_bridge(BRIDGE, "netdev")
+    return made
+
+
+@pytest.fixture
+def short(ovs: PrivateOvs, base: BaseOVS) -> Iterator[BaseOVS]:
+    """The same with a short deadline; whatever is frozen is thawed in the end."""
+    made = BaseOVS(
+        group(ovsdb_connection=ovs.remote, ovs_vsctl_timeout=SHORT, ovsdb_interface="native")
+    )
+    made.ovsdb.br_exists(BRIDGE).execute(check_error=True)
+    yield made
+    for daemon in ("vswitchd", "ovsdb-server"):
+        ovs.thaw(daemon)
+
+
+# linux_net --------------------------------------------------------------------------------------
+
+
+def test_a_bridge_keeps_out_of_the_traffic(osvif: OsVif) -> None:
+    linux_net.ensure_bridge("qbr-a")
+    found = links()["qbr-a"]
+    wanted = {
+        "kind": "bridge",
+        "up": True,
+        "ageing_time": 0,
+        "stp_state": 0,
+        "forward_delay": 0,
+        "mcast_snooping": 0,
+        "alias": "os-vif:ovs:facade:qbr-a",
+    }
+    assert {key: found[key] for key in wanted} == wanted
+    for path, value in {
+        "ipv6/{}/disable_ipv6": 1,
+        "ipv4/{}/arp_ignore": 1,
+        "ipv4/{}/arp_announce": 2,
+    }.items():
+        assert sysctl("qbr-a", path).read_text().strip() == str(value)
+
+
+def test_a_bridge_that_is_there_takes_no_privileged_call(osvif: OsVif) -> None:
+    linux_net.ensure_bridge("qbr-a")
+    osvif.privileged_calls.clear()
+    linux_net.ensure_bridge("qbr-a")
+    assert not osvif.privileged_calls
+
+
+def test_another_kind_of_device_is_not_taken_for_a_bridge(osvif: OsVif) -> None:
+    linux_net.create_tap("qbr-a", 1500, MAC)
+    with pytest.raises(errors.Contradiction, match="kind"):
+        linux_net.ensure_bridge("qbr-a")
+
+
+def test_a_port_goes_into_the_bridge_and_out_with_it(osvif: OsVif) -> None:
+    before = links()
+    linux_net.ensure_bridge("qbr-a")
+    linux_net.create_tap("tap-a", 1400, MAC)
+    linux_net.add_bridge_port("qbr-a", "tap-a")
+    assert links()["tap-a"]["master"] == "qbr-a"
+    linux_net.delete_bridge("qbr-a", "tap-a")
+    assert links()["tap-a"]["master"] is None
+    linux_net.delete_bridge("qbr-a", "tap-a")
+    linux_net.delete_net_dev("tap-a")
+    linux_net.delete_bridge("qbr-a", "tap-a")
+    assert links() == before
+
+
+def test_a_device_of_another_bridge_stays_there(osvif: OsVif) -> None:
+    for bridge in ("qbr-a", "qbr-b"):
+        linux_net.ensure_bridge(bridge)
+    linux_net.create_tap("tap-a", None, None)
+    linux_net.add_bridge_port("qbr-b", "tap-a")
+    linux_net.delete_bridge("qbr-a", "tap-a")
+    assert links()["tap-a"]["master"] == "qbr-b"
+
+
+def test_only_a_bridge_is_deleted_as_one(osvif: OsVif) -> None:
+    linux_net.create_tap("tap-a", 1500, MAC)
+    with pytest.raises(errors.LinkFailed):
+        linux_net.delete_bridge("tap-a", None)
+    assert "tap-a" in links()
+
+
+def test_a_bridge_port_needs_both(osvif: OsVif) -> None:
+    linux_net.ensure_bridge("qbr-a")
+    with pytest.raises(errors.LinkFailed, match="none0"):
+        linux_net.add_bridge_port("qbr-a", "none0")
+
+
+@pytest.mark.parametrize("multiqueue", [False, True])
+def test_a_tap(osvif: OsVif, multiqueue: bool) -> None:
+    linux_net.create_tap("tap-a", 1400, MAC, multiqueue)
+    linux_net.create_tap("tap-a", 1400, MAC, multiqueue)
+    found = links()["tap-a"]
+    assert (found["kind"], found["mac"], found["mtu"], found["up"]) == ("tun", MAC, 1400, True)
+    assert found["multi_queue"] is multiqueue
+    assert len(osvif.privileged_calls) == 1
+
+
+def test_of_a_tap_of_others_only_the_mtu_is_set(osvif: OsVif) -> None:
+    run(["ip", "tuntap", "add", "tap-a", "mode", "tap"])
+    mac = links()["tap-a"]["mac"]
+    linux_net.create_tap("tap-a", 1400, MAC)
+    assert (links()["tap-a"]["mac"], links()["tap-a"]["mtu"]) == (mac, 1400)
+
+
+def test_a_veth_pair_replaces_what_has_its_names(osvif: OsVif) -> None:
+    linux_net.create_tap("qvb-a", 1500, MAC)
+    linux_net.create_veth_pair("qvo-a", "stranger", 1500)
+    for _ in range(2):
+        linux_net.create_veth_pair("qvb-a", "qvo-a", 1400)
+        found = links()
+        assert "stranger" not in found
+        for name, peer in (("qvb-a", "qvo-a"), ("qvo-a", "qvb-a")):
+            wanted = {"kind": "veth", "parent": peer, "mtu": 1400, "up": True, "promisc": True}
+            assert {key: found[name][key] for key in wanted} == wanted
+            assert found[name]["alias"] == "os-vif:ovs:facade:qvb-a"
+
+
+def test_a_veth_pair_is_updated(osvif: OsVif) -> None:
+    linux_net.create_veth_pair("qvb-a", "qvo-a", 1400)
+    linux_net.set_interface_state("qvo-a", "down")
+    linux_net.update_veth_pair("qvb-a", "qvo-a", 1300)
+    assert [(links()[name]["mtu"], links()[name]["up"]) for name in ("qvb-a", "qvo-a")] == [
+        (1300, True)
+    ] * 2
+    with pytest.raises(errors.LinkFailed, match="none0"):
+        linux_net.update_veth_pair("qvb-a", "none0", 1300)
+
+
+def test_an_mtu(osvif: OsVif) -> None:
+    linux_net.create_tap("tap-a", 1400, MAC)
+    linux_net.set_device_mtu("tap-a", 1300)
+    assert links()["tap-a"]["mtu"] == 1300
+    osvif.privileged_calls.clear()
+    linux_net.set_device_mtu("tap-a", 1300)
+    linux_net.set_device_mtu("tap-a", None)
+    linux_net.set_device_mtu("none0", 1300)
+    assert not osvif.privileged_calls
+
+
+def test_a_state(osvif: OsVif) -> None:
+    linux_net.create_tap("tap-a", 1400, MAC)
+    for state in ("down", "up"):
+        linux_net.set_interface_state("tap-a", state)
+        assert links()["tap-a"]["up"] == (state == "up")
+    with pytest.raises(InvalidValue, match="sideways"):
+        linux_net.set_interface_state("tap-a", "sideways")
+    with pytest.raises(errors.LinkFailed, match="none0"):
+        linux_net.set_interface_state("none0", "up")
+
+
+def test_devices_of_other_kinds_are_not_deleted(osvif: OsVif) -> None:
+    with pytest.raises(InvalidValue, match="kind"):
+        linux_net.delete_net_dev("lo")
+    assert "lo" in links()
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a b", "longer-than-fifteen"])
+def test_impossible_names_are_refused(osvif: OsVif, name: str) -> None:
+    before = links()
+    for call in (
+        lambda: linux_net.ensure_bridge(name),
+        lambda: linux_net.create_tap(name, 1500, MAC),
+        lambda: linux_net.create_veth_pair("qvb-a", name, 1500),
+        lambda: linux_net.delete_net_dev(name),
+        lambda: linux_net.add_bridge_port(name, "lo"),
+        lambda: linux_net.set_interface_state(name, "up"),
+    ):
+        with pytest.raises(InvalidValue):
+            call()
+    assert links() == before
+
+
+def test_it_happens_in_the_privileged_daemon(ovs: PrivateOvs, monkeypatch: Any) -> None:
+    helper = Path(sys.prefix, "bin", "privsep-helper")
+    if not helper.exists():
+        pytest.skip(f"there is no {helper}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore")
+
+    def work() -> Any:
+        with initialized(ovs.remote, in_process=False) as _:
+            section = "vif_plug_ovs_privileged"
+            cfg.CONF.set_override("helper_command", f"{helper}", group=section)
+            linux_net.ensure_bridge("qbr-a")
+            linux_net.create_veth_pair("qvb-a", "qvo-a", 1400)
+            linux_net.add_bridge_port("qbr-a", "qvb-a")
+            made = links()["qvb-a"]["master"]
+            with pytest.raises(InvalidValue):
+                linux_net.delete_net_dev("lo")
+            linux_net.delete_bridge("qbr-a", "qvb-a")
+            linux_net.delete_net_dev("qvb-a")
+            return made
+
+    before = links()
+    with Child(work) as process:
+        assert process.result() == "qbr-a"
+    assert links() == before
+
+
+def test_functions_and_representors() -> None:
+    with private_network(), mounted(mlx5(vfs=2), taps=["pf0vf0", "pf0vf1"]):
+        assert linux_net.get_function_by_ifname("enpf0") == ("0000:03:00.0", True)
+        assert linux_net.get_function_by_ifname("none0") == (None, False)
+        vf = "0000:03:00.3"
+        assert linux_net.get_pf_pci_from_vf(vf) == "0000:03:00.0"
+        assert linux_net.get_vf_num_by_pci_address(vf) == "1"
+        uplink = linux_net.get_ifname_by_pci_address(vf, pf_interface=True, switchdev=True)
+        assert uplink == "enpf0"
+        for number in (1, "1"):
+            assert linux_net.get_representor_port(uplink, number) == "pf0vf1"
+        with pytest.raises(exception.RepresentorNotFound):
+            linux_net.get_representor_port(uplink, 7)
+        with pytest.raises(exception.PciDeviceNotFoundById):
+            linux_net.get_vf_num_by_pci_address("0000:03:00.0")
+
+
+def test_the_name_of_a_dpdk_representor() -> None:
+    name = linux_net.get_dpdk_representor_port_name("0123456789abcdef")
+    assert name == "vfr0123456789a"
+    assert len(name) == linux_net.NIC_NAME_LEN
+
+
+# BaseOVS ----------------------------------------------------------------------------------------
+
+
+def columns(ovs: PrivateOvs, table: str, name: str) -> dict[str, Any]:
+    return filled(ovs.dump()[table][name])
+
+
+def test_a_bridge_is_made_once_and_deleted(ovs: PrivateOvs, base: BaseOVS) -> None:
+    row = columns(ovs, "Bridge", BRIDGE)
+    assert row["datapath_type"] == "netdev"
+    assert row["external_ids"] == {"os-vif": f"ovs:facade:{BRIDGE}"}
+    config = ovs.next_cfg()
+    base.ensure_ovs_bridge(BRIDGE, "system")
+    assert ovs.next_cfg() == config
+    base.delete_ovs_bridge(BRIDGE)
+    base.delete_ovs_bridge(BRIDGE)
+    assert not ovs.dump()["Bridge"]
+
+
+def test_a_port_and_its_device(ovs: PrivateOvs, base: BaseOVS) -> None:
+    before = snapshot(ovs)
+    linux_net.create_tap("tap-a", 1500, MAC)
+    base.create_ovs_vif_port(BRIDGE, "tap-a", *IDS, 1400, tag=7, qos_type="linux-noop")
+    mark = {"os-vif": "ovs:facade:tap-a"}
+    assert columns(ovs, "Interface", "tap-a")["external_ids"] == {
+        "iface-id": "iface-1",
+        "iface-status": "active",
+        "attached-mac": MAC,
+        "vm-uuid": "vm-1",
+        **mark,
+    }
+    port = columns(ovs, "Port", "tap-a")
+    (qos,) = ovs.dump()["QoS"]
+    assert (port["tag"], port["qos"], port["external_ids"]) == (7, qos, mark)
+    assert links()["tap-a"]["mtu"] == 1400
+    assert ovs.interface("tap-a")["ofport"] > 0
+    assert base.port_exists("tap-a", BRIDGE)
+    assert not base.port_exists("tap-a", "br1")
+    assert not base.port_exists("tap-b", BRIDGE)
+
+    config = ovs.next_cfg()
+    base.create_ovs_vif_port(BRIDGE, "tap-a", *IDS, 1400, tag=8, qos_type="linux-noop")
+    assert ovs.next_cfg() == config
+    assert columns(ovs, "Port", "tap-a")["tag"] == 7
+
+    base.delete_ovs_vif_port(BRIDGE, "tap-a")
+    base.delete_ovs_vif_port(BRIDGE, "tap-a", qos_type="linux-noop")
+    assert not difference(before, snapshot(ovs))
+
+
+def test_by_way_of_vsctl(ovs: PrivateOvs, base: BaseOVS) -> None:
+    before = snapshot(ovs)
+    vsctl = BaseOVS(
+        group(ovsdb_connection=ovs.remote, ovs_vsctl_timeout=5, ovsdb_interface="vsctl")
+    )
+    vsctl.ensure_ovs_bridge("br1", "netdev")
+    linux_net.create_tap("tap-a", 1500, MAC)
+    vlan = {"tag": 7, "vlan_mode": "native-tagged", "trunks": [3, 4]}
+    vsctl.create_ovs_vif_port("br1", "tap-a", *IDS, 1400, **vlan, qos_type="linux-noop")
+    port = columns(ovs, "Port", "tap-a")
+    assert {key: port[key] for key in vlan} == vlan
+    assert vsctl.port_exists("tap-a", "br1")
+    assert vsctl.get_qos("tap-a", "linux-noop")
+    assert vsctl.ovsdb.port_to_br("tap-a").execute(check_error=True) == "br1"
+    vsctl.delete_ovs_vif_port("br1", "tap-a")
+    vsctl.delete_ovs_bridge("br1")
+    assert not difference(before, snapshot(ovs))
+
+
+def test_a_port_takes_one_transaction(ovs: PrivateOvs, base: BaseOVS) -> None:
+    config = ovs.next_cfg()
+    base.create_ovs_vif_port(BRIDGE, "tap-a", *IDS, tag=7, qos_type="linux-noop")
+    assert ovs.next_cfg() == config + 1
+    base.delete_ovs_vif_port(BRIDGE, "tap-a")
+    assert ovs.next_cfg() == config + 2
+
+
+def test_a_device_may_come_later(ovs: PrivateOvs, base: BaseOVS) -> None:
+    base.create_ovs_vif_port(BRIDGE, "tap-a", *IDS, 1400)
+    assert "No such device" in ovs.interface("tap-a")["error"]
+    linux_net.create_tap("tap-a", 1400, MAC)
+    wait_until(lambda: (ovs.interface("tap-a")["ofport"] or 0) > 0, what="the tap's ofport")
+
+
+def test_what_vswitchd_refuses_is_logged(
+    ovs: PrivateOvs, base: BaseOVS, caplog: pytest.LogCaptureFixture
+) -> None:
+    base.ensure_ovs_bridge("br1", "system")  # it has no such datapath here
+    assert "br1" in ovs.dump()["Bridge"]
+    assert "OVS port br1" in caplog.text
+    linux_net.create_tap("tap-a", 1500, MAC)
+    base.create_ovs_vif_port("br1", "tap-a", *IDS)
+    assert base.port_exists("tap-a", "br1")
+
+
+def test_an_internal_port_has_its_device_when_the_call_returns(base: BaseOVS) -> None:
+    base.create_ovs_vif_port(BRIDGE, "int-a", *IDS, interface_type="internal")
+    assert "int-a" in links()
+    base.delete_ovs_vif_port(BRIDGE, "int-a")
+    assert "int-a" not in links()
+
+
+def test_the_device_may_stay(base: BaseOVS) -> None:
+    linux_net.create_tap("tap-a", 1500, MAC)
+    base.create_ovs_vif_port(BRIDGE, "tap-a", *IDS)
+    base.delete_ovs_vif_port(BRIDGE, "tap-a", delete_netdev=False)
+    assert "tap-a" in links()
+
+
+def test_what_a_port_may_have(ovs: PrivateOvs, base: BaseOVS) -> None:
+    base.create_ovs_vif_port(
+        BRIDGE, "port-a", *IDS, set_ids=False, vlan_mode="native-tagged", trunks=[3, 4], tag=0
+    )
+    port = columns(ovs, "Port", "port-a")
+    assert (port["vlan_mode"], port["trunks"], port["tag"]) == ("native-tagged", [3, 4], 0)
+    assert columns(ovs, "Interface", "port-a")["external_ids"] == {"os-vif": "ovs:facade:port-a"}
+    base.create_ovs_vif_port(BRIDGE, "port-b", *IDS, qos_type="linux-noop", datapath_type="netdev")
+    assert "qos" not in columns(ovs, "Port", "port-b")
+    base.create_ovs_vif_port(
+        BRIDGE, "port-c", *IDS, interface_type="dpdk", pf_pci="0000:03:00.0", vf_num="2"
+    )
+    devargs = {"dpdk-devargs": "0000:03:00.0,representor=[2]"}
+    assert columns(ovs, "Interface", "port-c")["options"] == devargs
+
+
+def test_vhost_user(ovs: PrivateOvs, base: BaseOVS) -> None:
+    base.create_ovs_vif_port(BRIDGE, "vhu-a", *IDS, 1400, VHOST, "/run/vhu-a")
+    row = columns(ovs, "Interface", "vhu-a")
+    assert (row["type"], row["mtu_request"]) == (VHOST, 1400)
+    assert row["options"] == {"vhost-server-path": "/run/vhu-a"}
+    base.update_ovs_vif_port("vhu-a", 1300, VHOST)
+    assert columns(ovs, "Interface", "vhu-a")["mtu_request"] == 1300
+    config = ovs.next_cfg()
+    base.update_ovs_vif_port("vhu-a", 1300, VHOST)
+    base.update_ovs_vif_port("vhu-a", None, VHOST)
+    assert ovs.next_cfg() == config
+    with base.ovsdb.transaction(check_error=True) as txn:
+        base.update_device_mtu(txn, "vhu-a", 1200, VHOST)
+    assert columns(ovs, "Interface", "vhu-a")["mtu_request"] == 1200
+
+
+def test_the_mtu_of_a_kernels_device(ovs: PrivateOvs, base: BaseOVS) -> None:
+    linux_net.create_tap("tap-a", 1500, MAC)
+    base.create_ovs_vif_port(BRIDGE, "tap-a", *IDS)
+    base.update_ovs_vif_port("tap-a", 1400)
+    assert links()["tap-a"]["mtu"] == 1400
+    with base.ovsdb.transaction(check_error=True) as txn:
+        base.update_device_mtu(txn, "tap-a", 1300)
+        assert not txn.commands
+    assert links()["tap-a"]["mtu"] == 1300
+
+
+def test_patch_ports(ovs: PrivateOvs, base: BaseOVS) -> None:
+    base.ensure_ovs_bridge("br1", "netdev")
+    config = ovs.next_cfg()
+    base.create_patch_port_pair("br1", "pbp-a", BRIDGE, "ibp-a", *IDS, tag=7)
+    assert ovs.next_cfg() == config + 1
+    assert columns(ovs, "Interface", "pbp-a")["options"] == {"peer": "ibp-a"}
+    inner = columns(ovs, "Interface", "ibp-a")
+    assert (inner["type"], inner["options"]) == ("patch", {"peer": "pbp-a"})
+    assert inner["external_ids"]["iface-id"] == "iface-1"
+    assert columns(ovs, "Port", "ibp-a")["tag"] == 7
+    assert "tag" not in columns(ovs, "Port", "pbp-a")
+    assert base.port_exists("pbp-a", "br1")
+    assert base.port_exists("ibp-a", BRIDGE)
+
+
+def test_qos(ovs: PrivateOvs, base: BaseOVS) -> None:
+    base.create_ovs_vif_port(BRIDGE, "tap-a", *IDS, qos_type="linux-noop")
+    (found,) = base.get_qos("tap-a", "linux-noop")
+    conditions = ("external_ids", "=", {"_type": "linux-noop"})
+    assert base.ovsdb.db_find("QoS", conditions, columns=["_uuid"]).execute() == [found]
+    assert not base.get_qos("tap-a", "linux-htb")
+    base.delete_qos_if_exists("tap-a", "linux-htb")
+    assert ovs.dump()["QoS"]
+    base.delete_qos_if_exists("tap-a", "linux-noop")
+    assert not ovs.dump()["QoS"]
+    config = ovs.next_cfg()
+    base.delete_qos_if_exists("tap-a", "linux-noop")
+    assert ovs.next_cfg() == config
+
+
+def test_a_qos_of_others_stays_on_the_port(ovs: PrivateOvs, base: BaseOVS) -> None:
+    base.create_ovs_vif_port(BRIDGE, "tap-a", *IDS, qos_type="linux-noop")
+    ovs.vsctl("set", "Port", "tap-a", "qos=@q", "--", "--id=@q", "create", "QoS", "type=linux-htb")
+    base.delete_qos_if_exists("tap-a", "linux-noop")
+    assert columns(ovs, "Port", "tap-a")["qos"] == "linux-htb"
+
+
+def test_a_missing_bridge_is_said_and_not_made(ovs: PrivateOvs, base: BaseOVS) -> None:
+    before = snapshot(ovs)
+    with pytest.raises(errors.Contradiction, match="OVS bridge br1 is missing"):
+        base.create_ovs_vif_port("br1", "tap-a", *IDS)
+    with pytest.raises(errors.Contradiction, match="OVS bridge br1 is missing"):
+        base.create_patch_port_pair("br1", "pbp-a", BRIDGE, "ibp-a", *IDS)
+    assert not difference(before, snapshot(ovs))
+
+
+def test_a_port_on_another_bridge_is_left_alone(ovs: PrivateOvs, base: BaseOVS) -> None:
+    ovs.vsctl("add-br", "br1", "--", "add-port", "br1", "tap-a")
+    before = snapshot(ovs)
+    for call in (base.create_ovs_vif_port, lambda *args: base.delete_ovs_vif_port(*args[:2])):
+        with pytest.raises(errors.Contradiction, match="br1"):
+            call(BRIDGE, "tap-a", *IDS)
+    assert not difference(before, snapshot(ovs))
+
+
+def test_what_the_server_refuses_is_raised(ovs: PrivateOvs, base: BaseOVS) -> None:
+    before = snapshot(ovs)
+    with pytest.raises(errors.TransactionRefused):
+        base.create_ovs_vif_port(BRIDGE, "tap-a", *IDS, tag=9999)
+    assert not difference(before, snapshot(ovs))
+
+
+def test_a_late_vswitchd_is_logged(
+    ovs: PrivateOvs, short: BaseOVS, caplog: pytest.LogCaptureFixture
+) -> None:
+    ovs.freeze("vswitchd")
+    short.create_ovs_vif_port(BRIDGE, "tap-a", *IDS)
+    assert "ovs-vswitchd has not acted" in caplog.text
+    assert "tap-a" in ovs.dump()["Port"]
+
+
+def test_a_frozen_server_does_not_outlive_the_deadline(ovs: PrivateOvs, short: BaseOVS) -> None:
+    ovs.freeze("ovsdb-server")
+    for call in (
+        lambda: short.create_ovs_vif_port(BRIDGE, "tap-a", *IDS),
+        lambda: short.delete_ovs_vif_port(BRIDGE, "tap-a"),
+        lambda: short.port_exists("tap-a", BRIDGE),
+        lambda: short.get_qos("tap-a", "linux-noop"),
+        lambda: short.delete_qos_if_exists("tap-a", "linux-noop"),
+    ):
+        assert _raised(call, ExceptionBase) < SHORT + GRACE
+
+
+def _raised(call: Any, expected: type[Exception]) -> float:
+    """How many seconds it took to raise."""
+    start = time.monotonic()
+    with pytest.raises(expected):
+        call()
+    return time.monotonic() - start
+
+
+# ovsdbapp's interface ---------------------------------------------------------------------------
+
+
+def test_it_is_ovsdbapps_interface(base: BaseOVS) -> None:
+    assert isinstance(base.ovsdb, API)
+    assert isinstance(base.ovsdb, api.ImplAPI)
+    assert base.ovsdb is base.ovsdb
+
+
+def test_nothing_is_connected_before_it_is_asked_for() -> None:
+    made = BaseOVS(
+        group(ovsdb_connection="unix:/none", ovs_vsctl_timeout=SHORT, ovsdb_interface="native")
+    )
+    assert _raised(lambda: made.ovsdb, errors.NotConnected) < SHORT + GRACE
+    made = BaseOVS(
+        group(ovsdb_connection="nowhere", ovs_vsctl_timeout=SHORT, ovsdb_interface="native")
+    )
+    with pytest.raises(InvalidValue, match="nowhere"):
+        _ = made.ovsdb
+
+
+def test_vsctl_gets_the_native_one_too(ovs: PrivateOvs, base: BaseOVS) -> None:
+    context = SimpleNamespace(connection=ovs.remote, timeout=5, interface="vsctl")
+    assert BRIDGE in api.get_instance(context, "any").list_br().execute(check_error=True)
+
+
+def test_it_sees_at_once_what_the_engine_wrote(base: BaseOVS) -> None:
+    ovsdb = base.ovsdb
+    for number in range(20):
+        name = f"port-{number}"
+        base.create_ovs_vif_port(BRIDGE, name, *IDS, interface_type="internal")
+        assert ovsdb.port_to_br(name).execute(check_error=True) == BRIDGE
+        assert ovsdb.iface_to_br(name).execute(check_error=True) == BRIDGE
+        ovsdb.del_port(name).execute(check_error=True)
+        assert not base.port_exists(name, BRIDGE)
+
+
+def test_commands(ovs: PrivateOvs, base: BaseOVS) -> None:
+    ovsdb = base.ovsdb
+    with ovsdb.transaction(check_error=True) as txn:
+        bridge = txn.add(ovsdb.add_br("br1", datapath_type="netdev"))
+        txn.add(ovsdb.add_port("br1", "int-a", type="internal"))
+        txn.add(ovsdb.db_set("Port", "int-a", ("tag", 7), ("external_ids", {"a": "b"})))
+        txn.add(ovsdb.set_fail_mode("br1", "secure"))
+    assert bridge.result.name == "br1"
+    assert ovsdb.list_ports("br1").execute() == ["int-a"]
+    assert ovsdb.db_get("Port", "int-a", "tag").execute() == 7
+    assert ovsdb.db_get("Interface", "int-a", "statistics").execute(check_error=True) is not None
+    found = ovsdb.db_find("Port", ("external_ids", "=", {"a": "b"}), columns=["name"]).execute()
+    assert found == [{"name": "int-a"}]
+    assert columns(ovs, "Bridge", "br1")["fail_mode"] == "secure"
+    assert ovs.interface("int-a")["ofport"] > 0  # it waits for ovs-vswitchd
+    ovsdb.del_br("br1").execute(check_error=True)
+    assert not ovsdb.br_exists("br1").execute()
+
+
+def test_a_change_that_changes_nothing_sends_nothing(ovs: PrivateOvs, base: BaseOVS) -> None:
+    config = ovs.next_cfg()
+    assert base.ovsdb.add_br(BRIDGE).execute(check_error=True)
+    with base.ovsdb.transaction(check_error=True):
+        pass
+    assert ovs.next_cfg() == config
+
+
+def test_columns_are_those_of_the_servers_schema(base: BaseOVS) -> None:
+    assert base.ovsdb.has_table_column("Interface", "mtu_request")
+    assert not base.ovsdb.has_table_column("Interface", "colour")
+    assert not base.ovsdb.has_table_column("Colours", "name")
+
+
+def test_errors_are_raised_if_asked_for(base: BaseOVS, caplog: pytest.LogCaptureFixture) -> None:
+    ovsdb = base.ovsdb
+    wrong = ovsdb.add_port("br9", "int-a")
+    with pytest.raises(idlutils.RowNotFound):
+        wrong.execute(check_error=True)
+    caplog.clear()
+    assert wrong.execute() is None
+    assert "br9" in caplog.text
+    base.create_ovs_vif_port(BRIDGE, "int-a", *IDS, qos_type="linux-noop")
+    (qos,) = base.get_qos("int-a", "linux-noop")
+    with pytest.raises(RuntimeError, match="referential integrity"):
+        ovsdb.db_destroy("QoS", qos["_uuid"]).execute(check_error=True)
+    with pytest.raises(RuntimeError, match="identical values"):
+        ovsdb.add_port(BRIDGE, "int-a", may_exist=False).execute(check_error=True)
+    caplog.clear()
+    wrong.execute(log_errors=False)
+    assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
+    assert ovsdb.br_exists(BRIDGE).execute(check_error=True)
+
+
+def test_a_failed_transaction_leaves_nothing(ovs: PrivateOvs, base: BaseOVS) -> None:
+    before = snapshot(ovs)
+    txn = base.ovsdb.create_transaction(check_error=True)
+    for bridge, port in ((BRIDGE, "int-a"), ("br9", "int-b")):
+        txn.add(base.ovsdb.add_port(bridge, port, type="internal"))
+    with pytest.raises(idlutils.RowNotFound):
+        txn.commit()
+    assert not difference(before, snapshot(ovs))
+    assert not base.ovsdb.list_ports(BRIDGE).execute(check_error=True)
+
+
+def test_nested_transactions_merge_on_one_object_only(ovs: PrivateOvs, base: BaseOVS) -> None:
+    other = api.get_instance(base)
+    config = ovs.next_cfg()
+    with base.ovsdb.transaction(check_error=True) as outer:
+        with base.ovsdb.transaction(check_error=True) as inner:
+            assert inner is outer
+            inner.add(base.ovsdb.add_port(BRIDGE, "int-a", type="internal"))
+        with other.transaction(check_error=True) as separate:
+            assert separate is not outer
+            separate.add(other.add_port(BRIDGE, "int-b", type="internal"))
+        assert other.list_ports(BRIDGE).execute() == ["int-b"]
+    assert ovs.next_cfg() == config + 2
+
+
+def test_two_servers_do_not_mix(base: BaseOVS) -> None:
+    with PrivateOvs("dummy") as other:
+        context = SimpleNamespace(connection=other.remote, timeout=5, interface="native")
+        there = api.get_instance(context)
+        there.add_br("br-there").execute(check_error=True)
+        assert there.list_br().execute() == ["br-there"]
+        assert base.ovsdb.list_br().execute() == [BRIDGE]
+        assert api.get_instance(context).list_br().execute() == ["br-there"]
+
+
+def test_many_threads(ovs: PrivateOvs, base: BaseOVS) -> None:
+    failures: list[Exception] = []
+
+    def work(number: int) -> None:
+        try:
+            for round_ in range(5):
+                name = f"int-{number}-{round_}"
+                base.ovsdb.add_port(BRIDGE, name, type="internal").execute(check_error=True)
+                assert name in base.ovsdb.list_ports(BRIDGE).execute(check_error=True)
+                base.create_ovs_vif_port(BRIDGE, f"{name}x", *IDS, interface_type="internal")
+        except Exception as err:
+            failures.append(err)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert len(ovs.dump()["Bridge"][BRIDGE]["ports"]) == 1 + 6 * 5 * 2
+
+
+def test_no_command_outlives_its_timeout(ovs: PrivateOvs, short: BaseOVS) -> None:
+    ovsdb = short.ovsdb
+    ovs.freeze("ovsdb-server")
+    for command in (
+        ovsdb.add_port(BRIDGE, "int-a", type="internal"),
+        ovsdb.br_exists(BRIDGE),
+        ovsdb.db_set("Port", BRIDGE, ("tag", 7)),
+    ):
+        call = functools.partial(command.execute, check_error=True)
+        assert _raised(call, exceptions.TimeoutException) < SHORT + GRACE
+    ovs.thaw("ovsdb-server")
+    assert ovsdb.br_exists(BRIDGE).execute(check_error=True)
+
+
+def test_not_even_the_first_one(ovs: PrivateOvs, short: BaseOVS) -> None:
+    connection.close_all()
+    ovs.freeze("ovsdb-server")
+    fresh = SimpleNamespace(connection="tcp:127.0.0.1:6640", timeout=SHORT, interface="native")
+    assert _raised(lambda: api.get_instance(fresh), errors.NotConnected) < SHORT + GRACE
+
+
+def test_a_late_vswitchd_is_logged_by_a_command(
+    ovs: PrivateOvs, short: BaseOVS, caplog: pytest.LogCaptureFixture
+) -> None:
+    ovs.freeze("vswitchd")
+    reader = threading.Thread(target=short.ovsdb.br_exists(BRIDGE).execute)
+    short.ovsdb.add_port(BRIDGE, "int-a", type="internal").execute(check_error=True)
+    reader.start()
+    reader.join()
+    assert "ovs-vswitchd has not acted" in caplog.text
+    assert short.port_exists("int-a", BRIDGE)
+
+
+def test_a_server_that_was_restarted_is_found_again(ovs: PrivateOvs, base: BaseOVS) -> None:
+    assert base.ovsdb.br_exists(BRIDGE).execute(check_error=True)
+    ovs.lose_database()
+    assert not base.ovsdb.br_exists(BRIDGE).execute(check_error=True)
+    base.ovsdb.add_br("br1", datapath_type="netdev").execute(check_error=True)
+    assert base.ovsdb.list_br().execute() == ["br1"]

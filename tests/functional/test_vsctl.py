@@ -1,0 +1,705 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The deprecated driver: what it writes and survives, and that it is the native one's twin."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from oslo_config import cfg
+
+from os_vif import exception
+from os_vif.objects.vif import VIFBase
+from os_vif.wiring import errors
+from os_vif.wiring.deadline import Deadline
+from os_vif.wiring.engine import Rows
+from os_vif.wiring.model import Mark, OvsBridge, OvsPort, Wiring
+from os_vif.wiring.plan import (
+    CreateBridge,
+    CreatePort,
+    RemoveBridge,
+    RemovePort,
+    RemoveQos,
+    ReopenPort,
+    RowStep,
+    SetPort,
+    to_apply,
+    to_remove,
+)
+from os_vif.wiring.state import Found
+from tests import vifs
+from tests.rig import run, wait_until
+from tests.rig.ovs import PrivateOvs
+from tests.rig.plugin import GROUP, OsVif, initialized
+from tests.rig.snapshot import difference, snapshot
+from vif_plug_ovs import wiring
+from vif_plug_ovs.ovsdb import connection, drivers, vsctl
+from vif_plug_ovs.ovsdb.backend import NativeRows
+from vif_plug_ovs.ovsdb.vsctl import VsctlRows
+from vif_plug_ovs.wiring.request import DEAD
+
+SHORT, AMPLE = 1, 20  # seconds: a deadline to be waited out, and one that is not
+GRACE = 1  # seconds that a verb may take beyond its deadline
+
+MARK = Mark("ovs", "test", "a1")
+BRIDGE = OvsBridge("br-int", "netdev", MARK)
+PORT = OvsPort("tap1", "br-int", MARK, external_ids={"iface-id": "b1"}, device=False)
+
+
+@contextmanager
+def by_vsctl(ovs: PrivateOvs) -> Iterator[OsVif]:
+    with initialized(ovs.remote) as verbs:
+        verbs.configure(ovsdb_interface="vsctl")
+        yield verbs
+        cfg.CONF.clear_override("ovsdb_interface", group=GROUP)
+
+
+@pytest.fixture
+def osvif(ovs: PrivateOvs) -> Iterator[OsVif]:
+    """os_vif with this driver; its bridges forward packets."""
+    with by_vsctl(ovs) as verbs:
+        yield verbs
+
+
+@pytest.fixture
+def osvif_dummy(ovs_dummy: PrivateOvs) -> Iterator[OsVif]:
+    """os_vif with this driver; the default QoS of ``system`` ports works."""
+    with by_vsctl(ovs_dummy) as verbs:
+        yield verbs
+
+
+class Invocations:
+    """Counts the invocations of ovs-vsctl, and does something before a writing one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reading: list[list[str]] = []
+        self.writing: list[list[str]] = []
+        #: Taken one at a time, before and after a writing invocation.
+        self.before: list[Callable[[], object]] = []
+        self.after: list[Callable[[], object]] = []
+        self._run = VsctlRows._run
+        monkeypatch.setattr(VsctlRows, "_run", self._counted())
+
+    def since(self) -> tuple[int, int]:
+        """How many wrote and how many read since this was asked last."""
+        counted = len(self.writing), len(self.reading)
+        self.writing.clear()
+        self.reading.clear()
+        return counted
+
+    def _counted(self) -> Any:
+        def run(rows: VsctlRows, words: list[str], deadline: Deadline) -> str:
+            if "--dry-run" in words:
+                self.reading.append(words)
+                return self._run(rows, words, deadline)
+            self.writing.append(words)
+            if self.before:
+                self.before.pop(0)()
+            said = self._run(rows, words, deadline)
+            if self.after:
+                self.after.pop(0)()
+            return said
+
+        return run
+
+
+@pytest.fixture
+def invocations(monkeypatch: pytest.MonkeyPatch) -> Invocations:
+    return Invocations(monkeypatch)
+
+
+def fails(
+    verb: Callable[[], None], cause: type[Exception], within: float = SHORT + GRACE
+) -> Exception:
+    """Assert that a verb fails in time, and return why."""
+    began = time.monotonic()
+    with pytest.raises((exception.PlugException, exception.UnplugException)) as failure:
+        verb()
+    assert time.monotonic() - began < within
+    assert type(failure.value.__cause__) is cause
+    return failure.value.__cause__
+
+
+def settled(ovs: PrivateOvs) -> Any:
+    """The host once ovs-vswitchd has caught up."""
+    ovs.catch_up()
+    return snapshot(ovs)
+
+
+# The same rows as the native driver's -----------------------------------------------------------
+
+FULL = OvsPort(
+    "vhu1",
+    "br-int",
+    MARK,
+    interface_type="dpdkvhostuserclient",
+    external_ids={"iface-id": "b1", "iface-status": "active", "odd": '-- "a" = \\ {é},\n'},
+    options={"vhost-server-path": "/run/a b"},
+    mtu_request=1450,
+    device=False,
+    vlan=DEAD,
+    qos_type="linux-noop",
+)
+OWN_BRIDGE = OvsBridge("pb1", "system", MARK)
+
+#: Transactions, one after the other.
+PLANS: dict[str, list[list[RowStep]]] = {
+    "bridge-and-ports": [
+        [CreateBridge(BRIDGE), CreatePort(PORT), CreatePort(FULL)],
+        [RemovePort("tap1", "br-int"), RemovePort("vhu1", "br-int")],
+        [RemoveBridge("br-int")],
+    ],
+    "a-port-on-a-bridge-that-is-there": [
+        [CreateBridge(BRIDGE)],
+        [CreatePort(FULL)],
+        [CreatePort(PORT)],
+        [RemovePort("vhu1", "br-int")],
+    ],
+    "two-bridges-at-once": [
+        [
+            CreateBridge(BRIDGE),
+            CreateBridge(OWN_BRIDGE),
+            CreatePort(replace(FULL, bridge="pb1")),
+            CreatePort(PORT),
+        ],
+        [RemovePort("tap1", "br-int"), RemovePort("vhu1", "pb1"), RemoveBridge("pb1")],
+    ],
+    "values": [
+        [CreateBridge(BRIDGE), CreatePort(FULL)],
+        [
+            SetPort(
+                "vhu1",
+                {
+                    "type": "internal",
+                    "mtu_request": 1400,
+                    "external_ids:iface-id": "b2",
+                    "external_ids:odd": None,
+                    "external_ids:none": None,
+                    "external_ids:a:b=c": "d=e:f",
+                    "options:vhost-server-path": None,
+                    "options:new": "",
+                },
+            )
+        ],
+        [SetPort("vhu1", {"mtu_request": None})],
+        [ReopenPort("vhu1")],
+    ],
+    "empty-bridges": [
+        [CreateBridge(BRIDGE), CreatePort(FULL), CreateBridge(OWN_BRIDGE), CreatePort(PORT)],
+        [RemoveBridge("br-int", if_empty=True), RemoveBridge("pb1", if_empty=True)],
+        [RemoveBridge("br-int", if_empty=True), RemovePort("vhu1", "br-int")],
+        [RemovePort("tap1", "br-int"), RemoveBridge("br-int", if_empty=True)],
+    ],
+    "what-is-gone": [
+        [CreateBridge(BRIDGE), CreatePort(FULL)],
+        [RemovePort("tap1", "br-int"), RemoveBridge("br-ex"), RemoveQos("tap1")],
+    ],
+}
+
+
+@contextmanager
+def twins() -> Iterator[list[tuple[PrivateOvs, Rows]]]:
+    """Both drivers, each with a database of its own."""
+    with ExitStack() as stack:
+        stack.callback(connection.close_all)
+        native, other = (stack.enter_context(PrivateOvs("dummy")) for _ in range(2))
+        yield [(native, NativeRows(native.remote)), (other, VsctlRows(other.remote))]
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_a_plan_makes_the_same_database(name: str, netns: object) -> None:
+    with twins() as pair:
+        for steps in PLANS[name]:
+            numbers = [rows.commit(steps, Deadline(AMPLE)) for _, rows in pair]
+            assert numbers[0] == numbers[1]
+            native, other = (ovs.dump() for ovs, _ in pair)
+            assert not difference(native, other)
+
+
+def test_left_over_qos_rows_go_with_a_new_port_and_on_their_own(netns: object) -> None:
+    with twins() as pair:
+        for ovs, rows in pair:
+            rows.commit([CreateBridge(BRIDGE), CreatePort(FULL)], Deadline(AMPLE))
+            ovs.vsctl("clear", "Port", "vhu1", "qos", "--", "del-port", "vhu1")
+            assert rows.observe([], {"vhu1": ""}, Deadline(AMPLE)).qos == {"vhu1"}
+            rows.commit([CreatePort(FULL)], Deadline(AMPLE))
+            assert len(ovs.dump()["QoS"]) == 1
+            ovs.vsctl("clear", "Port", "vhu1", "qos", "--", "del-port", "vhu1")
+            rows.commit([RemoveQos("vhu1")], Deadline(AMPLE))
+            assert ovs.dump()["QoS"] == {}
+
+
+def _vif(**overrides: Any) -> VIFBase:
+    profile = {"create_port": True, "datapath_type": "system", **overrides.pop("profile", {})}
+    return vifs.vif_open_vswitch(profile=profile, **overrides)
+
+
+#: Name -> the VIF and the settings under which it is plugged.
+VIFS: dict[str, tuple[VIFBase, wiring.Settings]] = {
+    "tap-with-qos": (_vif(), wiring.Settings()),
+    "made-tap": (_vif(profile={"create_tap": True}), wiring.Settings()),
+    "hybrid": (vifs.vif_bridge(profile={"datapath_type": "system"}), wiring.Settings()),
+    "per-port-bridge": (_vif(), wiring.Settings(per_port_bridge=True)),
+    "isolated": (_vif(), wiring.Settings(isolate_vif=True)),
+    "trunk": (_vif(network={"bridge": "tbr-1"}), wiring.Settings(isolate_vif=True)),
+    "vhost-user": (vifs.vif_vhost_user(), wiring.Settings()),
+}
+
+
+@pytest.mark.parametrize("name", VIFS)
+def test_a_vif_has_the_same_rows(name: str, netns: object) -> None:
+    vif, settings = VIFS[name]
+    wanted = wiring.plugged(vif, vifs.instance(), settings)
+    names = wiring.unplugged(vif, vifs.instance())
+    with twins() as pair:
+        for way, of in ((to_apply, wanted), (to_apply, wanted), (to_remove, names)):
+            for ovs, rows in pair:
+                plan = way(of, look(rows, of))
+                if cfg := rows.commit(plan.rows, Deadline(AMPLE)):
+                    assert rows.settled(cfg, Deadline(AMPLE))
+                    assert ovs.cur_cfg() >= cfg
+            native, other = (ovs.dump() for ovs, _ in pair)
+            assert not difference(native, other)
+            seen = [_comparable(look(rows, of)) for _, rows in pair]
+            assert seen[0] == seen[1]
+        assert pair[0][0].next_cfg() == pair[1][0].next_cfg()
+
+
+def look(rows: Rows, drawn: Wiring) -> Found:
+    """Observe what a wiring names."""
+    bridges = [e.name for e in drawn.all_elements if isinstance(e, OvsBridge)]
+    ports = {e.name: e.bridge for e in drawn.all_elements if isinstance(e, OvsPort)}
+    return rows.observe(bridges, ports, Deadline(AMPLE))
+
+
+def _comparable(found: Found) -> Found:
+    """Less the OpenFlow port numbers, which are given in any order."""
+    ports = {name: replace(port, ofport=port.works) for name, port in found.ports.items()}
+    return replace(found, ports=ports)
+
+
+# Verbs ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in VIFS if name != "vhost-user"])
+def test_plug_again_and_unplug(
+    name: str, osvif_dummy: OsVif, ovs_dummy: PrivateOvs, invocations: Invocations
+) -> None:
+    vif, settings = VIFS[name]
+    osvif_dummy.configure(
+        per_port_bridge=settings.per_port_bridge, isolate_vif=settings.isolate_vif
+    )
+    if name != "trunk":
+        ovs_dummy.vsctl("add-br", vifs.BRIDGE)
+    before, number = snapshot(ovs_dummy), ovs_dummy.next_cfg()
+
+    osvif_dummy.plug(vif)
+    plugged = snapshot(ovs_dummy)
+    assert ovs_dummy.next_cfg() == ovs_dummy.cur_cfg() == number + 1
+    # Ports and bridges whose device should be there are looked at in the end.
+    assert invocations.since() in [(1, 3), (1, 4)]
+
+    osvif_dummy.plug(vif)
+    assert not difference(plugged, snapshot(ovs_dummy))
+    assert ovs_dummy.next_cfg() == number + 1
+    assert invocations.since() == (0, 1)
+
+    osvif_dummy.unplug(vif)
+    assert not difference(before, settled(ovs_dummy))
+    assert invocations.since() == (1, 3)
+    osvif_dummy.unplug(vif)
+    assert invocations.since() == (0, 1)
+
+
+def test_what_vswitchd_refuses_is_an_error_although_ovs_vsctl_succeeds(
+    osvif: OsVif, ovs: PrivateOvs
+) -> None:
+    ovs.vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=system")
+    before = snapshot(ovs)
+    vif = vifs.vif_open_vswitch(profile={"create_port": True, "create_tap": True})
+    reason = fails(lambda: osvif.plug(vif), errors.NotAsDescribed, AMPLE)
+    assert vif.vif_name in str(reason)
+    assert not difference(before, settled(ovs))
+
+
+def test_a_replug_waits_for_a_device_that_was_lost(
+    osvif: OsVif, ovs: PrivateOvs, br_int: str
+) -> None:
+    vif = vifs.vif_open_vswitch(profile={"create_port": True, "create_tap": True})
+    osvif.plug(vif)
+    number = ovs.next_cfg()
+    ovs.kill("vswitchd")
+    run(["ip", "link", "delete", vif.vif_name])
+    ovs.start_vswitchd()
+    wait_until(lambda: not works(ovs, vif.vif_name), what="ovs-vswitchd to miss the tap")
+    osvif.configure(ovs_vsctl_timeout=SHORT)
+    ovs.freeze("vswitchd")
+    fails(lambda: osvif.plug(vif), errors.NotAsDescribed)
+    ovs.thaw("vswitchd")
+    osvif.configure(ovs_vsctl_timeout=AMPLE)
+    osvif.plug(vif)
+    assert works(ovs, vif.vif_name)
+    assert ovs.next_cfg() == number
+
+
+def works(ovs: PrivateOvs, port: str) -> bool:
+    return (ovs.interface(port)["ofport"] or 0) > 0
+
+
+def test_what_is_seen_of_a_port_whose_device_is_missing(ovs: PrivateOvs, br_int: str) -> None:
+    rows = VsctlRows(ovs.remote)
+    port = replace(PORT, name="tap-missing")
+    number = rows.commit([CreatePort(port)], Deadline(AMPLE))
+    assert number is not None
+    assert rows.settled(number, Deadline(AMPLE))
+    began = time.monotonic()
+    found = rows.working(["tap-missing", "no-such-port"], Deadline(SHORT))
+    assert SHORT <= time.monotonic() - began < SHORT + GRACE
+    assert list(found) == ["tap-missing"]
+    assert "No such device" in found["tap-missing"].error
+    assert rows.names_of("b1", Deadline(AMPLE)) == ["tap-missing"]
+    assert rows.names_of("b2", Deadline(AMPLE)) == []
+
+
+# Values -----------------------------------------------------------------------------------------
+
+ODD = ["--", "-- del-br br-int", "--help", "@new0", '"', "\\", '\\"', "a=b", "{}", "[]", "a,b"]
+ODD += ["", " ", "a\nb", "é", "\U0001f98b", "\x7f", "beef", "true", "1", ":", "$(reboot)"]
+texts = st.one_of(
+    st.sampled_from(ODD), st.text(st.characters(exclude_categories=["Cs"], min_codepoint=1))
+)
+
+
+def test_no_value_is_anything_but_a_value(ovs_dummy: PrivateOvs) -> None:
+    ovs_dummy.vsctl("add-br", "br-int")
+    ovs_dummy.kill("vswitchd")  # it has no part in this
+    rows, untouched = VsctlRows(ovs_dummy.remote), ovs_dummy.dump()
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(texts, st.dictionaries(texts, texts, max_size=4), texts)
+    @example("--", {"--": "--", "": "", "a=b": 'c"d\\'}, "--")
+    @example("br-ex", {key: key for key in ODD}, '"')
+    def check(name: str, values: dict[str, str], other: str) -> None:
+        port = replace(PORT, name=f"t{name}" if name == "br-int" else name, options=values)
+        create = CreatePort(replace(port, external_ids={**values, "iface-id": other}))
+        try:
+            written(port, create, values, other)
+        finally:
+            rows.commit([RemovePort(port.name, "br-int")], Deadline(AMPLE))
+        assert not difference(untouched, ovs_dummy.dump())
+
+    def written(port: OvsPort, create: CreatePort, values: dict[str, str], other: str) -> None:
+        keys = {f"external_ids:{key}": other for key in values}
+        rows.commit([create], Deadline(AMPLE))
+        row = ovs_dummy.interface(port.name)
+        ids = {**values, "iface-id": other, "os-vif": str(MARK)}
+        assert (row["external_ids"], row["options"]) == (ids, values)
+        found = rows.observe(["br-int"], {port.name: ""}, Deadline(AMPLE)).ports[port.name]
+        assert (found.bridge, found.interface_ids, found.options) == ("br-int", ids, values)
+        assert rows.names_of(other, Deadline(AMPLE)) == [port.name]
+
+        if keys:
+            rows.commit([SetPort(port.name, keys)], Deadline(AMPLE))
+            changed = {**ids, **dict.fromkeys(values, other)}
+            assert ovs_dummy.interface(port.name)["external_ids"] == changed
+            rows.commit([SetPort(port.name, dict.fromkeys(keys))], Deadline(AMPLE))
+            left = {key: value for key, value in changed.items() if key not in values}
+            assert ovs_dummy.interface(port.name)["external_ids"] == left
+
+    check()
+
+
+@pytest.mark.parametrize("value", ["a\0b", "\ud800"])
+def test_what_ovsdb_cannot_hold_is_refused(ovs_dummy: PrivateOvs, value: str) -> None:
+    ovs_dummy.vsctl("add-br", "br-int")
+    rows, before = VsctlRows(ovs_dummy.remote), ovs_dummy.dump()
+    with pytest.raises(errors.TransactionRefused):
+        rows.commit([CreatePort(replace(PORT, external_ids={"a": value}))], Deadline(AMPLE))
+    with pytest.raises(errors.TransactionRefused):
+        rows.names_of(value, Deadline(AMPLE))
+    assert not difference(before, ovs_dummy.dump())
+
+
+# A vswitchd that hangs --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bridge_exists", [True, False])
+def test_a_frozen_vswitchd_is_a_failure_in_time_and_is_rolled_back(
+    bridge_exists: bool, osvif: OsVif, ovs: PrivateOvs
+) -> None:
+    if bridge_exists:
+        ovs.vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=netdev")
+    before = snapshot(ovs)
+    osvif.configure(ovs_vsctl_timeout=SHORT)
+    ovs.freeze("vswitchd")
+    fails(lambda: osvif.plug(vifs.vif_bridge()), errors.DeadlineExceeded)
+    assert not difference(before, snapshot(ovs))
+    ovs.thaw("vswitchd")
+    osvif.configure(ovs_vsctl_timeout=AMPLE)
+    osvif.plug(vifs.vif_bridge())
+
+
+def test_an_unplug_with_a_frozen_vswitchd_warns_in_time_and_removes_the_rows(
+    osvif: OsVif, ovs: PrivateOvs, br_int: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = ovs.dump()
+    osvif.plug(vifs.vif_bridge())
+    osvif.configure(ovs_vsctl_timeout=SHORT)
+    ovs.freeze("vswitchd")
+    began = time.monotonic()
+    with caplog.at_level(logging.WARNING):
+        osvif.unplug(vifs.vif_bridge())
+    assert time.monotonic() - began < SHORT + GRACE
+    assert "has not yet acted on the removal" in caplog.text
+    assert not difference(before, ovs.dump())
+    ovs.thaw("vswitchd")
+
+
+def test_further_verbs_fail_soon_while_vswitchd_stays_stuck(
+    osvif: OsVif, ovs: PrivateOvs, br_int: str
+) -> None:
+    osvif.configure(ovs_vsctl_timeout=SHORT)
+    ovs.freeze("vswitchd")
+    fails(lambda: osvif.plug(vifs.vif_bridge()), errors.DeadlineExceeded)
+    osvif.configure(ovs_vsctl_timeout=60)
+    fails(lambda: osvif.plug(vifs.vif_bridge(2)), errors.DeadlineExceeded, within=5)
+    ovs.thaw("vswitchd")
+    osvif.plug(vifs.vif_bridge(3))
+    # It moved: the next one is waited for as long as it takes.
+    ovs.freeze("vswitchd")
+    threading.Timer(5, lambda: ovs.thaw("vswitchd")).start()
+    osvif.plug(vifs.vif_bridge(4))
+
+
+# A server that hangs, dies, or starts again -----------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["plug", "unplug"])
+@pytest.mark.parametrize("how", ["freeze", "kill"])
+def test_a_server_that_does_not_answer_is_a_failure_in_time(
+    how: str, verb: str, osvif: OsVif, ovs: PrivateOvs, br_int: str
+) -> None:
+    if verb == "unplug":
+        osvif.plug(vifs.vif_bridge())
+    before = snapshot()
+    osvif.configure(ovs_vsctl_timeout=SHORT)
+    getattr(ovs, how)("ovsdb-server")
+    reason = fails(lambda: getattr(osvif, verb)(vifs.vif_bridge()), errors.NotConnected)
+    assert ovs.remote in str(reason)
+    assert ("does not answer" if how == "freeze" else "refused") in str(reason)
+    assert not difference(before, snapshot())
+
+
+def test_a_server_that_falls_silent_before_it_answers_leaves_the_outcome_unknown(
+    osvif: OsVif, ovs: PrivateOvs, br_int: str, invocations: Invocations
+) -> None:
+    before = snapshot(ovs)
+    osvif.configure(ovs_vsctl_timeout=SHORT)
+    invocations.before.append(lambda: ovs.freeze("ovsdb-server"))
+    fails(lambda: osvif.plug(vifs.vif_bridge()), errors.OutcomeUnknown)
+    ovs.thaw("ovsdb-server")
+    osvif.configure(ovs_vsctl_timeout=AMPLE)
+    osvif.plug(vifs.vif_bridge())
+    osvif.unplug(vifs.vif_bridge())
+    assert not difference(before, settled(ovs))
+
+
+def test_an_answer_that_did_not_come_is_found_out(
+    ovs: PrivateOvs, br_int: str, invocations: Invocations
+) -> None:
+    """Committed, and the program killed before it could say so."""
+
+    def lost() -> None:
+        raise vsctl._TimedOut
+
+    rows, number = VsctlRows(ovs.remote), ovs.next_cfg()
+    plan: list[RowStep] = [CreateBridge(replace(BRIDGE, name="br-ex")), CreatePort(FULL)]
+    other: list[RowStep] = [SetPort("vhu1", {"mtu_request": 1300}), RemoveBridge("br-ex")]
+    for steps in (plan, other, [RemovePort("vhu1", "br-int")]):
+        invocations.after.append(lost)
+        number += 1
+        assert rows.commit(steps, Deadline(AMPLE)) == ovs.next_cfg() == number
+
+
+def test_what_was_not_sent_is_found_out_and_sent_again(
+    ovs: PrivateOvs, br_int: str, invocations: Invocations
+) -> None:
+    def lost() -> None:
+        raise vsctl._TimedOut
+
+    def overtaken() -> None:
+        ovs.vsctl("add-br", "br-ex")
+        raise vsctl._TimedOut
+
+    rows, number = VsctlRows(ovs.remote), ovs.next_cfg()
+    invocations.before += [lost, overtaken]
+    assert rows.commit([CreatePort(PORT)], Deadline(AMPLE)) == ovs.next_cfg() == number + 2
+    assert len(invocations.writing) == 3
+
+
+def test_a_server_that_starts_again_meanwhile_is_waited_for(
+    osvif: OsVif, ovs: PrivateOvs, br_int: str, invocations: Invocations
+) -> None:
+    done = threading.Event()
+
+    def start() -> None:
+        time.sleep(0.5)
+        ovs.start_server()
+        done.wait()  # the server ends with the thread that started it
+
+    thread = threading.Thread(target=start)
+
+    def restart() -> None:
+        ovs.kill("ovsdb-server")
+        thread.start()
+
+    osvif.configure(ovs_vsctl_timeout=AMPLE)
+    invocations.before.append(restart)
+    try:
+        osvif.plug(vifs.vif_bridge())
+        assert works(ovs, vifs.device("qvo"))
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_reading_does_not_initialise_a_database(netns: object) -> None:
+    with PrivateOvs("dummy") as ovs:
+        ovs.kill("vswitchd")
+        ovs._stop("ovsdb-server")
+        Path(ovs.rundir, "conf.db").unlink()
+        ovs._create_database()
+        ovs.start_server()
+        rows = VsctlRows(ovs.remote)
+        assert rows.observe(["br-int"], {"tap1": ""}, Deadline(AMPLE)) == Found()
+        with pytest.raises(errors.TransactionRefused, match="ovs-vswitchd"):
+            rows.commit([CreateBridge(BRIDGE)], Deadline(AMPLE))
+        assert ovs._select("Open_vSwitch") == {"Open_vSwitch": []}
+
+
+# Others ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("waits", [(), ("--no-wait",)], ids=["counted", "not-counted"])
+@pytest.mark.parametrize(
+    ("steps", "act", "what"),
+    [
+        ([CreatePort(PORT)], ["add-port", "br-int", "tap1"], "tap1"),
+        ([CreatePort(PORT)], ["del-br", "br-int"], "no row|br-int is gone"),
+        ([SetPort("old", {"mtu_request": 1400})], ["del-port", "old"], "no row|old is gone"),
+        ([CreateBridge(replace(BRIDGE, name="br-ex"))], ["add-br", "br-ex"], "br-ex"),
+    ],
+    ids=["port-taken", "bridge-gone", "port-gone", "bridge-taken"],
+)
+def test_what_others_change_between_reading_and_writing_is_noticed(
+    steps: list[RowStep],
+    act: list[str],
+    what: str,
+    waits: tuple[str, ...],
+    ovs: PrivateOvs,
+    br_int: str,
+    invocations: Invocations,
+) -> None:
+    """Whether they ask for a new configuration number or not."""
+    ovs.vsctl("add-port", "br-int", "old")
+    invocations.before.append(lambda: ovs.vsctl(*waits, *act))
+    with pytest.raises(errors.StateChanged, match=what):
+        VsctlRows(ovs.remote).commit(steps, Deadline(AMPLE))
+    expected = ovs.dump()
+    assert PORT.external_ids not in [row["external_ids"] for row in expected["Port"].values()]
+
+
+@pytest.mark.parametrize("waits", [(), ("--no-wait",)], ids=["counted", "not-counted"])
+def test_a_bridge_that_others_begin_to_use_stays(
+    waits: tuple[str, ...], ovs: PrivateOvs, br_int: str, invocations: Invocations
+) -> None:
+    rows = VsctlRows(ovs.remote)
+    rows.commit([CreatePort(PORT)], Deadline(AMPLE))
+    invocations.before.append(lambda: ovs.vsctl(*waits, "add-port", "br-int", "neighbour"))
+    steps = [RemovePort("tap1", "br-int"), RemoveBridge("br-int", if_empty=True)]
+    began = time.monotonic()
+    rows.commit(steps, Deadline(AMPLE))
+    assert time.monotonic() - began < 2
+    assert ovs.dump()["Bridge"]["br-int"]["ports"] == ["br-int", "neighbour"]
+
+
+def test_what_others_change_elsewhere_does_not_matter(
+    ovs: PrivateOvs, br_int: str, invocations: Invocations
+) -> None:
+    invocations.before += [
+        lambda: ovs.vsctl("add-br", "br-a"),
+        lambda: ovs.vsctl("--no-wait", "add-port", "br-int", "neighbour"),
+    ]
+    rows, number = VsctlRows(ovs.remote), ovs.next_cfg()
+    assert rows.commit([CreatePort(PORT)], Deadline(AMPLE)) == ovs.next_cfg() == number + 2
+    assert ovs.dump()["Bridge"]["br-int"]["ports"] == ["br-int", "neighbour", "tap1"]
+    assert len(invocations.writing) == 2  # the first was overtaken
+
+
+def test_threads_and_other_programs_do_not_lose_each_others_ports(
+    ovs_dummy: PrivateOvs,
+) -> None:
+    ovs_dummy.vsctl("add-br", "br-int")
+    number, numbers = ovs_dummy.next_cfg(), []
+
+    def plug(name: str) -> None:
+        rows = VsctlRows(ovs_dummy.remote)
+        cfg = rows.commit([CreatePort(replace(PORT, name=name))], Deadline(AMPLE))
+        assert cfg is not None
+        assert rows.settled(cfg, Deadline(AMPLE))
+        numbers.append(cfg)
+
+    threads = [threading.Thread(target=plug, args=[f"tap{i}"]) for i in range(12)]
+    for thread in threads:
+        thread.start()
+    for i in range(12):
+        ovs_dummy.vsctl("add-port", "br-int", f"other{i}")
+    for thread in threads:
+        thread.join()
+    assert len(ovs_dummy.dump()["Bridge"]["br-int"]["ports"]) == 25
+    assert ovs_dummy.next_cfg() == number + 24
+    assert len(set(numbers)) == 12
+
+
+# The program, and the option --------------------------------------------------------------------
+
+
+def test_a_missing_program_is_named(
+    osvif: OsVif, monkeypatch: pytest.MonkeyPatch, br_int: str
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    osvif.plug(vifs.vif_bridge())
+    monkeypatch.setattr(vsctl, "_FOLDERS", ())
+    reason = fails(lambda: osvif.unplug(vifs.vif_bridge()), errors.NotConnected)
+    assert "the program ovs-vsctl" in str(reason)
+    assert "/nowhere" in str(reason)
+
+
+def test_a_program_that_cannot_be_started_is_an_error_of_ours(
+    ovs: PrivateOvs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "ovs-vsctl"
+    broken.write_text("#!/no/such/interpreter\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(errors.NotConnected, match=str(broken)):
+        VsctlRows(ovs.remote).observe([], {"a": ""}, Deadline(AMPLE))
+
+
+def test_the_driver_is_chosen_by_the_option_and_warned_of_once(
+    osvif: OsVif, caplog: pytest.LogCaptureFixture
+) -> None:
+    drivers._warn_of_vsctl.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            assert isinstance(drivers.rows(cfg.CONF[GROUP]), VsctlRows)
+    assert [record.name for record in caplog.records] == [drivers.__name__]
+    osvif.configure(ovsdb_interface="native")
+    assert isinstance(drivers.rows(cfg.CONF[GROUP]), NativeRows)
