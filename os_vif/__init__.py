@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attach the network interfaces of virtual machines to a host.
 
-Four verbs: :func:`initialize` once per process, then :func:`plug` and :func:`unplug` for each
-VIF, and :func:`host_info` to learn what this host can plug. All may be called from several
-threads. Importing this package does nothing else.
+:func:`initialize` once per process, then :func:`plug` and :func:`unplug` for each VIF, or
+:func:`plug_all` and :func:`unplug_all` for many; :func:`host_info` tells what this host can plug.
+All may be called from several threads. Importing this package does nothing else.
 """
 
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 from oslo_log import log as logging
@@ -16,9 +16,9 @@ from os_vif import exception, objects, registry
 from os_vif.objects.host_info import HostInfo, HostPluginInfo
 from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.vif import VIFBase
-from os_vif.plugin import PluginBase
+from os_vif.plugin import Pair, PluginBase, Result
 
-__all__ = ["host_info", "initialize", "plug", "unplug"]
+__all__ = ["Result", "host_info", "initialize", "plug", "plug_all", "unplug", "unplug_all"]
 
 LOG = logging.getLogger(__name__)
 
@@ -74,6 +74,29 @@ def unplug(vif: VIFBase, instance_info: InstanceInfo) -> None:
         plugin.unplug(vif, instance_info)
 
 
+def plug_all(pairs: Iterable[tuple[VIFBase, InstanceInfo]], /) -> list[Result]:
+    """Plug the VIFs of an instance, or of a host: like :func:`plug` for each, and much faster.
+
+    A VIF that fails is undone alone, and the others are plugged without it. A plugin's deadline
+    holds for each of the chunks into which it divides its VIFs.
+
+    :param pairs: VIFs, each with the virtual machine that it belongs to.
+    :returns: for each pair, in order, whether and why it failed.
+    :raises LibraryNotInitialized: :func:`initialize` was not called.
+    """
+    return _all(list(pairs), PluginBase.plug_all, exception.PlugException)
+
+
+def unplug_all(pairs: Iterable[tuple[VIFBase, InstanceInfo]], /) -> list[Result]:
+    """Unplug the VIFs of an instance, or of a host: like :func:`unplug` for each, and faster.
+
+    :param pairs: VIFs, each with the virtual machine that it belongs to.
+    :returns: for each pair, in order, whether and why it failed.
+    :raises LibraryNotInitialized: :func:`initialize` was not called.
+    """
+    return _all(list(pairs), PluginBase.unplug_all, exception.UnplugException)
+
+
 def host_info(permitted_vif_type_names: Collection[str] | None = None) -> HostInfo:
     """Tell which VIF and port profile classes this host can plug, in which versions.
 
@@ -109,6 +132,44 @@ def _plugin_for(vif: VIFBase) -> PluginBase:
     if "plugin" not in vif:
         raise exception.InvalidValue(field="vif.plugin", value=None, reason="it is not set")
     return plugins.get(vif.plugin)
+
+
+def _all(
+    pairs: list[Pair],
+    verb: Callable[[PluginBase, list[Pair]], list[Result]],
+    wrapper: type[exception.PlugException | exception.UnplugException],
+) -> list[Result]:
+    """Hand each plugin its pairs, and put the results into the order of the pairs."""
+    _loaded()
+    results: dict[int, Result] = {}
+    of_plugin: dict[PluginBase, list[int]] = {}
+    for i, (vif, _) in enumerate(pairs):
+        try:
+            of_plugin.setdefault(_plugin_for(vif), []).append(i)
+        except exception.ExceptionBase as err:  # as in plug: not wrapped
+            results[i] = Result(vif, err)
+    for plugin, indexes in of_plugin.items():
+        its_pairs = [pairs[i] for i in indexes]
+        try:
+            outcomes = getattr(plugin, verb.__name__)(its_pairs)
+            found = list(zip(indexes, outcomes, strict=True))
+        except Exception as err:
+            LOG.exception("%s of %s failed", verb.__name__, type(plugin).__name__)
+            found = [(i, Result(pairs[i][0], err)) for i in indexes]
+        results |= {i: _wrapped(outcome, wrapper) for i, outcome in found}
+    return [results[i] for i in range(len(pairs))]
+
+
+def _wrapped(
+    result: Result, wrapper: type[exception.PlugException | exception.UnplugException]
+) -> Result:
+    """A result whose error is like the one that the verb for one VIF raises."""
+    if result.error is None:
+        return result
+    failure = wrapper(vif=result.vif, err=result.error)
+    failure.__cause__ = result.error
+    LOG.error("%s", failure)
+    return Result(result.vif, failure)
 
 
 @contextmanager

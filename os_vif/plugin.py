@@ -2,8 +2,8 @@
 """What a plugin is."""
 
 import abc
-from collections.abc import Sequence
-from typing import ClassVar, Self
+from collections.abc import Callable, Sequence
+from typing import ClassVar, NamedTuple, Self
 
 from oslo_config import cfg
 
@@ -37,6 +37,17 @@ def supported(vif: type[VIFBase], *profiles: type[VIFPortProfileBase]) -> HostVI
     )
 
 
+class Result(NamedTuple):
+    """What became of one VIF of several."""
+
+    vif: VIFBase
+    error: Exception | None  # None: it is done
+
+
+#: A VIF, and the virtual machine that it belongs to.
+Pair = tuple[VIFBase, InstanceInfo]
+
+
 class PluginBase(abc.ABC):
     """A way to attach VIFs to a host, found by its entry point in the group ``os_vif``."""
 
@@ -61,6 +72,17 @@ class PluginBase(abc.ABC):
     def unplug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:
         """Detach a VIF. Whatever this raises reaches the caller inside an UnplugException."""
 
+    def plug_all(self, pairs: Sequence[Pair], /) -> list[Result]:
+        """Plug several VIFs; a plugin that can do better than one after the other overrides it.
+
+        :returns: one result for each pair, in order.
+        """
+        return [_result(self.plug, pair) for pair in pairs]
+
+    def unplug_all(self, pairs: Sequence[Pair], /) -> list[Result]:
+        """Unplug several VIFs; see :meth:`plug_all`."""
+        return [_result(self.unplug, pair) for pair in pairs]
+
     @classmethod
     def load(cls, plugin_name: str) -> Self:
         """Register the plugin's options and make an instance with them.
@@ -71,3 +93,11 @@ class PluginBase(abc.ABC):
         cfg.CONF.register_group(cfg.OptGroup(group))  # there, even with no option in it
         cfg.CONF.register_opts(cls.CONFIG_OPTS, group=group)
         return cls(getattr(cfg.CONF, group))
+
+
+def _result(verb: Callable[[VIFBase, InstanceInfo], None], pair: Pair) -> Result:
+    try:
+        verb(*pair)
+    except Exception as err:
+        return Result(pair[0], err)
+    return Result(pair[0], None)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The plugin for Open vSwitch: it reads its configuration and drives the engine."""
 
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from oslo_config import cfg
@@ -11,12 +12,19 @@ from os_vif.kernel.backend import KernelLinks
 from os_vif.objects.host_info import HostPluginInfo
 from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.vif import VIFBase, VIFHostDevice, VIFPortProfileOpenVSwitch
-from os_vif.plugin import PluginBase, supported
+from os_vif.plugin import Pair, PluginBase, Result, supported
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.engine import Engine
+from os_vif.wiring.locks import KeyedLocks
+from os_vif.wiring.model import Wiring
 from vif_plug_ovs import constants, privileged, representors, wiring
 from vif_plug_ovs.ovsdb import drivers
 from vif_plug_ovs.wiring import names, request
+
+#: VIFs that go into one transaction: few enough for ovs-vswitchd to stay responsive.
+CHUNK = 50
+#: The VIFs that a thread of this process is plugging or unplugging.
+BUSY = KeyedLocks()
 
 LOG = logging.getLogger(__name__)
 
@@ -58,7 +66,19 @@ class OvsPlugin(PluginBase):
             "ovsdb_connection",
             default="tcp:127.0.0.1:6640",
             help="Where ovsdb-server listens for OVSDB clients: tcp:<address>:<port>, with an "
-            "IPv6 address in brackets, or unix:<path of its socket>.",
+            "IPv6 address in brackets, ssl:<address>:<port>, or unix:<path of its socket>.",
+        ),
+        cfg.StrOpt(
+            "ssl_key_file",
+            help="File with the private key (PEM) for an ssl: ovsdb_connection.",
+        ),
+        cfg.StrOpt(
+            "ssl_cert_file",
+            help="File with the certificate (PEM) for that key.",
+        ),
+        cfg.StrOpt(
+            "ssl_ca_cert_file",
+            help="File with the certificate (PEM) of the authority that signed ovsdb-server's.",
         ),
         cfg.StrOpt(
             "ovsdb_interface",
@@ -115,17 +135,49 @@ class OvsPlugin(PluginBase):
 
     def plug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:
         """Make the VIF's wiring so; see :func:`vif_plug_ovs.wiring.plugged`."""
-        deadline = Deadline(self.config.ovs_vsctl_timeout)
-        facts = _facts(vif) if isinstance(vif, VIFHostDevice) else None
-        wanted = wiring.plugged(vif, instance_info, self._settings(), facts)
-        self._engine().apply(wanted, deadline)
+        _raise(self.plug_all([(vif, instance_info)]))
 
     def unplug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:
         """Take the VIF's wiring away; see :func:`vif_plug_ovs.wiring.unplugged`."""
-        deadline = Deadline(self.config.ovs_vsctl_timeout)
+        _raise(self.unplug_all([(vif, instance_info)]))
+
+    def plug_all(self, pairs: Sequence[Pair], /) -> list[Result]:
+        """Make the wirings of several VIFs so, chunk by chunk."""
+        return self._in_chunks(pairs, self._plugged, self._engine().apply_all)
+
+    def unplug_all(self, pairs: Sequence[Pair], /) -> list[Result]:
+        """Take the wirings of several VIFs away, chunk by chunk."""
+        return self._in_chunks(pairs, self._unplugged, self._engine().remove_all)
+
+    def _plugged(self, vif: VIFBase, instance_info: InstanceInfo, _: Deadline) -> Wiring:
+        facts = _facts(vif) if isinstance(vif, VIFHostDevice) else None
+        return wiring.plugged(vif, instance_info, self._settings(), facts)
+
+    def _unplugged(self, vif: VIFBase, instance_info: InstanceInfo, deadline: Deadline) -> Wiring:
         facts = self._last_facts(vif, deadline) if isinstance(vif, VIFHostDevice) else None
-        wanted = wiring.unplugged(vif, instance_info, facts)
-        self._engine().remove(wanted, deadline)
+        return wiring.unplugged(vif, instance_info, facts)
+
+    def _in_chunks(
+        self,
+        pairs: Sequence[Pair],
+        describe: Callable[[VIFBase, InstanceInfo, Deadline], Wiring],
+        drive: Callable[[Sequence[Wiring], Deadline], list[Exception | None]],
+    ) -> list[Result]:
+        """Describe VIFs and drive their wirings through the engine; each may fail alone."""
+        results = []
+        for start in range(0, len(pairs), CHUNK):
+            chunk = pairs[start : start + CHUNK]
+            deadline = Deadline(self.config.ovs_vsctl_timeout)
+            wirings = [_attempt(describe, vif, instance, deadline) for vif, instance in chunk]
+            good = [one for one in wirings if isinstance(one, Wiring)]
+            keys = {_key(vif) for vif, _ in chunk}
+            with BUSY.hold(keys, deadline):
+                outcomes = iter(drive(good, deadline) if good else [])
+            results += [
+                Result(vif, next(outcomes) if isinstance(one, Wiring) else one)
+                for (vif, _), one in zip(chunk, wirings, strict=True)
+            ]
+        return results
 
     def supports_tc_qdisc(self, vif: VIFBase) -> bool:
         """Whether a VIF's port has a device of the kernel, and so a queueing discipline."""
@@ -165,6 +217,32 @@ class OvsPlugin(PluginBase):
             known = drivers.rows(self.config).names_of(iface_id, deadline) if iface_id else []
             LOG.info("%s; its port is found by iface-id %s: %s", err, iface_id, known)
             return wiring.Facts(representor=known[0] if known else None)
+
+
+def _key(vif: VIFBase) -> str:
+    """What no two threads may change at once."""
+    for name in ("id", "vif_name", "dev_address"):
+        if name in vif.fields and name in vif:
+            return str(getattr(vif, name))
+    return ""
+
+
+def _attempt(
+    describe: Callable[[VIFBase, InstanceInfo, Deadline], Wiring],
+    vif: VIFBase,
+    instance_info: InstanceInfo,
+    deadline: Deadline,
+) -> Wiring | Exception:
+    try:
+        return describe(vif, instance_info, deadline)
+    except Exception as err:
+        return err
+
+
+def _raise(results: Sequence[Result]) -> None:
+    for result in results:
+        if result.error is not None:
+            raise result.error
 
 
 def option(config: Any, opt: cfg.Opt) -> Any:

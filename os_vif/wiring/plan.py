@@ -361,8 +361,8 @@ def _stands(sign: Element | None, found: Found) -> bool:
 def to_apply(wiring: Wiring, found: Found) -> Plan:
     """The steps that make the host as described, in the shape that already stands."""
     wiring = standing(wiring, found)
-    specs = (spec for element in wiring.elements for spec in link_specs(element))
-    new = {spec.name for spec in specs if spec.made and spec.name not in found.links}
+    steps = (step for element in wiring.elements for step in _link_steps(element, found))
+    new = {name for s in steps if isinstance(s, CreateLink) for name in (s.name, s.peer)}
     return sum((_apply(element, found, new) for element in wiring.elements), Plan())
 
 
@@ -372,8 +372,9 @@ def to_remove(wiring: Wiring, found: Found) -> Plan:
     going = {e.name for e in every if isinstance(e, OvsBridge) and e.on_remove is OnRemove.DELETE}
     parts = (_remove(e, found, e in wiring.elements, going) for e in reversed(every))
     plan = sum(parts, Plan())
-    # Two shapes may name the same port or link.
-    return replace(plan, links=unique(plan.links), rows=unique(plan.rows))
+    # Two shapes may name the same port or link; what is on a bridge goes before it.
+    rows = sorted(unique(plan.rows), key=lambda step: isinstance(step, RemoveBridge))
+    return replace(plan, links=unique(plan.links), rows=tuple(rows))
 
 
 def inverse(plan: Plan, found: Found) -> Plan:
@@ -408,14 +409,14 @@ def _apply(element: Element, found: Found, new_links: set[str]) -> Plan:
             awaited = (element.name,) if _has_device(element, found) else ()
             if missing:
                 return seen + Plan(rows=(CreatePort(element),), awaited=awaited)
+            is_new = element.name in new_links
+            rows: tuple[RowStep, ...] = ()
             if to_correct:
                 wanted = interface_values(element)
-                values = {d.what: wanted[d.what] for d in to_correct}
-                return seen + Plan(rows=(SetPort(element.name, values),), awaited=awaited)
-            if element.name not in new_links:
-                return seen
-            rows = (ReopenPort(element.name),) if _is_stale(element, found) else ()
-            return seen + Plan(rows=rows, awaited=awaited)
+                rows += (SetPort(element.name, {d.what: wanted[d.what] for d in to_correct}),)
+            if is_new and _is_stale(element, found):
+                rows += (ReopenPort(element.name),)
+            return seen + Plan(rows=rows, awaited=awaited if rows or is_new else ())
         case _:
             return seen + Plan(links=tuple(_link_steps(element, found)))
 
@@ -430,6 +431,8 @@ def _is_stale(port: OvsPort, found: Found) -> bool:
 
 def _link_steps(element: Element, found: Found) -> Iterator[LinkStep]:
     specs = link_specs(element)
+    if not specs:  # an element of OVSDB
+        return
     there = [found.links[spec.name] for spec in specs if spec.name in found.links]
     made = specs[0].made
     if made and len(there) < len(specs):
@@ -473,7 +476,8 @@ def _unlink(spec: LinkSpec, found: Link | None, expected: bool) -> tuple[LinkSte
     if found is None:
         return ()
     if made := spec.made:
-        the_vifs = expected or made.known_by_name or made.mark.owns(found.alias)
+        marked = found.alias.startswith(f"{Mark.KEY}:")
+        the_vifs = expected or made.mark.owns(found.alias) or (made.known_by_name and not marked)
         return (DeleteLink(spec.name, made.kind),) if found.kind == made.kind and the_vifs else ()
     changed = any(found.attributes[key] != value for key, value in spec.on_remove.items())
     return (SetLink(spec.name, spec.on_remove),) if changed else ()

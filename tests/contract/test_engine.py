@@ -26,8 +26,10 @@ from tests.contract.worlds import (
     RealWorld,
     World,
     apply,
+    apply_all,
     found,
     remove,
+    remove_all,
 )
 from vif_plug_ovs.ovsdb.backend import NativeRows
 from vif_plug_ovs.ovsdb.vsctl import VsctlRows
@@ -303,3 +305,101 @@ def _remove_bridge(world: World) -> None:
     else:
         assert isinstance(world, FakeWorld)
         del world.rows.bridges[BRIDGE.name], world.rows.ports[BRIDGE.name]
+
+
+# Several at once --------------------------------------------------------------------------------
+
+
+def numbered(number: int) -> Wiring:
+    """A tap and its port, told apart by a number."""
+    mark = Mark("ovs", "test", f"owner-{number}")
+    tap = Tap(f"tap{number}", f"fa:16:3e:00:00:{number:02x}", 1450, mark)
+    ids = {"iface-id": f"iface-{number}"}
+    port = OvsPort(tap.name, BRIDGE.name, mark, external_ids=ids, known_by=ids)
+    return Wiring((tap, OvsBridge(BRIDGE.name, "netdev", mark), port))
+
+
+BATCH = [numbered(number) for number in range(1, 9)]
+
+
+def test_a_batch_shares_one_transaction_and_one_privileged_call(world: World) -> None:
+    world.add_bridge(BRIDGE.name)
+    before, written = world.everything(), world.transactions
+    assert apply_all(world, BATCH) == [None] * len(BATCH)
+    for wiring in BATCH:
+        assert differences(wiring, found(world, wiring)) == ()
+    assert (world.transactions, world.privileged_calls) == (written + 1, 1)
+    assert apply_all(world, BATCH) == [None] * len(BATCH)
+    assert (world.transactions, world.privileged_calls) == (written + 1, 1)
+    assert remove_all(world, BATCH) == [None] * len(BATCH)
+    assert world.everything() == before
+    assert (world.transactions, world.privileged_calls) == (written + 2, 2)
+
+
+def test_a_bridge_that_all_of_a_batch_need_is_made_once(world: World) -> None:
+    assert apply_all(world, BATCH) == [None] * len(BATCH)
+    assert world.transactions == 1 + WRITTEN_BEFORE[type(world)]
+
+
+#: A fresh Open vSwitch has been initialised by one transaction.
+WRITTEN_BEFORE = {FakeWorld: 0, RealWorld: 1}
+
+
+def test_whoever_of_a_batch_fails_is_undone_alone(world: World) -> None:
+    """In the kernel, for a contradiction, and for a device that ovs-vswitchd cannot open."""
+    mark = Mark("ovs", "test", "bad")
+    ids = {"iface-id": "bad"}
+    no_bridge = Wiring((VethPair("qvb9", "qvo9", "no-such-bridge", 1450, mark),))
+    elsewhere = Wiring((BRIDGE, OvsPort("moved", BRIDGE.name, mark, external_ids=ids)))
+    no_device = Wiring((BRIDGE, OvsPort("ghost", BRIDGE.name, mark, external_ids=ids)))
+    world.add_bridge(BRIDGE.name)
+    world.add_bridge("br-other")
+    world.add_port("br-other", "moved", {})
+    apply(world, BATCH[0])
+    expected = found(world, BATCH[0])
+    remove(world, BATCH[0])
+
+    failures = apply_all(world, [no_bridge, BATCH[0], elsewhere, BATCH[1], no_device])
+    assert [type(failure) for failure in failures] == [
+        errors.LinkFailed,
+        type(None),
+        errors.Contradiction,
+        type(None),
+        errors.NotAsDescribed,
+    ]
+    assert "ghost" in str(failures[4])
+    assert differences(BATCH[0], found(world, BATCH[0])) == ()
+    assert (
+        found(world, BATCH[0]).ports["tap1"].interface_ids == expected.ports["tap1"].interface_ids
+    )
+    assert "ghost" not in found(world, no_device).ports
+    assert found(world, no_bridge).links == {}
+    assert found(world, elsewhere).ports["moved"].bridge == "br-other"
+
+
+def test_a_bad_wiring_does_not_take_the_bridge_that_it_made_for_others(world: World) -> None:
+    mark = Mark("ovs", "test", "bad")
+    bad = Wiring((OvsBridge(BRIDGE.name, "netdev", mark), OvsPort("ghost", BRIDGE.name, mark)))
+    failures = apply_all(world, [bad, *BATCH])
+    assert [type(failure) for failure in failures] == [errors.NotAsDescribed, *[type(None)] * 8]
+    for wiring in BATCH:
+        assert differences(wiring, found(world, wiring)) == ()
+    assert "ghost" not in found(world, bad).ports
+
+
+def test_the_same_wiring_twice_in_a_batch_is_applied_once(world: World) -> None:
+    world.add_bridge(BRIDGE.name)
+    before = world.everything()
+    assert apply_all(world, [BATCH[0], BATCH[0]]) == [None, None]
+    assert differences(BATCH[0], found(world, BATCH[0])) == ()
+    assert remove_all(world, [BATCH[0], BATCH[0]]) == [None, None]
+    assert world.everything() == before
+
+
+def test_a_batch_fails_as_a_whole_when_vswitchd_hangs_and_is_taken_back(world: World) -> None:
+    world.add_bridge(BRIDGE.name)
+    before = world.everything()
+    with world.stuck():
+        failures = apply_all(world, BATCH, SHORT)
+    assert {type(failure) for failure in failures} == {errors.DeadlineExceeded}
+    assert world.everything() == before

@@ -176,3 +176,15 @@ def found(world: World, wiring: Wiring) -> Found:
     others = dict.fromkeys((element.name for element in elements), "")
     rows = world.rows.observe(others, others, Deadline(LONG))
     return replace(rows, links=world.links.observe(names))
+
+
+def apply_all(
+    world: World, wirings: Sequence[Wiring], seconds: float = LONG
+) -> list[Exception | None]:
+    return Engine(world.links, world.rows).apply_all(wirings, Deadline(seconds))
+
+
+def remove_all(
+    world: World, wirings: Sequence[Wiring], seconds: float = LONG
+) -> list[Exception | None]:
+    return Engine(world.links, world.rows).remove_all(wirings, Deadline(seconds))

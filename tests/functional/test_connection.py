@@ -288,15 +288,20 @@ def test_a_verb_waits_for_a_server_that_is_being_restarted(
 def test_a_server_that_was_away_for_long_is_found_again_soon(
     ovs_dummy: PrivateOvs, osvif_dummy: OsVif
 ) -> None:
-    """python-ovs doubles the time between its attempts, up to 8 s."""
-    osvif_dummy.plug(BRIDGE_ONLY.vif(1), 1)
+    """python-ovs doubles the time between its attempts, up to 8 s; so does vswitchd."""
+    osvif_dummy.plug(PORT_ONLY.vif(1), 1)
     ovs_dummy.kill("ovsdb-server")
     shared = connection.get(ovs_dummy.remote)
     attempts = shared._tables._session.reconnect
     wait_until(lambda: attempts.backoff >= 4000, 15, "python-ovs to be tired of trying")
     ovs_dummy.start_server()
-    osvif_dummy.configure(ovs_vsctl_timeout=2)
+    began = time.monotonic()
+    osvif_dummy.plug(PORT_ONLY.vif(1), 1)  # reads, and writes nothing that vswitchd must act on
+    osvif_dummy.unplug(PORT_ONLY.vif(3), 3)
+    assert time.monotonic() - began < 1.5
+    osvif_dummy.configure(ovs_vsctl_timeout=20)
     osvif_dummy.plug(PORT_ONLY.vif(2), 2)
+    assert deviations(ovs_dummy, PORT_ONLY, 2) == []
 
 
 def test_a_lost_database_is_noticed_by_the_next_verb(

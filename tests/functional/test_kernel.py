@@ -12,7 +12,7 @@ import pytest
 from os_vif import exception
 from os_vif.kernel import execute, observe, steps, sysctl
 from os_vif.kernel.backend import KernelLinks
-from os_vif.wiring.errors import LinkFailed
+from os_vif.wiring.errors import LinkFailed, StateChanged
 from os_vif.wiring.plan import CreateLink, DeleteLink, LinkStep, SetLink
 from os_vif.wiring.state import Link, Value
 from tests.rig import run
@@ -200,8 +200,9 @@ def test_a_taken_name_is_refused_and_the_device_of_that_name_is_left(
     else:
         run(["ip", "link", "add", "x", "type", "bridge"])
     before = snapshot()
-    with pytest.raises(LinkFailed, match=rf"create {step.kind} .*\bx\b"):
+    with pytest.raises(StateChanged, match=rf"create {step.kind} .*\bx\b.*: File exists") as seen:
         take(step)
+    assert seen.value.taken == 0
     assert not difference(before, snapshot())
 
 
@@ -281,9 +282,9 @@ def test_flags_of_others_are_kept() -> None:
         (SetLink("missing", {"disable_ipv6": 1}), "of missing: no device missing"),
         (SetLink("lo", {"master": "missing"}), "set master=missing of lo: no device missing"),
         (SetLink("lo", {"ageing": 1}), "set ageing=1 of lo"),
-        (CreateLink("x", "veth", ALIAS, peer="lo"), "create veth x"),
+        (DeleteLink("lo", "veth"), "delete veth lo: it is a hardware device"),
     ],
-    ids=["missing", "sysctl-of-missing", "missing-master", "not-a-bridge", "peer-taken"],
+    ids=["missing", "sysctl-of-missing", "missing-master", "not-a-bridge", "not-a-veth"],
 )
 def test_a_refused_step_says_what_and_why(step: LinkStep, said: str) -> None:
     before = snapshot()
@@ -293,14 +294,34 @@ def test_a_refused_step_says_what_and_why(step: LinkStep, said: str) -> None:
     assert not difference(before, snapshot())
 
 
-def test_the_first_refused_step_ends_it() -> None:
-    with pytest.raises(LinkFailed, match="missing"):
-        take(
-            CreateLink("x", "bridge", ALIAS),
-            SetLink("missing", {"up": True}),
-            CreateLink("y", "bridge", ALIAS),
-        )
+SECOND_FAILS = (
+    CreateLink("x", "bridge", ALIAS),
+    SetLink("missing", {"up": True}),
+    CreateLink("lo", "bridge", ALIAS),
+    CreateLink("y", "bridge", ALIAS),
+)
+
+
+def test_the_first_refused_step_ends_it_and_those_before_it_are_counted() -> None:
+    with pytest.raises(LinkFailed, match="missing") as failure:
+        take(*SECOND_FAILS)
+    assert failure.value.taken == 1
     assert set(links()) == {"lo", "x"}
+
+
+def test_the_others_are_taken_if_so_asked_and_the_first_failure_is_told() -> None:
+    packed = [steps.pack(step) for step in SECOND_FAILS]
+    taken, reason, code = execute.execute(packed, True)
+    assert (taken, code) == (2, errno.ENODEV)
+    assert reason == "set up=True of missing: no device missing"
+    assert set(links()) == {"lo", "x", "y"}
+
+
+def test_what_succeeds_has_no_reason() -> None:
+    packed = [steps.pack(CreateLink("x", "bridge", ALIAS))]
+    assert execute.execute(packed) == (1, "", 0)
+    assert execute.execute(packed)[::2] == (0, errno.EEXIST)
+    assert execute.execute([]) == (0, "", 0)
 
 
 def test_nothing_is_done_before_all_steps_are_checked() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import vifs
-from tests.rig import run
+from tests.rig import run, wait_until
 from tests.rig.guest import TapGuest
 from tests.rig.namespace import NetworkNamespace
 from tests.rig.ovs import PrivateOvs
@@ -237,7 +237,7 @@ def test_an_existing_bridge_is_left_as_it_is(
     )  # fmt: skip
     before = snapshot(ovs)
     osvif.plug(kind.vif(profile={"datapath_type": asked}))
-    assert deviations(ovs, kind) == []
+    assert deviations(ovs, kind, qos="linux-noop" if asked == "system" else "") == []
     said = "OVS bridge br-int: datapath_type should be 'system' and is 'netdev'"
     assert (said in caplog.text) == (asked == "system")
     now = ovs.dump()["Bridge"][br_int]
@@ -341,21 +341,72 @@ def test_a_neighbour_is_untouched_by_all_that_is_done(
 # Deviations that a re-plug corrects -------------------------------------------------------------
 
 
-@with_links
-def test_links_that_vanished_are_made_again_and_nothing_is_written(
-    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
-) -> None:
-    """A reboot of the host: conf.db is kept, links are not."""
-    osvif.plug(kind.vif())
+def lose_links(kind: Kind) -> None:
     for name in {kind.link_names()[0], kind.link_names()[-1]}:
         run(["ip", "link", "delete", name])
+
+
+@with_links
+def test_links_that_vanished_are_made_again_and_vswitchd_is_told_once(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    """In user space vswitchd holds on to the dead device, and says that all is well."""
+    osvif.plug(kind.vif())
+    for times in (1, 2):
+        lose_links(kind)
+        cfg, calls, neighbours = ovs.next_cfg(), len(osvif.privileged_calls), ovs.dump()["Port"]
+        osvif.plug(kind.vif())
+        assert deviations(ovs, kind, reopened=True) == [], f"lost {times} times"
+        assert ovs.next_cfg() == cfg + 1 == ovs.cur_cfg()
+        assert len(osvif.privileged_calls) == calls + 1
+        assert ovs.dump()["Port"] == neighbours
+    assert_free(ovs, osvif, lambda: osvif.plug(kind.vif()))
+
+
+@with_links
+def test_links_that_vanished_in_a_reboot_are_made_again_and_nothing_is_written(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    """conf.db is kept, links are not; vswitchd has missed them and sees them come."""
+    osvif.plug(kind.vif())
+    ovs.kill("vswitchd")
+    lose_links(kind)
+    ovs.start_vswitchd()
+    wait_until(lambda: ovs.interface(kind.port())["error"], what="vswitchd to miss it")
     rows, cfg = ovs.dump(), ovs.next_cfg()
     osvif.plug(kind.vif())
-    assert ovs.interface(kind.port())["ofport"] > 0
-    assert not ovs.interface(kind.port())["error"]
     assert deviations(ovs, kind) == []
+    assert not ovs.interface(kind.port())["error"]
     assert not difference(rows, ovs.dump())
     assert ovs.next_cfg() == cfg
+
+
+@with_links
+def test_links_that_vanished_from_the_kernels_datapath_are_made_again_and_nothing_is_written(
+    kind: Kind, ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    """There vswitchd notices by itself; here it is a dummy that believes in any device."""
+    vif = kind.vif(profile={"datapath_type": "system"})
+    osvif_dummy.plug(vif)
+    lose_links(kind)
+    rows, cfg = ovs_dummy.dump(), ovs_dummy.next_cfg()
+    osvif_dummy.plug(vif)
+    assert deviations(ovs_dummy, kind, qos="linux-noop") == []
+    assert not difference(rows, ovs_dummy.dump())
+    assert ovs_dummy.next_cfg() == cfg
+
+
+def test_the_number_by_which_a_port_is_opened_again_is_nobody_elses(
+    ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    taken = {}
+    for number in (1, 2, 3):
+        osvif.plug(TAP.vif(number), number)
+        run(["ip", "link", "delete", TAP.port(number)])
+        osvif.plug(TAP.vif(number), number)
+        taken[number] = ovs.interface(TAP.port(number))["ofport"]
+    assert len(set(taken.values())) == 3
+    assert taken == {n: ovs.interface(TAP.port(n))["ofport"] for n in taken}
 
 
 @of((TAP, HYBRID))
@@ -455,8 +506,10 @@ def test_half_a_veth_pair_is_replaced(ovs: PrivateOvs, osvif: OsVif, br_int: str
             ["ip", "link", "set", vifs.device("qvo"), "netns", f"/proc/self/fd/{fd}"],
             pass_fds=(fd,),
         )
+        cfg = ovs.next_cfg()
         osvif.plug(HYBRID.vif())
-        assert deviations(ovs, HYBRID) == []
+        assert deviations(ovs, HYBRID, reopened=True) == []
+        assert ovs.next_cfg() == cfg + 1
 
 
 def test_a_deviation_of_several_things_is_corrected_at_once(

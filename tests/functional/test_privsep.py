@@ -4,6 +4,7 @@
 Each test forks: the client and its channel to the daemon live and end in the child.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -15,7 +16,10 @@ import pytest
 from oslo_config import cfg
 
 from os_vif import exception
+from os_vif.kernel import steps
+from os_vif.kernel.backend import KernelLinks
 from os_vif.wiring import errors
+from os_vif.wiring.plan import CreateLink, DeleteLink
 from tests import vifs
 from tests.rig import run, wait_until
 from tests.rig.ovs import PrivateOvs
@@ -125,13 +129,34 @@ def _status(process: Path) -> dict[str, str]:
 def test_an_error_of_the_kernel_crosses_whole(
     ovs: PrivateOvs, br_int: str, daemon: Daemon
 ) -> None:
-    def forge(_: OsVif) -> None:
-        run(["ip", "link", "add", "br0", "type", "bridge"])
-        privileged.change_links([("DeleteLink", {"name": "br0", "kind": "veth"})])
+    step = DeleteLink("br0", "veth")
 
-    with pytest.raises(errors.LinkFailed) as failure:
-        daemon(forge)
-    assert str(failure.value) == "The kernel refused to delete veth br0: it is a bridge device"
+    def forge(_: OsVif) -> Any:
+        run(["ip", "link", "add", "br0", "type", "bridge"])
+        return privileged.change_links([steps.pack(step), steps.pack(step)], True)
+
+    taken, reason, code = daemon(forge)
+    assert (taken, code) == (0, errno.EPERM)
+    assert reason == "delete veth br0: it is a bridge device"
+
+
+def test_a_taken_name_crosses_as_such(ovs: PrivateOvs, br_int: str, daemon: Daemon) -> None:
+    made = CreateLink("br0", "bridge", "os-vif:ovs:test:1")
+
+    def make(_: OsVif) -> Any:
+        links = KernelLinks(privileged.change_links)
+        with pytest.raises(errors.StateChanged) as failure:
+            links.execute([made, made])
+        with pytest.raises(errors.LinkFailed) as other:
+            links.execute([DeleteLink("lo", "veth")])
+        return failure.value.taken, str(failure.value), other.value.taken, str(other.value)
+
+    assert daemon(make) == (
+        1,
+        "The host changed meanwhile: create bridge br0: File exists",
+        0,
+        "The kernel refused to delete veth lo: it is a hardware device",
+    )
 
 
 def test_a_refused_plug_changes_nothing_beside_a_daemon(

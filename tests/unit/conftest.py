@@ -49,27 +49,36 @@ class Plugin(plugin.PluginBase):
 
 
 class Installed:
-    """A directory on ``sys.path`` with distributions that offer plugins.
+    """Directories on ``sys.path`` with distributions that offer plugins.
 
-    :param path: the directory.
+    :param first: the directory that is searched first.
+    :param path: the other one.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, first: Path, path: Path) -> None:
+        self._first, self._path = first, path
         self._modules: list[str] = []
 
     def add(
-        self, name: str, source: str = GOOD, module: str = "", attribute: str = "Plugin"
+        self,
+        name: str,
+        source: str = GOOD,
+        module: str = "",
+        attribute: str = "Plugin",
+        *,
+        first: bool = False,
     ) -> str:
         """Install a plugin as pip would; return the name of its module.
 
         :param name: of its entry point.
         :param source: of its module, with ``{name}`` in it replaced.
+        :param first: whether it is found before all that are added without.
         """
         module = module or f"fake_{name}"
         self._modules.append(module)
-        (self._path / f"{module}.py").write_text(source.replace("{name}", name))
-        metadata = self._path / f"{module}-1.0.dist-info"
+        path = self._first if first else self._path
+        (path / f"{module}.py").write_text(source.replace("{name}", name))
+        metadata = path / f"{module}-1.0.dist-info"
         metadata.mkdir()
         (metadata / "METADATA").write_text(
             f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n"
@@ -93,15 +102,16 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Insta
 
     stevedore caches entry points for the life of a process and beyond; a test gets its own cache.
     """
-    packages = tmp_path / "site-packages"
-    packages.mkdir()
-    monkeypatch.syspath_prepend(packages)
+    first, packages = tmp_path / "first", tmp_path / "site-packages"
+    for path in (packages, first):
+        path.mkdir()
+        monkeypatch.syspath_prepend(path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setattr(
         _cache, "get_group_all", _cache.Cache(str(tmp_path / "cache")).get_group_all
     )
     monkeypatch.setattr(ExtensionManager, "ENTRY_POINT_CACHE", {})
     monkeypatch.setattr(os_vif, "_plugins", None)
-    plugins = Installed(packages)
+    plugins = Installed(first, packages)
     yield plugins
     plugins.forget()

@@ -18,13 +18,8 @@ from tests.unit.conftest import GOOD, Installed
 
 FACTS = facts("options")
 
-#: What the next commits bring; an entry that is there makes its test fail, to be taken off here.
-NOT_YET = {
-    "os_vif_ovs.ovsdb_interface",
-    "os_vif_ovs.isolate_vif",
-    "os_vif_ovs.per_port_bridge",
-    "os_vif_ovs.default_qos_type",
-}
+#: What os-vif 5.x does not have.
+NEW = {"os_vif_ovs": {"verify_interface"}, "os_vif_linux_bridge": set[str]()}
 
 
 def test_a_plugins_options_are_read_off_its_class(installed: Installed) -> None:
@@ -101,12 +96,7 @@ def known() -> list[Any]:
     """(group, fact) of the options of the plugins that there are."""
     there = dict(list_plugins_opts())
     return [
-        pytest.param(
-            group,
-            fact,
-            id=(name := f"{group}.{fact['name']}"),
-            marks=[pytest.mark.xfail] if name in NOT_YET else [],
-        )
+        pytest.param(group, fact, id=f"{group}.{fact['name']}")
         for group, options in FACTS.items()
         if group in there
         for fact in options
@@ -117,6 +107,20 @@ def known() -> list[Any]:
 def test_an_option_is_as_it_was(group: str, fact: dict[str, Any]) -> None:
     options = {option.name: option for option in dict(list_plugins_opts())[group]}
     assert described(options[fact["name"]]) == fact
+
+
+@pytest.mark.parametrize("group", FACTS)
+def test_no_option_is_missing_or_unaccounted_for(group: str) -> None:
+    there = dict(list_plugins_opts())
+    if group not in there:
+        pytest.skip(f"the plugin of [{group}] is not there yet")
+    names = {option.name for option in there[group]}
+    assert names == {fact["name"] for fact in FACTS[group]} | NEW.get(group, set())
+
+
+def test_a_plug_is_verified_unless_that_is_switched_off() -> None:
+    (option,) = (o for o in dict(list_plugins_opts())["os_vif_ovs"] if o.name in NEW["os_vif_ovs"])
+    assert described(option) == {"name": "verify_interface", "type": "BoolOpt", "default": True}
 
 
 def test_our_plugins_are_installed() -> None:

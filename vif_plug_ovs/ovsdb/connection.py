@@ -22,7 +22,7 @@ from ovs.db import idl
 from os_vif.exception import InvalidValue
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
-from vif_plug_ovs.ovsdb import rows
+from vif_plug_ovs.ovsdb import rows, tls
 from vif_plug_ovs.ovsdb.operations import Operation
 
 LOG = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ _TAKEN = "to have identical values"
 
 
 #: tcp:<address>:<port>, an IPv6 address in brackets; ssl: alike; unix:<path>
-_REMOTE = re.compile(r"(?:tcp|ssl):(?:\[[^\]]+\]|[^:\[\]]+):(?P<port>\d{1,5})|unix:.+")
+_REMOTE = re.compile(r"(?:tcp|ssl|osviftls\d+):(?:\[[^\]]+\]|[^:\[\]]+):(?P<port>\d{1,5})|unix:.+")
 
 
 def check_remote(remote: str) -> str:
@@ -52,7 +52,7 @@ def check_remote(remote: str) -> str:
         raise InvalidValue(
             field="ovsdb_connection",
             value=remote,
-            reason="it must be of the form tcp:<address>:<port> or unix:<path>",
+            reason="it must be tcp:<address>:<port>, ssl:<address>:<port> or unix:<path>",
         )
     return remote
 
@@ -60,7 +60,8 @@ def check_remote(remote: str) -> str:
 class Connection:
     """A replica of the Open_vSwitch database and the way to change it.
 
-    :param remote: where the server listens: ``tcp:<address>:<port>`` or ``unix:<path>``.
+    :param remote: where the server listens: ``tcp:<address>:<port>``, ``unix:<path>``, or what
+        :func:`vif_plug_ovs.ovsdb.tls.remote` makes of ``ssl:<address>:<port>``.
     :raises InvalidValue: the remote is not of such a form.
     """
 
@@ -68,7 +69,8 @@ class Connection:
     _replica: Callable[[str], idl.Idl] = staticmethod(rows.replica)
 
     def __init__(self, remote: str) -> None:
-        self.remote = check_remote(remote)
+        self._remote = check_remote(remote)
+        self.remote = tls.shown(remote)
         self._changed = threading.Condition()
         self._tables = self._replica(remote)
         self._closed = False
@@ -160,6 +162,8 @@ class Connection:
 
     def _wait_for_connection(self, deadline: Deadline) -> None:
         while not self._is_connected():
+            if tls.problem(self._remote):
+                raise errors.NotConnected(remote=self.remote, reason=tls.problem(self._remote))
             self._hurry()
             soon = deadline.at_most(RETRY_SECONDS)
             if not self._wait_for(self._is_connected, soon) and deadline.remaining() == 0:
@@ -210,7 +214,7 @@ class Connection:
         return self._changed.wait_for(predicate, deadline.remaining())
 
     def _why(self, deadline: Deadline) -> str:
-        error, stream = ovs.stream.Stream.open(self.remote)
+        error, stream = ovs.stream.Stream.open(self._remote)
         if stream is not None:
             stream.close()
         reason = os.strerror(error) if error else "it does not answer"

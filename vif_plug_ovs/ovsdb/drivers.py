@@ -6,6 +6,7 @@ from typing import Any
 
 from oslo_log import log as logging
 
+from vif_plug_ovs.ovsdb import tls
 from vif_plug_ovs.ovsdb.backend import NativeRows
 from vif_plug_ovs.ovsdb.vsctl import VsctlRows
 
@@ -15,12 +16,30 @@ LOG = logging.getLogger(__name__)
 def rows(config: Any) -> NativeRows | VsctlRows:
     """The rows of the database that an option group points to.
 
-    :param config: a group that holds ``OvsPlugin.CONFIG_OPTS``.
+    :param config: a group that holds ``OvsPlugin.CONFIG_OPTS``, or an older list of them.
+    :raises InvalidValue: the remote is of no known form, or a TLS file is bad.
     """
     if config.ovsdb_interface == "vsctl":
         _warn_of_vsctl()
-        return VsctlRows(config.ovsdb_connection)
-    return NativeRows(config.ovsdb_connection)
+        return VsctlRows(config.ovsdb_connection, _credentials(config))
+    return NativeRows(remote(config))
+
+
+def remote(config: Any) -> str:
+    """What :func:`.connection.get` takes, of what an option group says.
+
+    :raises InvalidValue: a TLS file is bad.
+    """
+    credentials = _credentials(config)
+    wanted: str = config.ovsdb_connection
+    return wanted if credentials is None else tls.remote(wanted, credentials)
+
+
+def _credentials(config: Any) -> tls.Credentials | None:
+    if not config.ovsdb_connection.startswith("ssl:"):
+        return None
+    files = (getattr(config, name, "") or "" for name in tls.OPTIONS)
+    return tls.Credentials(*files)
 
 
 @functools.cache

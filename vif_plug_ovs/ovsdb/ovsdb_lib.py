@@ -53,7 +53,7 @@ class BaseOVS:
 
     def __init__(self, config: Any) -> None:
         self.timeout: int = config.ovs_vsctl_timeout
-        self.connection: str = config.ovsdb_connection
+        self.connection: str = drivers.remote(config)
         self.interface: str = config.ovsdb_interface
         self._config = config
         self._ovsdb: Any = None

@@ -85,7 +85,7 @@ _BY_ID = (("QoS", _QOS_KEY), ("Interface", _IFACE_ID))
 
 
 #: Where unused OpenFlow port numbers are looked for; the specification reserves those above.
-_HIGH_OFPORT, _MAX_OFPORT = 50_000, 65_279
+HIGH_OFPORT, MAX_OFPORT = 50_000, 65_279
 
 
 def replica(remote: str) -> idl.Idl:
@@ -148,7 +148,7 @@ def cur_cfg(tables: idl.Idl) -> int:
 def unused_ofport(tables: idl.Idl) -> int:
     """An OpenFlow port number that no interface has on any bridge."""
     used = {port for row in tables.tables["Interface"].rows.values() for port in row.ofport}
-    return next(number for number in range(_HIGH_OFPORT, _MAX_OFPORT) if number not in used)
+    return next(number for number in range(HIGH_OFPORT, MAX_OFPORT) if number not in used)
 
 
 def port_uuids(bridge: Any) -> list[str]:

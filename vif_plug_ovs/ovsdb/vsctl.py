@@ -49,8 +49,9 @@ from os_vif.wiring.plan import (
     SetPort,
 )
 from os_vif.wiring.state import Bridge, Found, Port
-from vif_plug_ovs.ovsdb import commands, rows
+from vif_plug_ovs.ovsdb import commands, rows, tls
 from vif_plug_ovs.ovsdb.connection import RETRY_SECONDS, STUCK_SECONDS, check_remote
+from vif_plug_ovs.ovsdb.tls import Credentials
 
 PROGRAM = "ovs-vsctl"
 #: Where it is looked for besides PATH, which is short in some services.
@@ -108,11 +109,13 @@ class VsctlRows:
     """The rows of an Open_vSwitch database through ``ovs-vsctl``.
 
     :param remote: where the server listens: ``tcp:<address>:<port>`` or ``unix:<path>``.
-    :raises InvalidValue: the remote is not of such a form.
+    :param credentials: for an ``ssl:`` remote.
+    :raises InvalidValue: the remote is not of such a form, or a file of the credentials is bad.
     """
 
-    def __init__(self, remote: str) -> None:
+    def __init__(self, remote: str, credentials: Credentials | None = None) -> None:
         self._remote = check_remote(remote)
+        self._credentials = () if credentials is None else tls.arguments(credentials)
         self._verb = threading.local()  # its deadline: `working` is not always told
 
     def observe(
@@ -310,7 +313,8 @@ class VsctlRows:
             raise _TimedOut
         # Its own timeout, in whole seconds, is for a program whose caller has been killed.
         limit = [] if left is None else [f"--timeout={math.ceil(left) + 1}"]
-        argv = [self._program(), f"--db={self._remote}", "--no-wait", *limit, *words]
+        argv = [self._program(), f"--db={self._remote}", *self._credentials]
+        argv += ["--no-wait", *limit, *words]
         try:
             done = subprocess.run(
                 argv,
@@ -380,7 +384,7 @@ class _View:
         return _uuids(row["ports"]) if row else []
 
     def unused_ofport(self) -> int:
-        candidates = range(rows._HIGH_OFPORT, rows._MAX_OFPORT)
+        candidates = range(rows.HIGH_OFPORT, rows.MAX_OFPORT)
         return next(number for number in candidates if number not in self.ofports)
 
     def bridge(self, name: str) -> Bridge:

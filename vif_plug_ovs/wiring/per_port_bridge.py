@@ -46,6 +46,7 @@ def shape(vif: Request) -> Wiring:
             replace(
                 vif.port(ibp, mark, interface_type=patch, options={"peer": pbp}),
                 external_ids={**vif.external_ids, "iface-id": vif.need_id()},
+                known_by={**vif.known_by, "iface-id": vif.need_id()},
             ),
         ),
         sign=pb,

@@ -3,7 +3,9 @@
 
 import json
 import re
+import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,39 +19,59 @@ from os_vif.wiring.plan import (
     CreatePort,
     RemoveBridge,
     RemovePort,
+    RemoveQos,
+    ReopenPort,
     RowStep,
     SetPort,
 )
 from vif_plug_ovs.ovsdb.operations import operations
+from vif_plug_ovs.wiring import names
+from vif_plug_ovs.wiring.request import DEAD
 
 MARK = Mark("ovs", "hybrid", "a1")
 MARKED = ["map", [["os-vif", "ovs:hybrid:a1"]]]
 BR_INT = OvsBridge("br-int", "netdev", MARK)
-PORT = OvsPort("qvo1", "br-int", MARK, {"iface-id": "b1", "vm-uuid": "c1"})
+PORT = OvsPort("qvo1", "br-int", MARK, external_ids={"iface-id": "b1", "vm-uuid": "c1"})
 
 INTERFACE_BR_INT = ["named-uuid", "Interface_62722d696e74"]
 PORT_BR_INT = ["named-uuid", "Port_62722d696e74"]
 BRIDGE_BR_INT = ["named-uuid", "Bridge_62722d696e74"]
 INTERFACE_QVO1 = ["named-uuid", "Interface_71766f31"]
 PORT_QVO1 = ["named-uuid", "Port_71766f31"]
+QOS_QVO1 = ["named-uuid", "QoS_71766f31"]
 
 
 class Tables:
-    """Rows by table and name; the UUID of a row is made of both."""
+    """Rows by table and name; the UUID of a row is made of both.
 
-    def __init__(self, **names: list[str]) -> None:
+    :param qos: the UUIDs of the QoS rows of the device qvo1.
+    """
+
+    def __init__(self, *qos: str, **names: list[str]) -> None:
+        self._qos = list(qos)
         self._rows = {(table, name) for table, some in names.items() for name in some}
 
     def uuid(self, table: str, name: str) -> str | None:
         return f"<{table} {name}>" if (table, name) in self._rows else None
+
+    def qos(self, device: str) -> list[str]:
+        return self._qos if device == "qvo1" else []
+
+    def ports(self, bridge: str) -> list[str]:
+        """All ports sit on br-int here."""
+        return [f"<{t} {n}>" for t, n in sorted(self._rows) if (t, bridge) == ("Port", "br-int")]
+
+    def unused_ofport(self) -> int:
+        return 50_000
 
     def switch(self) -> str:
         return "<switch>"
 
 
 EMPTY = Tables()
-BRIDGE_ONLY = Tables(Bridge=["br-int"], Port=["br-int"], Interface=["br-int"])
-BOTH = Tables(Bridge=["br-int"], Port=["br-int", "qvo1"], Interface=["br-int", "qvo1"])
+JUST_BRIDGE = {"Bridge": ["br-int"], "Port": ["br-int"], "Interface": ["br-int"]}
+WITH_PORT = {"Bridge": ["br-int"], "Port": ["br-int", "qvo1"], "Interface": ["br-int", "qvo1"]}
+BRIDGE_ONLY, BOTH = Tables(**JUST_BRIDGE), Tables(**WITH_PORT)
 
 
 def still_there(table: str, name: str) -> dict[str, Any]:
@@ -99,26 +121,84 @@ INSERT_BRIDGE = [
     },
     mutate("Open_vSwitch", ["uuid", "<switch>"], ["bridges", "insert", ["set", [BRIDGE_BR_INT]]]),
 ]
-INSERT_PORT = [
-    {
-        "op": "insert",
-        "table": "Interface",
-        "uuid-name": "Interface_71766f31",
-        "row": {
-            "name": "qvo1",
-            "external_ids": [
-                "map",
-                [["iface-id", "b1"], ["vm-uuid", "c1"], ["os-vif", "ovs:hybrid:a1"]],
-            ],
-        },
-    },
-    {
-        "op": "insert",
-        "table": "Port",
-        "uuid-name": "Port_71766f31",
-        "row": {"name": "qvo1", "interfaces": INTERFACE_QVO1, "external_ids": MARKED},
-    },
+#: The bridge that is there gets the new port.
+ATTACH_PORT = [
+    still_there("Bridge", "br-int"),
+    mutate("Bridge", ["uuid", "<Bridge br-int>"], ["ports", "insert", ["set", [PORT_QVO1]]]),
 ]
+DETACH_PORT = mutate(
+    "Bridge",
+    ["uuid", "<Bridge br-int>"],
+    ["ports", "delete", ["set", [["uuid", "<Port qvo1>"]]]],
+)
+CLEAR_QOS = {
+    "op": "update",
+    "table": "Port",
+    "where": [["_uuid", "==", ["uuid", "<Port qvo1>"]]],
+    "row": {"qos": ["set", []]},
+}
+
+
+#: The bridge's only port is that of its own name.
+ONLY_ITS_OWN = {
+    **still_there("Bridge", "br-int"),
+    "columns": ["ports"],
+    "rows": [{"ports": ["set", [["uuid", "<Port br-int>"]]]}],
+}
+TAKE_BRIDGE = mutate(
+    "Open_vSwitch",
+    ["uuid", "<switch>"],
+    ["bridges", "delete", ["set", [["uuid", "<Bridge br-int>"]]]],
+)
+
+
+def insert_port(
+    interface: Mapping[str, Any] | None = None, port: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """The rows of qvo1 with some columns more."""
+    ids = [["iface-id", "b1"], ["vm-uuid", "c1"], ["os-vif", "ovs:hybrid:a1"]]
+    return [
+        {
+            "op": "insert",
+            "table": "Interface",
+            "uuid-name": "Interface_71766f31",
+            "row": {"name": "qvo1", "external_ids": ["map", ids], **(interface or {})},
+        },
+        {
+            "op": "insert",
+            "table": "Port",
+            "uuid-name": "Port_71766f31",
+            "row": {
+                "name": "qvo1",
+                "interfaces": INTERFACE_QVO1,
+                "external_ids": MARKED,
+                **(port or {}),
+            },
+        },
+    ]
+
+
+def insert_qos(kind: str) -> dict[str, Any]:
+    ids = [["id", names.qos_id("qvo1")], ["_type", kind], ["os-vif", "ovs:hybrid:a1"]]
+    return {
+        "op": "insert",
+        "table": "QoS",
+        "uuid-name": "QoS_71766f31",
+        "row": {"type": kind, "external_ids": ["map", ids]},
+    }
+
+
+def delete_qos(uuid: str) -> dict[str, Any]:
+    return {"op": "delete", "table": "QoS", "where": [["_uuid", "==", ["uuid", uuid]]]}
+
+
+def update(**row: Any) -> dict[str, Any]:
+    return {
+        "op": "update",
+        "table": "Interface",
+        "where": [["_uuid", "==", ["uuid", "<Interface qvo1>"]]],
+        "row": row,
+    }
 
 
 @pytest.mark.parametrize(
@@ -129,29 +209,78 @@ INSERT_PORT = [
         pytest.param(
             [CreatePort(PORT)],
             BRIDGE_ONLY,
-            [
-                *INSERT_PORT,
-                still_there("Bridge", "br-int"),
-                mutate(
-                    "Bridge",
-                    ["uuid", "<Bridge br-int>"],
-                    ["ports", "insert", ["set", [PORT_QVO1]]],
-                ),
-            ],
+            [*insert_port(), *ATTACH_PORT],
             id="a port, if its bridge is still there",
+        ),
+        pytest.param(
+            [CreatePort(replace(PORT, vlan=DEAD))],
+            BRIDGE_ONLY,
+            [
+                *insert_port(port={"tag": 4095, "vlan_mode": "trunk", "trunks": ["set", [4095]]}),
+                *ATTACH_PORT,
+            ],
+            id="an isolated port: neither access nor trunk leads anywhere",
+        ),
+        pytest.param(
+            [
+                CreatePort(
+                    replace(
+                        PORT,
+                        interface_type="dpdkvhostuserclient",
+                        options={"vhost-server-path": "/run/vhu1"},
+                        mtu_request=9000,
+                    )
+                )
+            ],
+            BRIDGE_ONLY,
+            [
+                *insert_port(
+                    {
+                        "type": "dpdkvhostuserclient",
+                        "options": ["map", [["vhost-server-path", "/run/vhu1"]]],
+                        "mtu_request": 9000,
+                    }
+                ),
+                *ATTACH_PORT,
+            ],
+            id="type, options and MTU come with the row (bug 1959586)",
+        ),
+        pytest.param(
+            [CreatePort(replace(PORT, qos_type="linux-htb"))],
+            BRIDGE_ONLY,
+            [insert_qos("linux-htb"), *insert_port(port={"qos": QOS_QVO1}), *ATTACH_PORT],
+            id="a port with QoS",
+        ),
+        pytest.param(
+            [CreatePort(replace(PORT, qos_type="linux-noop"))],
+            Tables("q1", "q2", **JUST_BRIDGE),
+            [
+                delete_qos("q1"),
+                delete_qos("q2"),
+                insert_qos("linux-noop"),
+                *insert_port(port={"qos": QOS_QVO1}),
+                *ATTACH_PORT,
+            ],
+            id="QoS rows that an earlier port left are replaced",
+        ),
+        pytest.param(
+            [CreatePort(PORT)],
+            Tables("q1", **JUST_BRIDGE),
+            [delete_qos("q1"), *insert_port(), *ATTACH_PORT],
+            id="or go, if the new one has none",
         ),
         pytest.param(
             [CreateBridge(BR_INT), CreatePort(PORT)],
             EMPTY,
             [
                 *INSERT_BRIDGE,
-                *INSERT_PORT,
+                *insert_port(),
                 mutate("Bridge", BRIDGE_BR_INT, ["ports", "insert", ["set", [PORT_QVO1]]]),
             ],
             id="a port of a bridge of the same transaction",
         ),
         pytest.param(
-            [SetPort("qvo1", {"iface-id": "b1", "vm-uuid": None})],
+            [SetPort("qvo1", {"external_ids:iface-id": "b1", "external_ids:vm-uuid": None})],
             BOTH,
             [
                 still_there("Interface", "qvo1"),
@@ -165,17 +294,70 @@ INSERT_PORT = [
             id="one id is set and another is taken away",
         ),
         pytest.param(
-            [RemovePort("qvo1", "br-int")],
+            [SetPort("qvo1", {"type": "dpdkvhostuser", "mtu_request": 1450})],
             BOTH,
+            [still_there("Interface", "qvo1"), update(type="dpdkvhostuser", mtu_request=1450)],
+            id="columns are set",
+        ),
+        pytest.param(
+            [SetPort("qvo1", {"mtu_request": None, "type": ""})],
+            BOTH,
+            [still_there("Interface", "qvo1"), update(mtu_request=["set", []], type="")],
+            id="a column is emptied",
+        ),
+        pytest.param(
             [
-                mutate(
-                    "Bridge",
-                    ["uuid", "<Bridge br-int>"],
-                    ["ports", "delete", ["set", [["uuid", "<Port qvo1>"]]]],
+                SetPort(
+                    "qvo1",
+                    {
+                        "options:peer": "ibp1",
+                        "mtu_request": 9000,
+                        "external_ids:iface-id": "b1",
+                        "options:old": None,
+                    },
                 )
             ],
+            BOTH,
+            [
+                still_there("Interface", "qvo1"),
+                update(mtu_request=9000),
+                mutate(
+                    "Interface",
+                    ["uuid", "<Interface qvo1>"],
+                    ["external_ids", "delete", ["set", ["iface-id"]]],
+                    ["external_ids", "insert", ["map", [["iface-id", "b1"]]]],
+                    ["options", "delete", ["set", ["peer", "old"]]],
+                    ["options", "insert", ["map", [["peer", "ibp1"]]]],
+                ),
+            ],
+            id="columns and keys of several columns",
+        ),
+        pytest.param(
+            [RemovePort("qvo1", "br-int")],
+            BOTH,
+            [DETACH_PORT],
             id="a port is taken out of its bridge",
         ),
+        pytest.param(
+            [RemovePort("qvo1", "br-int")],
+            Tables("q1", "q2", **WITH_PORT),
+            [CLEAR_QOS, delete_qos("q1"), delete_qos("q2"), DETACH_PORT],
+            id="its QoS goes too, and before that the reference to it",
+        ),
+        pytest.param(
+            [RemovePort("qvo1", "br-int")],
+            Tables("q1", **JUST_BRIDGE),
+            [delete_qos("q1")],
+            id="QoS that has outlived its port",
+        ),
+        pytest.param(
+            [RemoveQos("qvo1")],
+            Tables("q1", "q2", **JUST_BRIDGE),
+            [delete_qos("q1"), delete_qos("q2")],
+            id="QoS alone",
+        ),
+        pytest.param([RemoveQos("qvo1")], EMPTY, [], id="no QoS is there"),
+        pytest.param([RemoveQos("br-int")], Tables("q1"), [], id="another device's QoS stays"),
         pytest.param(
             [RemoveBridge("br-int")],
             BOTH,
@@ -187,6 +369,31 @@ INSERT_PORT = [
                 )
             ],
             id="a bridge is taken out of the switch",
+        ),
+        pytest.param(
+            [RemoveBridge("br-int", if_empty=True)],
+            BRIDGE_ONLY,
+            [ONLY_ITS_OWN, TAKE_BRIDGE],
+            id="an empty bridge, if it still is",
+        ),
+        pytest.param(
+            [RemovePort("qvo1", "br-int"), RemoveBridge("br-int", if_empty=True)],
+            BOTH,
+            [DETACH_PORT, ONLY_ITS_OWN, TAKE_BRIDGE],
+            id="a bridge that is empty without our port",
+        ),
+        pytest.param(
+            [RemoveBridge("br-int", if_empty=True)],
+            BOTH,
+            [],
+            id="a bridge that others use is left to them",
+        ),
+        pytest.param([RemoveBridge("br-int", if_empty=True)], EMPTY, [], id="no bridge is there"),
+        pytest.param(
+            [ReopenPort("qvo1")],
+            BOTH,
+            [still_there("Interface", "qvo1"), update(ofport_request=50_000)],
+            id="a port is opened anew under another number",
         ),
         pytest.param([RemovePort("qvo1", "br-int")], BRIDGE_ONLY, [], id="the port is gone"),
         pytest.param([RemovePort("qvo1", "br-ex")], BOTH, [], id="the port's bridge is gone"),
@@ -207,12 +414,47 @@ def test_the_operations_of_steps(
         (CreateBridge(BR_INT), BRIDGE_ONLY, "Bridge br-int has come into being"),
         (CreatePort(PORT), BOTH, "Port qvo1 has come into being"),
         (CreatePort(PORT), EMPTY, "Bridge br-int is gone"),
-        (SetPort("qvo1", {"iface-id": "b1"}), BRIDGE_ONLY, "Interface qvo1 is gone"),
+        (SetPort("qvo1", {"external_ids:a": "b"}), BRIDGE_ONLY, "Interface qvo1 is gone"),
+        (ReopenPort("qvo1"), BRIDGE_ONLY, "Interface qvo1 is gone"),
+        (SetPort("qvo1", {"mtu_request": 1500}), BRIDGE_ONLY, "Interface qvo1 is gone"),
     ],
 )
 def test_others_were_faster(step: RowStep, tables: Tables, what: str) -> None:
     with pytest.raises(StateChanged, match=what):
         operations([step], tables)
+
+
+def test_patch_ports_refer_to_each_other_and_to_bridges_old_and_new() -> None:
+    pb = OvsBridge("pb1", "system", MARK)
+    pbp = OvsPort("pbp1", "pb1", MARK, "patch", options={"peer": "ibp1"})
+    ibp = OvsPort("ibp1", "br-int", MARK, "patch", options={"peer": "pbp1"})
+    built = operations([CreateBridge(pb), CreatePort(pbp), CreatePort(ibp)], BRIDGE_ONLY)
+    rows = {
+        op["row"]["name"]: op["row"]
+        for op in built
+        if op["op"] == "insert" and op["table"] == "Interface"
+    }
+    assert (rows["pbp1"]["type"], rows["pbp1"]["options"]) == (
+        "patch",
+        ["map", [["peer", "ibp1"]]],
+    )
+    assert (rows["ibp1"]["type"], rows["ibp1"]["options"]) == (
+        "patch",
+        ["map", [["peer", "pbp1"]]],
+    )
+    bridges = [
+        op["where"][0][2] for op in built if op["op"] == "mutate" and op["table"] == "Bridge"
+    ]
+    assert bridges == [["named-uuid", "Bridge_706231"], ["uuid", "<Bridge br-int>"]]
+    assert [op["op"] for op in built].count("wait") == 1
+
+
+def test_everything_of_a_port_comes_in_one_transaction() -> None:
+    """No port is without its MTU, its QoS or its dead VLAN, even for a moment."""
+    port = replace(PORT, vlan=DEAD, qos_type="linux-htb", mtu_request=1450)
+    built = operations([CreateBridge(BR_INT), CreatePort(port)], EMPTY)
+    assert {op["op"] for op in built} == {"insert", "mutate"}
+    assert [op["table"] for op in built if op["op"] == "mutate"] == ["Open_vSwitch", "Bridge"]
 
 
 NAMES = st.one_of(st.text(min_size=1), st.sampled_from(["br-int", 'x"]', "a b", "$(x)", "1", "é"]))
@@ -235,7 +477,7 @@ def test_a_label_is_an_identifier_whatever_the_name(bridge: str, port: str) -> N
     built = operations(
         [
             CreateBridge(OvsBridge(bridge, "system", MARK)),
-            CreatePort(OvsPort(port, bridge, MARK)),
+            CreatePort(OvsPort(port, bridge, MARK, qos_type="linux-noop")),
         ],
         EMPTY,
     )
@@ -244,12 +486,27 @@ def test_a_label_is_an_identifier_whatever_the_name(bridge: str, port: str) -> N
     assert all(re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]*", label) for label in used)  # <id> of RFC 7047
     assert set(used) == set(given)
     if bridge != port:
-        assert len(set(given)) == len(given) == 5
+        assert len(set(given)) == len(given) == 6
 
 
-@given(name=NAMES, ids=st.dictionaries(st.text(), st.none() | st.text(), max_size=4))
-def test_ids_travel_as_data_whatever_they_are(name: str, ids: dict[str, str | None]) -> None:
-    _, mutation = operations([SetPort(name, ids)], Tables(Interface=[name]))
+@pytest.mark.parametrize("column", ["external_ids", "options"])
+@given(name=NAMES, ids=st.dictionaries(st.text(min_size=1), st.none() | st.text(), min_size=1))
+def test_keys_travel_as_data_whatever_they_are(
+    column: str, name: str, ids: dict[str, str | None]
+) -> None:
+    values = {f"{column}:{key}": value for key, value in ids.items()}
+    _, mutation = operations([SetPort(name, values)], Tables(Interface=[name]))
     (_, _, removed), (_, _, inserted) = mutation["mutations"]
+    assert {changed for changed, _, _ in mutation["mutations"]} == {column}
     assert removed == ["set", list(ids)]
     assert dict(inserted[1]) == {key: value for key, value in ids.items() if value is not None}
+
+
+@given(device=NAMES, other=NAMES)
+def test_the_qos_of_a_device_is_known_by_its_name(device: str, other: str) -> None:
+    assert (names.qos_id(device) == names.qos_id(other)) is (device == other)
+
+
+def test_the_qos_id_is_that_of_os_vif_5() -> None:
+    namespace = uuid.UUID("68da264a-847f-42a8-8ab0-5e774aee3d95")
+    assert names.qos_id("tapa0000001-fe") == str(uuid.uuid5(namespace, "tapa0000001-fe"))

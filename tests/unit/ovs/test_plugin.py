@@ -2,22 +2,41 @@
 """The plugin's face: what it says of itself, and its old helpers."""
 
 import inspect
+from collections.abc import Collection
 
 import pytest
 from oslo_config import cfg
 
 from os_vif import exception
 from os_vif.objects.host_info import HostPluginInfo
-from tests.vifs import device, instance, vif_bridge, vif_id, vif_open_vswitch
+from os_vif.objects.vif import VIFBase
+from os_vif.wiring import errors
+from tests.vifs import (
+    device,
+    instance,
+    vif_bridge,
+    vif_host_device,
+    vif_id,
+    vif_open_vswitch,
+    vif_vhost_user,
+)
+from vif_plug_ovs import ovs as module
 from vif_plug_ovs import wiring
 from vif_plug_ovs.exception import MissingPortProfile
 from vif_plug_ovs.ovs import OvsPlugin
 
+#: Options that os-vif 5.x does not have.
+NEW = {"verify_interface"}
 
-def plugin(**options: object) -> OvsPlugin:
-    """The plugin with options of its own."""
+
+def plugin(without: Collection[str] = (), **options: object) -> OvsPlugin:
+    """The plugin with options of its own.
+
+    :param without: options that its group lacks.
+    """
     conf = cfg.ConfigOpts()
-    conf.register_opts(OvsPlugin.CONFIG_OPTS, group="mine")
+    known = [option for option in OvsPlugin.CONFIG_OPTS if option.name not in without]
+    conf.register_opts(known, group="mine")
     conf([], default_config_files=[])
     for name, value in options.items():
         conf.set_override(name, value, group="mine")
@@ -29,7 +48,10 @@ def test_it_describes_every_kind_of_vif_that_it_wires() -> None:
     assert isinstance(described, HostPluginInfo)
     assert described.plugin_name == "ovs"
     assert {info.vif_object_name for info in described.vif_info} == {
-        kind.__name__ for kind in wiring.KINDS
+        "VIFBridge",
+        "VIFHostDevice",
+        "VIFOpenVSwitch",
+        "VIFVHostUser",
     }
 
 
@@ -47,7 +69,10 @@ def test_it_takes_a_kind_in_all_its_versions_so_far(kind: type) -> None:
     [
         (("tap", vif_id()), "tapa0000001-fe"),
         (("vhu", vif_id()), "vhua0000001-fe"),
+        (("vfr", vif_id()), "vfra0000001-fe"),
+        (("pb", vif_id()), "pba0000001-fee"),
         (("pbp", vif_id(), 64), "pbp" + vif_id()),
+        (("ibp", "x" * 70, 64), "ibp" + "x" * 61),
         (("tap", "short"), "tapshort"),
     ],
 )
@@ -65,6 +90,65 @@ def test_the_ends_of_a_veth_pair() -> None:
 @pytest.mark.parametrize("name", ["gen_port_name", "get_veth_pair_names"])
 def test_the_helpers_are_static(name: str) -> None:
     assert isinstance(inspect.getattr_static(OvsPlugin, name), staticmethod)
+
+
+@pytest.mark.parametrize(
+    ("vif", "supported"),
+    [
+        (vif_open_vswitch(profile={"datapath_type": "system"}), True),
+        (vif_open_vswitch(unset="profile.datapath_type"), True),
+        (vif_open_vswitch(profile={"datapath_type": None}), True),
+        (vif_bridge(unset="profile.datapath_type"), True),
+        (vif_open_vswitch(profile={"datapath_type": "netdev"}), False),
+        (vif_vhost_user(unset="profile.datapath_type"), False),
+        (vif_vhost_user(profile={"datapath_type": "netdev"}), False),
+        (vif_host_device(profile={"datapath_type": "system"}), True),
+        (vif_host_device(profile={"datapath_type": "netdev"}), False),
+    ],
+)
+def test_a_queueing_discipline_needs_the_kernels_datapath(vif: VIFBase, supported: bool) -> None:
+    assert plugin().supports_tc_qdisc(vif) is supported
+
+
+@pytest.mark.parametrize(
+    ("bridge", "trunk"),
+    [
+        ("tbr-0123abcd-4", True),
+        ("tbr-", True),
+        ("tbr", False),
+        ("br-int", False),
+        ("mytbr-0", False),
+        ("TBR-0", False),
+        ("", False),
+    ],
+)
+def test_the_bridge_of_a_trunk_is_known_by_its_name(bridge: str, trunk: bool) -> None:
+    assert module.is_trunk_bridge(bridge) is trunk
+
+
+def test_a_group_made_from_an_older_list_of_options_has_the_defaults() -> None:
+    old = plugin(without=NEW)
+    for option in OvsPlugin.CONFIG_OPTS:
+        assert module.option(old.config, option) == option.default
+    assert module.option(plugin(verify_interface=False).config, module.VERIFY_INTERFACE) is False
+
+
+@pytest.mark.parametrize("verb", ["plug", "unplug"])
+def test_an_older_group_lets_a_verb_as_far_as_the_server(verb: str) -> None:
+    old = plugin(without=NEW, ovsdb_connection="unix:/nonexistent/db.sock", ovs_vsctl_timeout=1)
+    with pytest.raises(errors.NotConnected, match=r"/nonexistent/db\.sock"):
+        getattr(old, verb)(vif_open_vswitch(), instance())
+
+
+def test_the_settings_are_those_of_the_group() -> None:
+    ovs = plugin(
+        network_device_mtu=9000,
+        per_port_bridge=True,
+        isolate_vif=True,
+        default_qos_type="linux-htb",
+    )
+    assert ovs._settings() == wiring.Settings(9000, True, True, "linux-htb")
+    assert plugin()._settings() == wiring.Settings()
 
 
 @pytest.mark.parametrize("verb", ["plug", "unplug"])

@@ -8,18 +8,43 @@ import pytest
 from os_vif import exception
 from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.vif import (
+    DatapathOffloadRepresentor,
     VIFBase,
     VIFDirect,
     VIFPortProfile8021Qbh,
     VIFPortProfileBase,
+    VIFPortProfileOVSRepresentor,
 )
-from tests.vifs import instance, network, profile, vif_bridge, vif_id, vif_open_vswitch
+from tests.vifs import (
+    instance,
+    instance_id,
+    interface_id,
+    mac,
+    network,
+    profile,
+    vif_bridge,
+    vif_host_device,
+    vif_id,
+    vif_open_vswitch,
+    vif_vhost_user,
+)
 from vif_plug_ovs import exception as ovs_exception
 from vif_plug_ovs import wiring
-from vif_plug_ovs.wiring import Settings
+from vif_plug_ovs.wiring import Facts, Settings
+from vif_plug_ovs.wiring.request import (
+    Request,
+    datapath_type,
+    read,
+    representor,
+)
+from vif_plug_ovs.wiring.request import (
+    interface_id as iface_id,
+)
 
 InvalidValue = exception.InvalidValue
 BRIDGE = "vif.network.bridge"
+KINDS = (vif_open_vswitch, vif_bridge, vif_vhost_user, vif_host_device)
+FACTS = Facts("eth0_0", "0000:03:00.0", 1)
 
 
 def invalid(field: str, value: object) -> str:
@@ -28,11 +53,14 @@ def invalid(field: str, value: object) -> str:
 
 #: What neither verb can do without: (VIF, exception, start of its message).
 NAMES: list[Any] = [
-    pytest.param(
-        vif_open_vswitch(unset="port_profile"),
-        ovs_exception.MissingPortProfile,
-        "The VIF has no port profile",
-        id="no port profile",
+    *(
+        pytest.param(
+            make(unset="port_profile"),
+            ovs_exception.MissingPortProfile,
+            "The VIF has no port profile",
+            id=f"no port profile, {make.__name__}",
+        )
+        for make in KINDS
     ),
     pytest.param(
         vif_open_vswitch(profile=VIFPortProfile8021Qbh(profile_id="p")),
@@ -63,7 +91,7 @@ NAMES: list[Any] = [
         pytest.param(
             make(network={"bridge": bad}), InvalidValue, invalid(BRIDGE, bad), id=f"bridge {bad!r}"
         )
-        for make in (vif_open_vswitch, vif_bridge)
+        for make in KINDS
         for bad in ("", "x" * 16, "a/b", "a b", "a:b", "..", ".", "br\n", "br\0int")
     ),
     *(
@@ -73,7 +101,7 @@ NAMES: list[Any] = [
             invalid("vif.vif_name", bad),
             id=f"vif_name {bad!r}",
         )
-        for make in (vif_open_vswitch, vif_bridge)
+        for make in (vif_open_vswitch, vif_bridge, vif_vhost_user)
         for bad in ("x" * 16, "../tap", "a b", "a:b", "..")
     ),
     *(
@@ -85,11 +113,20 @@ NAMES: list[Any] = [
         )
         for bad in ("", "x" * 16, "a/b", "a b", "a:b", "..")
     ),
+    *(
+        pytest.param(
+            make(unset=["id", "vif_name"]),
+            InvalidValue,
+            invalid("vif.vif_name", None),
+            id="neither id nor vif_name",
+        )
+        for make in (vif_open_vswitch, vif_vhost_user)
+    ),
     pytest.param(
-        vif_open_vswitch(unset=["id", "vif_name"]),
+        vif_host_device(unset="id"),
         InvalidValue,
         invalid("vif.vif_name", None),
-        id="neither id nor vif_name",
+        id="neither id nor, in user space, a device",
     ),
     pytest.param(vif_bridge(unset="id"), InvalidValue, invalid("vif.id", None), id="hybrid, id"),
     pytest.param(
@@ -97,12 +134,6 @@ NAMES: list[Any] = [
         InvalidValue,
         invalid("vif.bridge_name", None),
         id="hybrid, bridge_name",
-    ),
-    pytest.param(
-        vif_bridge(profile={"create_tap": True}),
-        ovs_exception.TapCreationNotSupported,
-        "vif.port_profile.create_tap is set, but a VIFBridge has no tap that os-vif makes",
-        id="hybrid, create_tap",
     ),
     pytest.param(
         VIFDirect(id=vif_id(), network=network(), port_profile=profile()),
@@ -121,13 +152,22 @@ NAMES: list[Any] = [
 #: What plug alone needs.
 VALUES: list[Any] = [
     pytest.param(
-        vif_open_vswitch(unset="address"), InvalidValue, invalid("vif.address", None), id="address"
+        vif_bridge(profile={"create_tap": True}),
+        ovs_exception.TapCreationNotSupported,
+        "vif.port_profile.create_tap is set, but a VIFBridge has no tap that os-vif makes",
+        id="hybrid, create_tap",
+    ),
+    *(
+        pytest.param(
+            make(unset="address"), InvalidValue, invalid("vif.address", None), id="address"
+        )
+        for make in KINDS
     ),
     *(
         pytest.param(
             make(address=bad), InvalidValue, invalid("vif.address", bad), id=f"address {bad}"
         )
-        for make in (vif_open_vswitch, vif_bridge)
+        for make in KINDS
         for bad in (None, "01:00:5e:00:00:01", "ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00")
     ),
     *(
@@ -137,14 +177,33 @@ VALUES: list[Any] = [
             invalid("vif.network.mtu", bad),
             id=f"mtu {bad}",
         )
-        for make in (vif_open_vswitch, vif_bridge)
-        for bad in (0, -1, 67, 100000)
+        for make in KINDS
+        for bad in (0, -1, 67, 65536)
+    ),
+    *(
+        pytest.param(
+            vif,
+            InvalidValue,
+            invalid("vif.port_profile.interface_id", None),
+            id="interface_id",
+        )
+        for vif in (make(unset="profile.interface_id") for make in KINDS)
+    ),
+    *(
+        pytest.param(vif, InvalidValue, invalid("vif.mode", None), id="vhost-user, mode")
+        for vif in (vif_vhost_user(unset="mode"), vif_vhost_user(unset=["mode", "path"]))
     ),
     pytest.param(
-        vif_open_vswitch(unset="profile.interface_id"),
+        vif_vhost_user(unset="path"),
         InvalidValue,
-        invalid("vif.port_profile.interface_id", None),
-        id="interface_id",
+        invalid("vif.path", None),
+        id="vhost-user, the server's path",
+    ),
+    pytest.param(
+        vif_vhost_user(path=""),
+        InvalidValue,
+        invalid("vif.path", ""),
+        id="vhost-user, an empty path",
     ),
 ]
 
@@ -157,7 +216,7 @@ def refused(
     mtu: int = 1500,
 ) -> None:
     with pytest.raises(exception.ExceptionBase) as caught:
-        wiring.plugged(vif, info, Settings(network_device_mtu=mtu))
+        wiring.plugged(vif, info, Settings(network_device_mtu=mtu), FACTS)
     assert type(caught.value) is error
     assert str(caught.value).startswith(text)
 
@@ -170,12 +229,34 @@ def test_plug_refuses(vif: VIFBase, error: type[Exception], text: str) -> None:
 @pytest.mark.parametrize(("vif", "error", "text"), NAMES)
 def test_unplug_refuses(vif: VIFBase, error: type[Exception], text: str) -> None:
     with pytest.raises(exception.ExceptionBase) as caught:
-        wiring.unplugged(vif, instance())
+        wiring.unplugged(vif, instance(), FACTS)
     assert type(caught.value) is error
     assert str(caught.value).startswith(text)
 
 
-@pytest.mark.parametrize("vif", [vif_open_vswitch(), vif_bridge()])
+@pytest.mark.parametrize(("vif", "error", "text"), VALUES)
+def test_unplug_does_without(vif: VIFBase, error: type[Exception], text: str) -> None:
+    wiring.unplugged(vif, instance(unset=["uuid"]), FACTS)
+
+
+@pytest.mark.parametrize("bad", ["x" * 16, "a/b", "a b", "..", "é" * 8])
+def test_a_representor_of_an_impossible_name_is_refused(bad: str) -> None:
+    vif = vif_host_device(profile={"datapath_type": "system"})
+    for draw in (
+        lambda facts: wiring.plugged(vif, instance(), Settings(), facts),
+        lambda facts: wiring.unplugged(vif, instance(), facts),
+    ):
+        with pytest.raises(InvalidValue, match=r"vif\.vif_name"):
+            draw(Facts(bad))
+
+
+@pytest.mark.parametrize("settings", [Settings(), Settings(per_port_bridge=True)])
+def test_every_shape_of_a_good_vif_can_be_drawn(settings: Settings) -> None:
+    for make in KINDS:
+        wiring.plugged(make(), instance(), settings, FACTS)
+
+
+@pytest.mark.parametrize("vif", [make() for make in KINDS])
 def test_plug_needs_the_instances_uuid(vif: VIFBase) -> None:
     refused(InvalidValue, invalid("instance_info.uuid", None), vif, instance(unset=["uuid"]))
 
@@ -198,3 +279,121 @@ def test_an_id_that_makes_an_impossible_name_is_refused(bad: str) -> None:
     ):
         with pytest.raises(InvalidValue, match=r"vif\.id"):
             draw(vif_bridge(id=bad))
+
+
+# What is read -----------------------------------------------------------------------------------
+
+
+def test_a_request_has_what_the_vif_says() -> None:
+    vif = vif_open_vswitch(
+        profile={
+            "create_port": True,
+            "create_tap": True,
+            "multiqueue": True,
+            "datapath_type": "system",
+        }
+    )
+    settings = Settings(isolate_vif=True)
+    ids = {
+        "iface-id": interface_id(),
+        "iface-status": "active",
+        "attached-mac": mac(),
+        "vm-uuid": instance_id(),
+    }
+    assert read(vif, instance(), settings, FACTS, complete=True) == Request(
+        complete=True,
+        vif_class="VIFOpenVSwitch",
+        vif_id=vif_id(),
+        device="tapa0000001-fe",
+        bridge="br-int",
+        linux_bridge="qbra0000001-fe",
+        datapath_type="system",
+        facts=FACTS,
+        settings=settings,
+        mac=mac(),
+        mtu=1450,
+        external_ids=ids,
+        create_port=True,
+        create_tap=True,
+        multiqueue=True,
+    )
+
+
+def test_of_an_incomplete_one_is_taken_what_is_set() -> None:
+    bare = vif_vhost_user(
+        unset=["address", "vif_name", "mode", "path", "network.mtu", "profile.interface_id"]
+    )
+    assert read(bare, instance(unset=["uuid"]), Settings(), complete=False) == Request(
+        complete=False,
+        vif_class="VIFVHostUser",
+        vif_id=vif_id(),
+        device="vhua0000001-fe",
+        bridge="br-int",
+        linux_bridge="qbra0000001-fe",
+        datapath_type="netdev",
+        facts=Facts(),
+        settings=Settings(),
+        external_ids={"iface-status": "active"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("vif", "wanted"),
+    [
+        (vif_open_vswitch(), "netdev"),
+        (vif_open_vswitch(unset="profile.datapath_type"), "system"),
+        (vif_bridge(profile={"datapath_type": None}), "system"),
+        (vif_host_device(profile={"datapath_type": ""}), "system"),
+        (vif_vhost_user(unset="profile.datapath_type"), "netdev"),
+        (vif_vhost_user(profile={"datapath_type": None}), "netdev"),
+        (vif_vhost_user(profile={"datapath_type": "system"}), "system"),
+    ],
+)
+def test_the_datapath_type_is_the_profiles_else_the_kinds(vif: VIFBase, wanted: str) -> None:
+    assert datapath_type(vif) == wanted
+
+
+def test_the_iface_id_may_be_unset() -> None:
+    assert iface_id(vif_host_device()) == interface_id()
+    assert iface_id(vif_host_device(unset="profile.interface_id")) is None
+
+
+OFFLOAD = DatapathOffloadRepresentor(representor_address="0000:03:00.5", representor_name="tapx")
+OLD_PROFILE = VIFPortProfileOVSRepresentor(
+    interface_id=interface_id(), representor_address="0000:03:00.6", representor_name="tapy"
+)
+
+
+@pytest.mark.parametrize(
+    ("vif", "wanted"),
+    [
+        pytest.param(vif_host_device(), ("0000:03:00.2", None), id="the device itself"),
+        pytest.param(
+            vif_host_device(profile={"datapath_offload": OFFLOAD}),
+            ("0000:03:00.5", "tapx"),
+            id="the offload's",
+        ),
+        pytest.param(
+            vif_host_device(profile=OLD_PROFILE), ("0000:03:00.6", "tapy"), id="the old profile's"
+        ),
+        pytest.param(
+            vif_host_device(
+                profile={"datapath_offload": DatapathOffloadRepresentor(representor_name="tapx")}
+            ),
+            ("0000:03:00.2", "tapx"),
+            id="an offload without an address",
+        ),
+        pytest.param(
+            vif_host_device(profile={"datapath_offload": OFFLOAD}, unset="dev_address"),
+            ("0000:03:00.5", "tapx"),
+            id="the offload's alone",
+        ),
+    ],
+)
+def test_the_address_whose_representor_is_wanted(vif: Any, wanted: tuple[str, Any]) -> None:
+    assert representor(vif) == wanted
+
+
+def test_a_host_device_without_an_address_is_refused() -> None:
+    with pytest.raises(InvalidValue, match=r"vif\.dev_address, None: it is not set"):
+        representor(vif_host_device(unset="dev_address"))

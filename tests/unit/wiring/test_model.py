@@ -6,14 +6,17 @@ import dataclasses
 import pytest
 
 from os_vif.wiring.model import (
+    DeviceMtu,
     LinuxBridge,
     Mark,
     OnRemove,
     OvsBridge,
     OvsPort,
+    Representor,
     Tap,
     VethPair,
     Wiring,
+    unique,
 )
 
 MARK = Mark("ovs", "hybrid", "a0000001-feed")
@@ -58,6 +61,8 @@ ELEMENTS = [
     LinuxBridge("qbr1", MARK),
     VethPair("qvb1", "qvo1", "qbr1", 1450, MARK),
     Tap("tap1", None, None, MARK),
+    Representor("eth0_0", 1450),
+    DeviceMtu("tap1", 1450),
     OvsBridge("br-int", "system", MARK),
     OvsPort("tap1", "br-int", MARK),
 ]
@@ -74,6 +79,53 @@ def test_a_bridge_that_others_use_is_kept_unless_it_is_said_otherwise() -> None:
     assert OvsBridge("br-int", "system", MARK).on_remove is OnRemove.KEEP
 
 
-def test_a_wiring_iterates_over_elements_and_then_leftovers() -> None:
-    wiring = Wiring(tuple(ELEMENTS[:2]), leftovers=tuple(ELEMENTS[2:]))
-    assert list(wiring) == ELEMENTS
+def test_a_port_is_as_open_vswitch_makes_it_unless_it_is_said_otherwise() -> None:
+    port = OvsPort("tap1", "br-int", MARK)
+    assert (port.vlan, port.qos_type, port.mtu_request, port.device) == (
+        None,
+        None,
+        None,
+        True,
+    )
+
+
+def test_each_of_some_values_once_in_their_order() -> None:
+    assert unique([2, 1, 2, 3, 1]) == (2, 1, 3)
+    # Elements with mappings in them cannot be hashed.
+    port = OvsPort("tap1", "br-int", MARK, external_ids={"iface-id": "b1"})
+    assert unique([port, dataclasses.replace(port)]) == (port,)
+    assert unique([]) == ()
+
+
+BRIDGE, TAP, PORT, QBR = ELEMENTS[5], ELEMENTS[2], ELEMENTS[6], ELEMENTS[0]
+
+
+@pytest.mark.parametrize(
+    ("wiring", "every"),
+    [
+        pytest.param(Wiring(()), (), id="nothing"),
+        pytest.param(Wiring((TAP, BRIDGE)), (TAP, BRIDGE), id="elements"),
+        pytest.param(
+            Wiring((TAP,), alternatives=(Wiring((QBR,)),), leftovers=(PORT,)),
+            (TAP, QBR, PORT),
+            id="its elements, then those of alternatives, then leftovers",
+        ),
+        pytest.param(
+            Wiring((BRIDGE,), alternatives=(Wiring((QBR, BRIDGE), leftovers=(TAP,)),)),
+            (BRIDGE, QBR, TAP),
+            id="leftovers of alternatives too",
+        ),
+        pytest.param(
+            Wiring((BRIDGE,), alternatives=(Wiring((TAP,), alternatives=(Wiring((QBR,)),)),)),
+            (BRIDGE, TAP, QBR),
+            id="alternatives of alternatives too",
+        ),
+        pytest.param(
+            Wiring((BRIDGE, PORT), leftovers=(PORT, BRIDGE)), (BRIDGE, PORT), id="each once"
+        ),
+    ],
+)
+def test_all_that_may_be_there_comes_in_order_and_once_each(
+    wiring: Wiring, every: tuple[object, ...]
+) -> None:
+    assert wiring.all_elements == every

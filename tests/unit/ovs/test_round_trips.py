@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each kind of VIF through describing, planning and a host in memory: plug, settings, unplug."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from os_vif.objects.vif import VIFBase
+from os_vif.wiring.deadline import Deadline
+from os_vif.wiring.engine import Engine
+from os_vif.wiring.state import Found
+from tests.fakes import FakeHost, new_link
+from tests.vifs import (
+    instance,
+    vif_bridge,
+    vif_host_device,
+    vif_open_vswitch,
+    vif_vhost_user,
+)
+from vif_plug_ovs import wiring
+from vif_plug_ovs.wiring import Facts, Settings
+
+NOW = Deadline(1)
+FACTS = Facts("eth0_0", "0000:03:00.0", 1)
+TRUNK = "tbr-0123abcd-4"
+BARE = ["address", "network.mtu"]
+
+Make = Callable[..., VIFBase]
+KINDS = [
+    pytest.param(vif_open_vswitch, {"create_port": True}, id="create_port"),
+    pytest.param(vif_open_vswitch, {"create_port": True, "create_tap": True}, id="create_tap"),
+    pytest.param(vif_open_vswitch, {}, id="libvirt's"),
+    pytest.param(vif_bridge, {}, id="hybrid"),
+    pytest.param(vif_vhost_user, {}, id="vhost-user"),
+    pytest.param(vif_host_device, {"datapath_type": "netdev"}, id="DPDK"),
+    pytest.param(vif_host_device, {}, id="representor"),
+]
+SETTINGS = [
+    Settings(per_port_bridge=own, isolate_vif=own, default_qos_type=qos)
+    for own in (False, True)
+    for qos in ("linux-noop", "linux-htb")
+]
+
+
+def host() -> FakeHost:
+    """A host with a representor and an integration bridge of somebody else."""
+    there = FakeHost(new_link("eth0_0", "", up=False))
+    plug(there, vif_open_vswitch(number=9, profile={"datapath_type": "system"}), Settings())
+    return there
+
+
+def plug(there: FakeHost, vif: VIFBase, settings: Settings) -> None:
+    wanted = wiring.plugged(vif, instance(), settings, FACTS)
+    Engine(there.links, there.rows).apply(wanted, NOW)
+
+
+def unplug(there: FakeHost, vif: VIFBase) -> None:
+    wanted = wiring.unplugged(vif, instance(unset=["uuid"]), FACTS)
+    Engine(there.links, there.rows).remove(wanted, NOW)
+
+
+def drawn(make: Make, profile: dict[str, Any], **more: Any) -> VIFBase:
+    return make(profile={"datapath_type": "system", **profile}, **more)
+
+
+def unmark(there: FakeHost) -> None:
+    """Make what stands there os-vif 5.x's, which marks nothing."""
+    for name, link in there.links.links.items():
+        there.links.links[name] = replace(link, alias="")
+    for name, port in there.rows.ports.items():
+        ids = {k: v for k, v in port.interface_ids.items() if k != "os-vif"}
+        there.rows.ports[name] = replace(port, external_ids={}, interface_ids=ids)
+    for name, bridge in there.rows.bridges.items():
+        there.rows.bridges[name] = replace(bridge, external_ids={})
+
+
+def but_for_the_mtu(state: Found) -> Found:
+    """A state without the MTU of the representor, which nobody sets back."""
+    link = state.links["eth0_0"]
+    rest = {k: v for k, v in link.attributes.items() if k != "mtu"}
+    return replace(state, links={**state.links, "eth0_0": replace(link, attributes=rest)})
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize(("make", "profile"), KINDS)
+def test_unplug_from_names_alone_leads_back(
+    make: Make, profile: dict[str, Any], settings: Settings
+) -> None:
+    there = host()
+    before = but_for_the_mtu(there.found)
+    plug(there, drawn(make, profile), settings)
+    unplug(there, drawn(make, profile, unset=[*BARE, "profile.interface_id"]))
+    assert but_for_the_mtu(there.found) == before
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("missing", [[], ["address"], ["profile.interface_id"]])
+@pytest.mark.parametrize(("make", "profile"), KINDS)
+def test_so_does_unplug_of_what_os_vif_5_plugged(
+    make: Make, profile: dict[str, Any], settings: Settings, missing: list[str]
+) -> None:
+    there = host()
+    unmark(there)
+    before = but_for_the_mtu(there.found)
+    plug(there, drawn(make, profile), settings)
+    unmark(there)
+    unplug(there, drawn(make, profile, unset=["network.mtu", *missing]))
+    assert but_for_the_mtu(there.found) == before
+
+
+@pytest.mark.parametrize("then", SETTINGS)
+@pytest.mark.parametrize("now", SETTINGS)
+@pytest.mark.parametrize("marked", [True, False], ids=["marked", "os-vif 5's"])
+@pytest.mark.parametrize(("make", "profile"), KINDS)
+def test_a_plug_under_other_settings_writes_nothing(
+    make: Make, profile: dict[str, Any], marked: bool, then: Settings, now: Settings
+) -> None:
+    there = host()
+    plug(there, drawn(make, profile), then)
+    if not marked:
+        unmark(there)
+    before, written, calls = there.found, there.rows.committed, there.links.executed
+    plug(there, drawn(make, profile), now)
+    assert there.found == before
+    assert (there.rows.committed, there.links.executed) == (written, calls)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize(("make", "profile"), KINDS)
+def test_the_bridge_of_a_trunk_goes_with_it(
+    make: Make, profile: dict[str, Any], settings: Settings
+) -> None:
+    there = host()
+    before = but_for_the_mtu(there.found)
+    on_trunk = {"network": {"bridge": TRUNK}}
+    plug(there, drawn(make, profile, **on_trunk), settings)
+    assert TRUNK in there.rows.bridges
+    unplug(there, drawn(make, profile, unset=BARE, **on_trunk))
+    assert but_for_the_mtu(there.found) == before
+
+
+CHANGES = [
+    pytest.param(
+        (vif_bridge, {}), (vif_open_vswitch, {"create_port": True}), id="hybrid to create_port"
+    ),
+    pytest.param((vif_bridge, {}), (vif_open_vswitch, {}), id="hybrid to libvirt's"),
+    pytest.param(
+        (vif_open_vswitch, {"create_port": True}), (vif_bridge, {}), id="create_port to hybrid"
+    ),
+    pytest.param(
+        (vif_open_vswitch, {"create_port": True, "create_tap": True}),
+        (vif_open_vswitch, {"create_port": True}),
+        id="create_tap is off now",
+    ),
+    pytest.param(
+        (vif_open_vswitch, {"create_port": True, "create_tap": True}),
+        (vif_open_vswitch, {}),
+        id="create_port and create_tap are off now",
+    ),
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize(("then", "now"), CHANGES)
+def test_unplug_strands_nothing_when_the_profile_has_changed(
+    then: tuple[Make, dict[str, Any]], now: tuple[Make, dict[str, Any]], settings: Settings
+) -> None:
+    there = host()
+    before = there.found
+    plug(there, drawn(*then), settings)
+    plug(there, drawn(*now), settings)
+    unplug(there, drawn(*now, unset=BARE))
+    assert there.found == before
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize(("make", "profile"), KINDS)
+def test_unplug_leaves_another_vif_alone(
+    make: Make, profile: dict[str, Any], settings: Settings
+) -> None:
+    there = host()
+    for number in (1, 2):
+        plug(there, drawn(vif_bridge, {}, number=number), settings)
+        plug(there, drawn(vif_open_vswitch, {"create_port": True}, number=number + 2), settings)
+    before = but_for_the_mtu(there.found)
+    plug(there, drawn(make, profile, number=5), settings)
+    unplug(there, drawn(make, profile, number=5, unset=BARE))
+    assert but_for_the_mtu(there.found) == before

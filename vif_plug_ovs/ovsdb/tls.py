@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TLS with settings of our own.
+
+python-ovs keeps key, certificate and CA as attributes of its Stream class: one set for the whole
+process, which may be that of Neutron's agent. So each set of ours gets a connection method of its
+own, beside ``ssl:``, which python-ovs opens like any other; nothing of theirs is changed.
+"""
+
+import errno
+import functools
+import itertools
+import socket
+import ssl
+from dataclasses import astuple, dataclass
+
+import ovs.socket_util
+import ovs.stream
+
+from os_vif.exception import InvalidValue
+
+#: The options that name these files, in the order of the fields of Credentials.
+OPTIONS = ("ssl_key_file", "ssl_cert_file", "ssl_ca_cert_file")
+
+_METHOD = "osviftls"
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Paths of PEM files: ours, and the authority that signed the server's certificate."""
+
+    key: str
+    certificate: str
+    authority: str
+
+
+def remote(wanted: str, credentials: Credentials) -> str:
+    """The name under which python-ovs opens an ``ssl:`` remote with these credentials.
+
+    :raises InvalidValue: a file is not named, missing, or not what it should be.
+    """
+    return f"{_registered(credentials)}:{wanted.removeprefix('ssl:')}"
+
+
+def arguments(credentials: Credentials) -> tuple[str, ...]:
+    """What tells the programs of Open vSwitch to use these credentials.
+
+    :raises InvalidValue: as :func:`remote`.
+    """
+    _registered(credentials)
+    return (
+        f"--private-key={credentials.key}",
+        f"--certificate={credentials.certificate}",
+        f"--ca-cert={credentials.authority}",
+    )
+
+
+def shown(name: str) -> str:
+    """A remote as the operator knows it."""
+    method, _, address = name.partition(":")
+    return f"ssl:{address}" if method.startswith(_METHOD) else name
+
+
+def problem(name: str) -> str:
+    """What TLS had against the last attempt to connect; empty if nothing."""
+    stream = ovs.stream.Stream._find_method(name)
+    return str(getattr(stream, "problem", ""))
+
+
+@functools.cache
+def _registered(credentials: Credentials) -> str:
+    """Make a connection method; a configuration has one, so they do not pile up."""
+    method = f"{_METHOD}{next(_numbers)}"
+    ovs.stream.Stream.register_method(method, _stream_class(_context(credentials)))
+    return method
+
+
+def _context(credentials: Credentials) -> ssl.SSLContext:
+    for option, path in zip(OPTIONS, astuple(credentials), strict=True):
+        _must_be_readable(option, path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False  # OVSDB's certificates name switches, not hosts
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_verify_locations(credentials.authority)
+    except ssl.SSLError as err:
+        raise _invalid("ssl_ca_cert_file", credentials.authority, err) from err
+    try:
+        context.load_cert_chain(credentials.certificate, credentials.key)
+    except ssl.SSLError as err:
+        both = f"{credentials.certificate}, {credentials.key}"
+        raise _invalid("ssl_cert_file, ssl_key_file", both, err) from err
+    return context
+
+
+def _must_be_readable(option: str, path: str) -> None:
+    if not path:
+        raise InvalidValue(field=option, value=path, reason="it must be set for an ssl: remote")
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as err:
+        raise _invalid(option, path, err) from err
+
+
+def _invalid(option: str, path: str, err: OSError) -> InvalidValue:
+    return InvalidValue(field=option, value=path, reason=err.strerror or str(err))
+
+
+def _stream_class(context: ssl.SSLContext) -> type[ovs.stream.SSLStream]:
+    class TlsStream(ovs.stream.SSLStream):  # type: ignore[misc]
+        """python-ovs' stream, with a context of its own and a memory for what went wrong."""
+
+        problem = ""
+
+        @staticmethod
+        def _open(suffix: str, dscp: int) -> tuple[int, socket.socket | None]:
+            address = ovs.socket_util.inet_parse_active(suffix, 0, raises=False)
+            family, plain = ovs.socket_util.inet_create_socket_active(socket.SOCK_STREAM, address)
+            if plain is None:
+                return family, None
+            secured = context.wrap_socket(plain, do_handshake_on_connect=False)
+            error = ovs.socket_util.inet_connect_active(secured, address, family, dscp)
+            return error, secured
+
+        def connect(self) -> int:
+            error: int = super(ovs.stream.SSLStream, self).connect()
+            if error:
+                return error
+            try:
+                self.socket.do_handshake()
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return errno.EAGAIN
+            except OSError as err:
+                return self._failed(err)
+            return 0
+
+        def recv(self, n: int) -> tuple[int, bytes | str]:
+            try:
+                result: tuple[int, bytes | str] = super()._recv(n)
+            except ssl.SSLWantReadError:
+                return errno.EAGAIN, ""
+            except ssl.SSLZeroReturnError:
+                return 0, ""
+            except OSError as err:  # with TLS 1.3, how a server refuses our certificate
+                return self._failed(err), ""
+            TlsStream.problem = ""
+            return result
+
+        @staticmethod
+        def _failed(err: OSError) -> int:
+            if isinstance(err, ssl.SSLError):
+                TlsStream.problem = str(err)
+                return errno.EPROTO
+            return err.errno or errno.EPROTO
+
+    return TlsStream
