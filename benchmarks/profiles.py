@@ -36,8 +36,9 @@ def measure(here: Host, found: Results, times: int = 5) -> None:
     with Worker(OURS, here.ovs.remote) as one:
         for kind, options in KINDS.items():
             one.call("configure", options=options)
-            one.call("each", verb="plug", pairs=here.pairs(kind))
+            _turn(here, one, kind)  # to warm up
             turns = [_turn(here, one, kind) for _ in range(times)]
+            here.check_clean()
             for verb in turns[0]:
                 parts = [_by_function(turn[verb]) for turn in turns]
                 _note(found, f"{verb} {kind}, {here.ports} ports", _medians(parts))

@@ -9,13 +9,13 @@ from oslo_log import log as logging
 
 from os_vif.exception import ExceptionBase
 from os_vif.kernel.backend import KernelLinks
+from os_vif.locks import KeyedLocks
 from os_vif.objects.host_info import HostPluginInfo
 from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.vif import VIFBase, VIFHostDevice, VIFPortProfileOpenVSwitch
 from os_vif.plugin import Pair, PluginBase, Result, supported
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.engine import Engine
-from os_vif.wiring.locks import KeyedLocks
 from os_vif.wiring.model import Wiring
 from vif_plug_ovs import constants, privileged, representors, wiring
 from vif_plug_ovs.ovsdb import drivers

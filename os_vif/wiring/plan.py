@@ -476,8 +476,7 @@ def _unlink(spec: LinkSpec, found: Link | None, expected: bool) -> tuple[LinkSte
     if found is None:
         return ()
     if made := spec.made:
-        marked = found.alias.startswith(f"{Mark.KEY}:")
-        the_vifs = expected or made.mark.owns(found.alias) or (made.known_by_name and not marked)
+        the_vifs = expected or made.known_by_name or made.mark.owns(found.alias)
         return (DeleteLink(spec.name, made.kind),) if found.kind == made.kind and the_vifs else ()
     changed = any(found.attributes[key] != value for key, value in spec.on_remove.items())
     return (SetLink(spec.name, spec.on_remove),) if changed else ()

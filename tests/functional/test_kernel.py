@@ -26,7 +26,9 @@ pytestmark = pytest.mark.usefixtures("netns")
 
 
 def take(*wanted: LinkStep) -> None:
-    KernelLinks(execute.execute).execute(wanted)
+    (failure,) = KernelLinks(execute.execute).execute([wanted])
+    if failure is not None:
+        raise failure
 
 
 def see(name: str) -> Link:
@@ -311,7 +313,7 @@ def test_the_first_refused_step_ends_it_and_those_before_it_are_counted() -> Non
 
 def test_the_others_are_taken_if_so_asked_and_the_first_failure_is_told() -> None:
     packed = [steps.pack(step) for step in SECOND_FAILS]
-    taken, reason, code = execute.execute(packed, True)
+    ((taken, reason, code),) = execute.execute([packed], True)
     assert (taken, code) == (2, errno.ENODEV)
     assert reason == "set up=True of missing: no device missing"
     assert set(links()) == {"lo", "x", "y"}
@@ -319,16 +321,28 @@ def test_the_others_are_taken_if_so_asked_and_the_first_failure_is_told() -> Non
 
 def test_what_succeeds_has_no_reason() -> None:
     packed = [steps.pack(CreateLink("x", "bridge", ALIAS))]
-    assert execute.execute(packed) == (1, "", 0)
-    assert execute.execute(packed)[::2] == (0, errno.EEXIST)
-    assert execute.execute([]) == (0, "", 0)
+    assert execute.execute([packed]) == [(1, "", 0)]
+    assert execute.execute([packed]) == [(0, "create bridge x: File exists", errno.EEXIST)]
+    assert execute.execute([[], []]) == [(0, "", 0), (0, "", 0)]
+    assert execute.execute([]) == []
+
+
+def test_a_failure_ends_its_own_group_only() -> None:
+    groups = [SECOND_FAILS, (CreateLink("z", "bridge", ALIAS),), (SetLink("gone", {"up": True}),)]
+    first, second, third = KernelLinks(execute.execute).execute(groups)
+    assert isinstance(first, LinkFailed)
+    assert first.taken == 1
+    assert second is None
+    assert "gone" in str(third)
+    assert set(links()) == {"lo", "x", "z"}
 
 
 def test_nothing_is_done_before_all_steps_are_checked() -> None:
-    packed = [steps.pack(CreateLink("x", "bridge", ALIAS)), ("DeleteLink", {"name": "a/b"})]
-    with pytest.raises(exception.InvalidValue):
-        execute.execute(packed)
-    assert set(links()) == {"lo"}
+    good, forged = steps.pack(CreateLink("x", "bridge", ALIAS)), ("DeleteLink", {"name": "a/b"})
+    for groups in ([[good, forged]], [[good], [forged]]):
+        with pytest.raises(exception.InvalidValue):
+            execute.execute(groups)
+        assert set(links()) == {"lo"}
 
 
 def test_no_device_is_made_under_another_name_than_asked_for() -> None:

@@ -133,9 +133,9 @@ def test_an_error_of_the_kernel_crosses_whole(
 
     def forge(_: OsVif) -> Any:
         run(["ip", "link", "add", "br0", "type", "bridge"])
-        return privileged.change_links([steps.pack(step), steps.pack(step)], True)
+        return privileged.change_links([[steps.pack(step), steps.pack(step)]], True)
 
-    taken, reason, code = daemon(forge)
+    ((taken, reason, code),) = daemon(forge)
     assert (taken, code) == (0, errno.EPERM)
     assert reason == "delete veth br0: it is a bridge device"
 
@@ -145,18 +145,14 @@ def test_a_taken_name_crosses_as_such(ovs: PrivateOvs, br_int: str, daemon: Daem
 
     def make(_: OsVif) -> Any:
         links = KernelLinks(privileged.change_links)
-        with pytest.raises(errors.StateChanged) as failure:
-            links.execute([made, made])
-        with pytest.raises(errors.LinkFailed) as other:
-            links.execute([DeleteLink("lo", "veth")])
-        return failure.value.taken, str(failure.value), other.value.taken, str(other.value)
+        failures = links.execute([[made, made], [DeleteLink("lo", "veth")], []])
+        return [failure and (type(failure), failure.taken, str(failure)) for failure in failures]
 
-    assert daemon(make) == (
-        1,
-        "The host changed meanwhile: create bridge br0: File exists",
-        0,
-        "The kernel refused to delete veth lo: it is a hardware device",
-    )
+    assert daemon(make) == [
+        (errors.StateChanged, 1, "The host changed meanwhile: create bridge br0: File exists"),
+        (errors.LinkFailed, 0, "The kernel refused to delete veth lo: it is a hardware device"),
+        None,
+    ]
 
 
 def test_a_refused_plug_changes_nothing_beside_a_daemon(
@@ -240,7 +236,7 @@ def test_the_daemon_refuses_what_os_vif_would_not_ask_for(
         outcomes = {}
         for name, step in FORGED.items():
             try:
-                privileged.change_links([("CreateLink", good), step])
+                privileged.change_links([[("CreateLink", good), step]])
                 outcomes[name] = "it was taken"
             except exception.InvalidValue as refusal:
                 outcomes[name] = "" if "Invalid value of" in str(refusal) else str(refusal)
@@ -257,7 +253,7 @@ def test_the_daemon_refuses_what_os_vif_would_not_ask_for(
 
 def test_the_text_of_a_refusal_crosses_whole(ovs: PrivateOvs, br_int: str, daemon: Daemon) -> None:
     with pytest.raises(exception.InvalidValue) as failure:
-        daemon(lambda _: privileged.change_links([FORGED["mtu-too-large"]]))
+        daemon(lambda _: privileged.change_links([[FORGED["mtu-too-large"]]]))
     expected = "Invalid value of mtu, 100000: an MTU is from 68 to 65535 bytes"
     assert str(failure.value) == expected
 
