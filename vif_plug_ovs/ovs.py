@@ -212,7 +212,7 @@ class OvsPlugin(PluginBase):
         """What is known of a VF's representor when the VF may be gone already."""
         try:
             return _facts(vif)
-        except ExceptionBase as err:
+        except (ExceptionBase, OSError) as err:
             iface_id = request.interface_id(vif)
             known = drivers.rows(self.config).names_of(iface_id, deadline) if iface_id else []
             LOG.info("%s; its port is found by iface-id %s: %s", err, iface_id, known)
