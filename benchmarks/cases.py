@@ -5,11 +5,10 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 from benchmarks import profiles, results
 from benchmarks.client import FLOOR, OURS, PEER, Worker
-from benchmarks.host import KINDS, Host, StatisticsWriter, host
+from benchmarks.host import KINDS, Host, Pair, StatisticsWriter, host
 from benchmarks.results import Results
 
 LIBRARIES = (OURS, PEER)
@@ -51,6 +50,8 @@ def verbs(plan: Plan, found: Results) -> None:
             for daemon in plan.modes:
                 with workers(here, (OURS, PEER, FLOOR), daemon) as those:
                     _verbs(plan, found, here, those, daemon)
+                    if size == plan.size(1000):
+                        _count(found, here, those)
             if size == plan.size(1000):
                 profiles.measure(here, found)
 
@@ -58,37 +59,45 @@ def verbs(plan: Plan, found: Results) -> None:
 def _verbs(plan: Plan, found: Results, here: Host, those: list[Worker], daemon: bool) -> None:
     for kind in KINDS:
         for one in those:
-            one.call("configure", options=KINDS[kind])
-            _prove(found, here, one, kind)
+            _prove(here, one, kind)
         for _ in plan.repeat():
-            for one in those:
-                for verb, seconds in _plug_and_unplug(here, one, kind):
-                    found.add(results.verb(verb, kind, here.ports, daemon), one.who, *seconds)
+            for one, verb, pairs in _turns(here, those, kind):
+                here.settle()
+                took = one.call("each", verb=verb.removeprefix("re-"), pairs=pairs)
+                found.add(results.verb(verb, kind, here.ports, daemon), one.who, *took)
 
 
-def _plug_and_unplug(here: Host, one: Worker, kind: str) -> Iterator[tuple[str, list[float]]]:
-    """As many VIFs as fit into a moment, one after the other."""
-    pairs = here.pairs(kind, count=max(1, min(5, 1000 // here.ports)))
-    yield "plug", one.call("each", verb="plug", pairs=pairs)
-    if one.who != FLOOR:
-        yield "re-plug", one.call("each", verb="plug", pairs=pairs)
-    yield "unplug", one.call("each", verb="unplug", pairs=pairs)
+def _turns(here: Host, those: list[Worker], kind: str) -> Iterator[tuple[Worker, str, list[Pair]]]:
+    """Who does what in one round; each has a VIF of its own."""
+    for one in those:
+        pairs = here.pairs(kind)
+        for verb in results.VERBS:
+            if (one.who, verb) != (FLOOR, "re-plug"):
+                yield one, verb, pairs
 
 
-def _prove(found: Results, here: Host, one: Worker, kind: str) -> None:
-    """Warm up, see that the work is done, and count the configurations that it takes."""
-    pairs, counts = here.pairs(kind), [here.ovs.next_cfg()]
-    for verb in ("plug", "plug", "unplug"):
-        if verb == "unplug":
-            here.check_plugged(pairs, kind)
-        if counts[1:] and verb == "plug" and one.who == FLOOR:
-            counts.append(counts[-1])
-            continue
-        one.call("each", verb=verb, pairs=pairs)
-        counts.append(here.ovs.next_cfg())
+def _prove(here: Host, one: Worker, kind: str) -> None:
+    """Warm up, and see that the work is done."""
+    pairs = here.pairs(kind)
+    one.call("configure", options=KINDS[kind])
+    one.call("each", verb="plug", pairs=pairs)
+    here.check_plugged(pairs, kind)
+    one.call("each", verb="unplug", pairs=pairs)
     here.check_clean()
-    written = [after - before for before, after in pairwise(counts)]
-    found.facts.setdefault("configurations", {}).setdefault(kind, {})[one.who] = written
+
+
+def _count(found: Results, here: Host, those: list[Worker]) -> None:
+    """Count what each verb asks of vswitchd, and how much work it makes of it."""
+    counted = found.facts.setdefault("configurations", {})
+    for kind, options in KINDS.items():
+        for one in those:
+            one.call("configure", options=options)
+        for one, verb, pairs in _turns(here, those, kind):
+            before = here.reconfigurations(), here.ovs.next_cfg()
+            one.call("each", verb=verb.removeprefix("re-"), pairs=pairs)
+            after = here.reconfigurations(), here.ovs.next_cfg()
+            asked, made = after[1] - before[1], after[0] - before[0]
+            counted.setdefault(f"{verb} {kind}", {})[one.who] = f"{asked} / {made}"
 
 
 # Many at once -----------------------------------------------------------------------------------

@@ -4,8 +4,10 @@
 import itertools
 import json
 import socket
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from os_vif.objects.vif import VIFBase
@@ -22,6 +24,8 @@ KINDS = {
     "per-port bridge": {"per_port_bridge": True},
 }
 _CHUNK = 250
+_IDLE_SECONDS = 0.1  # without a tick of CPU time
+_COUNTED_SECONDS = 1.2  # vswitchd adds up its counters once a second
 _FIRST_OF_OURS = 20_001  # below are the ports that were there before
 
 Pair = list[dict[str, Any]]
@@ -56,6 +60,23 @@ class Host:
             [_vif(kind, number).obj_to_primitive(), vifs.instance(number).obj_to_primitive()]
             for number in numbers
         ]
+
+    def settle(self) -> None:
+        """Wait until vswitchd is idle: it goes on working after it has taken a change over."""
+        before = -1
+        while (used := self._ticks()) != before:
+            before = used
+            time.sleep(_IDLE_SECONDS)
+
+    def reconfigurations(self) -> int:
+        """How often vswitchd has gone over its whole configuration."""
+        self.settle()
+        time.sleep(_COUNTED_SECONDS)
+        return int(self.ovs.appctl("vswitchd", "coverage/read-counter", "bridge_reconfigure"))
+
+    def _ticks(self) -> int:
+        stat = Path(f"/proc/{self.ovs.pid('vswitchd')}/stat").read_text()
+        return sum(map(int, stat.rpartition(")")[2].split()[11:13]))
 
     def check_plugged(self, pairs: Iterable[Pair], kind: str) -> None:
         """Make sure that VIFs are on the bridge, and that vswitchd has taken them.

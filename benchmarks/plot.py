@@ -13,7 +13,7 @@ _STYLES = {PEER: "o--", OURS: "o-", FLOOR: "x:"}
 
 def draw(found: Results, path: Path) -> None:
     """Draw one plot for each kind and verb that was measured in more than one size."""
-    from matplotlib import pyplot
+    from matplotlib import pyplot  # of this environment only
 
     figure, axes = pyplot.subplots(3, 3, figsize=(12, 10), sharex=True, layout="constrained")
     for row, kind in zip(axes, results.KINDS, strict=True):

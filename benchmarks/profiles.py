@@ -41,7 +41,7 @@ def measure(here: Host, found: Results, times: int = 5) -> None:
             here.check_clean()
             for verb in turns[0]:
                 parts = [_by_function(turn[verb]) for turn in turns]
-                _note(found, f"{verb} {kind}, {here.ports} ports", _medians(parts))
+                _note(found, f"{kind} with {here.ports} ports: {verb}", _medians(parts))
 
 
 def first_connection(here: Host, pairs: list[Pair], found: Results) -> None:
@@ -49,7 +49,7 @@ def first_connection(here: Host, pairs: list[Pair], found: Results) -> None:
     with Worker(OURS, here.ovs.remote) as one:
         profile = one.call("profile", verb="plug", pairs=pairs)
     parts = _by_file(profile["threads"])
-    _note(found, f"first connection, {here.ports} ports (its thread, under cProfile)", parts)
+    _note(found, f"first connection with {here.ports} ports: its thread under cProfile", parts)
 
 
 def _turn(here: Host, one: Worker, kind: str) -> dict[str, Any]:

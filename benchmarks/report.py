@@ -44,7 +44,7 @@ def _machine(found: Results) -> Iterator[str]:
 def _targets(found: Results) -> Iterator[str]:
     rows = [row for target in results.targets() if (row := _target(found, target))]
     if rows:
-        header = ("case", "ports", "ours", "other", "ratio", "at most", "", "n")
+        header = ("case", "ports", "ours", "other", "ratio", "at most", "", "floor / peer", "n")
         yield from _table("What the issue asks for", header, rows)
 
 
@@ -62,8 +62,15 @@ def _target(found: Results, target: Target) -> Sequence[str] | None:
         f"{ratio:.3f}" if ratio < 0.1 else f"{ratio:.2f}",
         f"{target.ratio:.2f}",
         met,
+        _number(_bound(found, case)),
         _counts(found, case, OURS, target.against),
     )
+
+
+def _bound(found: Results, case: Case) -> float | None:
+    """The ratio that the floor would have."""
+    floor, peer = found.median(case, FLOOR), found.median(case, PEER)
+    return None if floor is None or not peer else floor / peer
 
 
 def _verbs(found: Results) -> Iterator[str]:
@@ -112,27 +119,38 @@ def _others(found: Results) -> Iterator[str]:
 
 
 def _configurations(found: Results) -> Iterator[str]:
-    """How many reconfigurations of vswitchd each verb asks for."""
-    counted = found.facts.get("configurations", {})
+    """How many reconfigurations of vswitchd each verb asks for, and how many it causes."""
     rows = [
-        (f"{verb} {kind}", *(str(whose[who][at]) for who in (OURS, PEER, FLOOR)))
-        for kind, whose in counted.items()
-        for at, verb in enumerate(results.VERBS)
+        (case, *(whose.get(who, "-") for who in (OURS, PEER, FLOOR)))
+        for case, whose in found.facts.get("configurations", {}).items()
     ]
     if rows:
-        header = ("case", "ours", "peer", "floor")
-        yield from _table("Times that next_cfg was incremented", header, rows)
+        title = "Times that next_cfg was incremented / that vswitchd reconfigured itself"
+        yield from _table(title, ("case", "ours", "peer", "floor"), rows)
 
 
 def _profiles(found: Results) -> Iterator[str]:
-    for what, parts in found.facts.get("profiles", {}).items():
-        total = sum(parts.values())
-        rows = [(part, f"{ms:.1f}", f"{100 * ms / total:.0f} %") for part, ms in parts.items()]
-        yield from _table(f"Ours: {what}", ("part", "ms", "share"), [*rows, _sum(total)])
+    profiles = dict(found.facts.get("profiles", {}))
+    for what in sorted({what for what, _ in map(_split, profiles)}):
+        columns = {
+            of: profiles[f"{what}: {of}"] for one, of in map(_split, profiles) if one == what
+        }
+        rows = [
+            (part, *(_share(parts, part) for parts in columns.values()))
+            for part in next(iter(columns.values()))
+        ]
+        total = ("all", *(f"{sum(parts.values()):.1f}" for parts in columns.values()))
+        yield from _table(f"Ours, {what}, in ms", ("part", *columns), [*rows, total])
 
 
-def _sum(total: float) -> Sequence[str]:
-    return "all", f"{total:.1f}", "100 %"
+def _split(name: str) -> tuple[str, str]:
+    what, _, of = name.partition(": ")
+    return what, of
+
+
+def _share(parts: dict[str, float], part: str) -> str:
+    share = parts[part] / sum(parts.values())
+    return f"{parts[part]:.1f} ({share:.0%})"
 
 
 def _number(value: float | None) -> str:
@@ -147,9 +165,8 @@ def _counts(found: Results, case: Case, *whose: str) -> str:
 
 
 def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield f".. list-table:: {title}"
+    yield f".. csv-table:: {title}"
     yield "   :header-rows: 1\n"
     for row in [header, *rows]:
-        for at, cell in enumerate(row):
-            yield f"   {'*' if at == 0 else ' '} - {cell}".rstrip()
+        yield "   " + ", ".join(f'"{cell}"' if "," in cell or not cell else cell for cell in row)
     yield ""

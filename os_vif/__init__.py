@@ -142,22 +142,34 @@ def _all(
     """Hand each plugin its pairs, and put the results into the order of the pairs."""
     _loaded()
     results: dict[int, Result] = {}
-    of_plugin: dict[PluginBase, list[int]] = {}
+    of_plugin: dict[str, list[int]] = {}
     for i, (vif, _) in enumerate(pairs):
         try:
-            of_plugin.setdefault(_plugin_for(vif), []).append(i)
+            _plugin_for(vif)
+            of_plugin.setdefault(vif.plugin, []).append(i)
         except exception.ExceptionBase as err:  # as in plug: not wrapped
             results[i] = Result(vif, err)
-    for plugin, indexes in of_plugin.items():
+    for name, indexes in of_plugin.items():
         its_pairs = [pairs[i] for i in indexes]
         try:
-            outcomes = getattr(plugin, verb.__name__)(its_pairs)
-            found = list(zip(indexes, outcomes, strict=True))
+            outcomes = getattr(_loaded().get(name), verb.__name__)(its_pairs)
+            found = [
+                (i, _checked(outcome, vif))
+                for i, (vif, _), outcome in zip(indexes, its_pairs, outcomes, strict=True)
+            ]
         except Exception as err:
-            LOG.exception("%s of %s failed", verb.__name__, type(plugin).__name__)
+            LOG.exception("%s of the os-vif plugin %s failed", verb.__name__, name)
             found = [(i, Result(pairs[i][0], err)) for i in indexes]
         results |= {i: _wrapped(outcome, wrapper) for i, outcome in found}
     return [results[i] for i in range(len(pairs))]
+
+
+def _checked(outcome: object, vif: VIFBase) -> Result:
+    """A plugin's result, which may be anything."""
+    is_result = isinstance(outcome, Result) and outcome.vif is vif
+    if is_result and isinstance(outcome.error, Exception | None):
+        return outcome
+    raise TypeError(f"{outcome!r} is no Result of the VIF")
 
 
 def _wrapped(

@@ -14,8 +14,12 @@ class KeyedLocks:
     """A lock for each key, held while somebody has it."""
 
     def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        self._process = os.getpid()
         self._changed = threading.Condition()
-        self._held: set[tuple[int, str]] = set()
+        self._held: set[str] = set()
 
     @contextmanager
     def hold(self, keys: Collection[str], deadline: Deadline) -> Iterator[None]:
@@ -23,11 +27,14 @@ class KeyedLocks:
 
         :raises DeadlineExceeded: another thread holds one of them.
         """
-        mine = {(os.getpid(), key) for key in keys}  # a fork copies what others held
+        if self._process != os.getpid():
+            self._forget()  # threads do not survive a fork, but what they held would
+        mine = set(keys)
         with self._changed:
-            if not self._changed.wait_for(
-                lambda: self._held.isdisjoint(mine), deadline.remaining()
-            ):
+            free = self._changed.wait_for(
+                lambda: mine.isdisjoint(self._held), deadline.remaining()
+            )
+            if not free:
                 raise DeadlineExceeded(
                     seconds=deadline.seconds, what="another thread is busy with the same VIF"
                 )

@@ -96,7 +96,7 @@ class FakeLinks:
         }
 
     def execute(
-        self, groups: Sequence[Sequence[LinkStep]], *, go_on: bool = False
+        self, groups: Sequence[Sequence[LinkStep]], deadline: Deadline, *, go_on: bool = False
     ) -> list[errors.WiringError | None]:
         self.executed += 1
         # The privileged side checks all of them before it takes the first.

@@ -12,6 +12,7 @@ from oslo_log import log as logging
 from os_vif import limits
 from os_vif.exception import InvalidValue
 from os_vif.kernel.backend import KernelLinks
+from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.errors import Contradiction
 from os_vif.wiring.model import DeviceMtu, Element, LinuxBridge, Mark, Tap, Wiring
 from os_vif.wiring.plan import CreateLink, DeleteLink, LinkStep, SetLink, link_specs, to_apply
@@ -155,7 +156,7 @@ def _observe(*devices: str) -> dict[str, Link]:
 def _execute(*steps: LinkStep) -> None:
     if not steps:
         return
-    for failure in filter(None, _links().execute([steps])):
+    for failure in filter(None, _links().execute([steps], Deadline(0))):
         raise failure
 
 

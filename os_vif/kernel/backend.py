@@ -7,6 +7,7 @@ from typing import Any
 
 from os_vif.kernel import observe, steps
 from os_vif.wiring import errors
+from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.plan import LinkStep
 from os_vif.wiring.state import Link
 
@@ -15,10 +16,11 @@ class KernelLinks:
     """Links of the caller's network namespace.
 
     :param privileged: the plugin's door into its privileged daemon; it gets packed steps and
-        hands them to :func:`os_vif.kernel.execute.execute` there.
+        hands them to :func:`os_vif.kernel.execute.execute` there. Its further arguments are
+        ``go_on``, and the seconds that it may take (None for no limit).
     """
 
-    def __init__(self, privileged: Callable[[list[Any], bool], Sequence[Sequence[Any]]]) -> None:
+    def __init__(self, privileged: Callable[..., Sequence[Sequence[Any]]]) -> None:
         self._privileged = privileged
 
     def observe(self, names: Iterable[str]) -> Mapping[str, Link]:
@@ -26,11 +28,12 @@ class KernelLinks:
         return observe.links(names)
 
     def execute(
-        self, groups: Sequence[Sequence[LinkStep]], *, go_on: bool = False
+        self, groups: Sequence[Sequence[LinkStep]], deadline: Deadline, *, go_on: bool = False
     ) -> list[errors.WiringError | None]:
         """See :meth:`os_vif.wiring.engine.Links.execute`."""
         packed = [[steps.pack(step) for step in group] for group in groups]
-        return [_failure(*outcome) for outcome in self._privileged(packed, go_on)]
+        outcomes = self._privileged(packed, go_on, deadline.remaining())
+        return [_failure(*outcome) for outcome in outcomes]
 
 
 def _failure(taken: int, reason: str, code: int) -> errors.WiringError | None:

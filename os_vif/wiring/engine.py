@@ -17,11 +17,14 @@ from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.model import OvsBridge, OvsPort, Wiring
 from os_vif.wiring.plan import (
     CreateBridge,
+    CreateLink,
+    DeleteLink,
     Difference,
     LinkStep,
     Plan,
     Removal,
     RowStep,
+    SetLink,
     inverse,
     link_specs,
     to_apply,
@@ -45,13 +48,15 @@ class Links(Protocol):
         """Read the links of these names that are there; needs no privilege."""
 
     def execute(
-        self, groups: Sequence[Sequence[LinkStep]], *, go_on: bool = False
+        self, groups: Sequence[Sequence[LinkStep]], deadline: Deadline, *, go_on: bool = False
     ) -> list[errors.WiringError | None]:
         """Take groups of steps in one privileged call; a failure ends its group only.
 
+        :param deadline: for the answer of the privileged daemon.
         :param go_on: let a failure not even end its group.
         :returns: for each group None, or why it failed: LinkFailed, or StateChanged where a link
             of that name has come into being. Their ``taken`` says how many steps stay.
+        :raises DeadlineExceeded: the daemon did not answer.
         """
 
 
@@ -152,7 +157,7 @@ class Engine:
     def _apply(self, jobs: list[_Job], deadline: Deadline) -> None:
         try:
             self._plan(jobs, to_apply, deadline)
-            self._change_links(jobs)
+            self._change_links(jobs, deadline)
             committed = self._commit(jobs, deadline)
             self._wait_for(jobs, committed, deadline)
             self._verify(jobs, committed, deadline)
@@ -166,7 +171,7 @@ class Engine:
     def _remove(self, jobs: list[_Job], deadline: Deadline) -> None:
         self._plan(jobs, to_remove, deadline)
         committed = self._commit(jobs, deadline)
-        self._change_links(jobs)  # while ovs-vswitchd catches up
+        self._change_links(jobs, deadline, DeleteLink)  # while ovs-vswitchd catches up
         if committed and not self._rows.settled(max(committed), deadline):
             removed = (step for job in _live(jobs) for step in job.plan.rows)
             LOG.warning(
@@ -174,6 +179,8 @@ class Engine:
                 ", ".join(step.name for step in removed if isinstance(step, Removal)),
                 deadline.seconds,
             )
+        # Letting go of a device that stays, ovs-vswitchd writes back the flags that it read.
+        self._change_links(jobs, deadline.at_least(UNDO_SECONDS), SetLink)
 
     def _plan(
         self, jobs: list[_Job], plan: Callable[[Wiring, Found], Plan], deadline: Deadline
@@ -199,14 +206,20 @@ class Engine:
         rows = self._rows.observe(bridges, ports, deadline) if bridges or ports else Found()
         return replace(rows, links=self._links.observe({*names, *ports}))
 
-    def _change_links(self, jobs: list[_Job]) -> None:
-        changing = [job for job in _live(jobs) if job.plan.links]
+    def _change_links(
+        self,
+        jobs: list[_Job],
+        deadline: Deadline,
+        only: type[LinkStep] | tuple[type[LinkStep], ...] = (CreateLink, SetLink, DeleteLink),
+    ) -> None:
+        every = [(job, [s for s in job.plan.links if isinstance(s, only)]) for job in _live(jobs)]
+        changing = [(job, steps) for job, steps in every if steps]
         if not changing:
             return
-        failures = self._links.execute([job.plan.links for job in changing])
-        for job, failure in zip(changing, failures, strict=True):
+        failures = self._links.execute([steps for _, steps in changing], deadline)
+        for (job, steps), failure in zip(changing, failures, strict=True):
             job.failure = failure
-            job.links_taken = failure.taken if failure else len(job.plan.links)
+            job.links_taken = failure.taken if failure else len(steps)
 
     def _commit(self, jobs: list[_Job], deadline: Deadline) -> list[int]:
         """Send the rows of all in one transaction; if that is refused, of each in its own."""
@@ -270,7 +283,7 @@ class Engine:
         with _logging("A failed change of links could not be taken back"):
             groups = [plan.links for plan in back if plan.links]
             if groups:
-                _raise_first(self._links.execute(groups, go_on=True))
+                _raise_first(self._links.execute(groups, deadline, go_on=True))
 
     @staticmethod
     def _until_unchanged(

@@ -104,7 +104,7 @@ class RealWorld:
         self.rows = driver(ovs.remote)
         self.privileged_calls = 0
 
-    def _execute(self, groups: list[Any], go_on: bool) -> list[Outcome]:
+    def _execute(self, groups: list[Any], go_on: bool, timeout: float | None) -> list[Outcome]:
         self.privileged_calls += 1
         return execute(groups, go_on)
 

@@ -101,6 +101,20 @@ def test_ten_threads_plug_and_unplug_at_once(ovs_dummy: PrivateOvs, osvif_dummy:
     assert set(links()) - {"br-int"} == set(before)
 
 
+@pytest.mark.parametrize("kind", [TAP, HYBRID], ids=lambda kind: kind.name)
+def test_ten_threads_plug_the_same_vif_and_unplug_it(
+    kind: Kind, ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    osvif_dummy.plug(BRIDGE_ONLY.vif(2), 2)
+    before, cfg = snapshot(ovs_dummy), ovs_dummy.next_cfg()
+    assert in_threads(lambda _: osvif_dummy.plug(kind.vif())) == [None] * THREADS
+    assert deviations(ovs_dummy, kind) == []
+    assert (ovs_dummy.next_cfg(), len(osvif_dummy.privileged_calls)) == (cfg + 1, 1)
+    assert in_threads(lambda _: osvif_dummy.unplug(kind.vif())) == [None] * THREADS
+    assert not difference(before, snapshot(ovs_dummy))
+    assert (ovs_dummy.next_cfg(), len(osvif_dummy.privileged_calls)) == (cfg + 2, 2)
+
+
 def test_a_refused_transaction_of_one_caller_fails_nobody_else(
     ovs_dummy: PrivateOvs, osvif_dummy: OsVif
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from os_vif import exception
 from os_vif.kernel import execute, observe, steps, sysctl
 from os_vif.kernel.backend import KernelLinks
+from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.errors import LinkFailed, StateChanged
 from os_vif.wiring.plan import CreateLink, DeleteLink, LinkStep, SetLink
 from os_vif.wiring.state import Link, Value
@@ -25,8 +26,13 @@ ALIAS = "os-vif:ovs:test:1"
 pytestmark = pytest.mark.usefixtures("netns")
 
 
+def in_process(groups: list[Any], go_on: bool, timeout: float | None) -> list[execute.Outcome]:
+    """Stand in for a plugin's door into its daemon."""
+    return execute.execute(groups, go_on)
+
+
 def take(*wanted: LinkStep) -> None:
-    (failure,) = KernelLinks(execute.execute).execute([wanted])
+    (failure,) = KernelLinks(in_process).execute([wanted], Deadline(0))
     if failure is not None:
         raise failure
 
@@ -65,7 +71,7 @@ def as_ip_says(name: str) -> Link:
     for path in names:
         file = Path("/proc/sys/net", path.format(name))
         attributes[file.name] = int(file.read_text())
-    return Link(name, kind, link.get("ifalias", ""), attributes)
+    return Link(name, kind, link.get("ifalias", ""), attributes, link["ifindex"])
 
 
 # Observing --------------------------------------------------------------------------------------
@@ -329,7 +335,7 @@ def test_what_succeeds_has_no_reason() -> None:
 
 def test_a_failure_ends_its_own_group_only() -> None:
     groups = [SECOND_FAILS, (CreateLink("z", "bridge", ALIAS),), (SetLink("gone", {"up": True}),)]
-    first, second, third = KernelLinks(execute.execute).execute(groups)
+    first, second, third = KernelLinks(in_process).execute(groups, Deadline(0))
     assert isinstance(first, LinkFailed)
     assert first.taken == 1
     assert second is None

@@ -519,8 +519,10 @@ def test_a_deviation_of_several_things_is_corrected_at_once(
     set_link(vifs.device("qbr"), "down")
     run(["ip", "link", "delete", vifs.device("qvo")])
     ovs.vsctl("--no-wait", "set", "Interface", HYBRID.port(), "external_ids:vm-uuid=wrong")
+    cfg, calls = ovs.next_cfg(), len(osvif.privileged_calls)
     osvif.plug(HYBRID.vif())
-    assert deviations(ovs, HYBRID) == []
+    assert deviations(ovs, HYBRID, reopened=True) == []
+    assert (ovs.next_cfg(), len(osvif.privileged_calls)) == (cfg + 1, calls + 1)
 
 
 # An upgrade -------------------------------------------------------------------------------------

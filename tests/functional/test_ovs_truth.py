@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +18,7 @@ import os_vif
 import vif_plug_ovs
 from os_vif import exception
 from os_vif.kernel import execute
+from os_vif.locks import KeyedLocks
 from os_vif.objects.vif import VIFBase
 from os_vif.wiring import errors
 from tests import vifs
@@ -25,6 +26,7 @@ from tests.rig import run, wait_until
 from tests.rig.ovs import Daemon, PrivateOvs
 from tests.rig.plugin import HYBRID, PORT_ONLY, TAP, WITH_LINKS, Child, Kind, OsVif, deviations
 from tests.rig.snapshot import Facts, difference, links, snapshot
+from vif_plug_ovs import ovs as ovs_plugin
 from vif_plug_ovs.ovsdb import connection
 
 TIMEOUT = 1  # seconds; the deadline of the tests that wait it out
@@ -361,7 +363,7 @@ SAME_KIND = [
 ]
 
 
-def taken(cases: list[tuple[Kind, str, Callable[[str], None]]]) -> pytest.MarkDecorator:
+def taken(cases: Sequence[tuple[Kind, str, Callable[[str], None]]]) -> pytest.MarkDecorator:
     names = [f"{prefix}-{make.__name__}" for _, prefix, make in cases]
     return pytest.mark.parametrize(("kind", "prefix", "make"), cases, ids=names)
 
@@ -431,10 +433,16 @@ def test_half_a_pair_that_appears_in_between_is_replaced_as_it_is_at_any_time(
 
 @kinds
 def test_two_processes_that_plug_the_same_vif_both_succeed(
-    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The slower one finds links where it saw none: it must not tear down the faster one's."""
-    osvif.once_before_links(lambda: osvif.plug(kind.vif()))
+
+    def plug_elsewhere() -> None:
+        with monkeypatch.context() as other_process:
+            other_process.setattr(ovs_plugin, "BUSY", KeyedLocks())
+            osvif.plug(kind.vif())
+
+    osvif.once_before_links(plug_elsewhere)
     assert plug_failure(osvif, kind.vif()) is None
     assert deviations(ovs, kind) == []
 

@@ -2,37 +2,39 @@
 """Guests reach each other through what os-vif plugged."""
 
 import itertools
+from typing import Any
 
 import pytest
 
 from tests import vifs
 from tests.rig import run, wait_until
-from tests.rig.guest import BridgeGuest, Guest, TapGuest
+from tests.rig.guest import Guest, LibvirtGuest
 from tests.rig.ovs import PrivateOvs
-from tests.rig.plugin import HYBRID, MULTIQUEUE, TAP, Kind, OsVif, deviations
-from tests.rig.snapshot import difference, snapshot
+from tests.rig.plugin import (
+    HYBRID,
+    MULTIQUEUE,
+    PER_PORT,
+    PER_PORT_ONLY,
+    PORT_ONLY,
+    TAP,
+    Kind,
+    OsVif,
+    deviations,
+)
+from tests.rig.snapshot import difference, links, snapshot
 
-PAIRS = list(itertools.combinations_with_replacement((TAP, MULTIQUEUE, HYBRID), 2))
+DEVICES = (TAP, MULTIQUEUE, HYBRID, PER_PORT)
+PAIRS = list(itertools.combinations_with_replacement(DEVICES, 2))
 pairs = pytest.mark.parametrize(
     ("left", "right"), PAIRS, ids=[f"{left.name}-{right.name}" for left, right in PAIRS]
 )
+#: Seconds in which an answer that does not come would have come: 100 times what others take.
+LOST = 0.1
+AFTERWARDS = (PORT_ONLY, PER_PORT_ONLY)
 
 
-def guest(kind: Kind, number: int, mtu: int = vifs.MTU) -> Guest:
-    """A guest behind a plugged VIF, as QEMU and libvirt would put it there."""
-    address = f"192.0.2.{number}/24"
-    if kind is HYBRID:
-        tap = vifs.device("tap", number)
-        return BridgeGuest(vifs.device("qbr", number), tap, vifs.mac(number), address, mtu)
-    many = kind is MULTIQUEUE
-    return TapGuest(
-        kind.port(number),
-        vifs.mac(number),
-        address,
-        mtu,
-        multi_queue=many,
-        queues=2 if many else 1,
-    )
+def of(kinds: tuple[Kind, ...]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("kind", kinds, ids=lambda kind: kind.name)
 
 
 @pairs
@@ -40,12 +42,13 @@ def test_guests_ping_each_other_and_lose_nothing(
     left: Kind, right: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
 ) -> None:
     before = snapshot(ovs)
-    osvif.plug(left.vif(1), 1)
-    osvif.plug(right.vif(2), 2)
-    with guest(left, 1) as one, guest(right, 2) as two:
+    osvif.plug_kind(left, 1)
+    osvif.plug_kind(right, 2)
+    with left.guest(1) as one, right.guest(2) as two:
         assert one.ping(two.ip, count=10, interval=0.02) == (10, 10)
         assert two.ping(one.ip, count=10, interval=0.02) == (10, 10)
-        assert deviations(ovs, left, 1) == deviations(ovs, right, 2) == []
+        for number, kind in ((1, left), (2, right)):
+            assert kind is PER_PORT or deviations(ovs, kind, number) == []
     osvif.unplug(left.vif(1), 1)
     osvif.unplug(right.vif(2), 2)
     assert not difference(before, snapshot(ovs))
@@ -56,65 +59,153 @@ def test_a_packet_of_the_mtu_passes_and_one_byte_more_does_not(
     left: Kind, right: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
 ) -> None:
     """The guests believe in a larger MTU, so that it is the host's devices that refuse."""
-    osvif.plug(left.vif(1), 1)
-    osvif.plug(right.vif(2), 2)
-    whole = {"dont_fragment": True, "count": 2, "interval": 0.02}
-    with guest(left, 1, 9000) as one, guest(right, 2, 9000) as two:
-        assert one.ping(two.ip, size=vifs.MTU, **whole) == (2, 2)
-        assert one.ping(two.ip, size=vifs.MTU + 1, **whole)[1] == 0
+    osvif.plug_kind(left, 1)
+    osvif.plug_kind(right, 2)
+    whole: dict[str, Any] = {"dont_fragment": True, "count": 1}
+    with left.guest(1, 9000) as one, right.guest(2, 9000) as two:
+        for here, there in ((one, two), (two, one)):
+            assert here.ping(there.ip, size=vifs.MTU, **whole) == (1, 1)
+            assert here.ping(there.ip, size=vifs.MTU + 1, wait=LOST, **whole) == (1, 0)
 
 
-@pytest.mark.parametrize("kind", [TAP, HYBRID], ids=lambda kind: kind.name)
+@of((TAP, HYBRID, PER_PORT))
 def test_jumbo_frames_pass(kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str) -> None:
     for number in (1, 2):
-        osvif.plug(kind.vif(number, network={"mtu": 9000}), number)
-    with guest(kind, 1, 9000) as one, guest(kind, 2, 9000) as two:
+        osvif.plug_kind(kind, number, network={"mtu": 9000})
+    with kind.guest(1, 9000) as one, kind.guest(2, 9000) as two:
         assert one.ping(two.ip, size=9000, dont_fragment=True, count=2, interval=0.02) == (2, 2)
 
 
-@pytest.mark.parametrize("kind", [TAP, MULTIQUEUE, HYBRID], ids=lambda kind: kind.name)
+@of(DEVICES)
 def test_a_replug_under_a_running_guest_loses_nothing(
     kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
 ) -> None:
     """Nova does it to every guest when nova-compute starts."""
-    osvif.plug(kind.vif(1), 1)
-    osvif.plug(TAP.vif(2), 2)
-    with guest(kind, 1) as one, guest(TAP, 2) as two:
+    osvif.plug_kind(kind, 1)
+    osvif.plug_kind(TAP, 2)
+    with kind.guest(1) as one, TAP.guest(2) as two:
         assert one.ping(two.ip, count=1) == (1, 1)
-        osvif.plug(kind.vif(1), 1)
+        osvif.plug_kind(kind, 1)
         assert one.ping(two.ip, count=5, interval=0.02) == (5, 5)
         assert len(osvif.privileged_calls) == 2
 
 
 @pytest.mark.parametrize("restarted", [True, False], ids=["reboot", "vswitchd-runs-on"])
-@pytest.mark.parametrize("kind", [TAP, HYBRID], ids=lambda kind: kind.name)
+@of((TAP, HYBRID, PER_PORT))
 def test_a_replug_that_made_the_device_anew_connects_the_guest(
     kind: Kind, restarted: bool, ovs: PrivateOvs, osvif: OsVif, br_int: str
 ) -> None:
     """A running vswitchd of the userspace datapath keeps the ofport of a device that is gone."""
-    osvif.plug(kind.vif(1), 1)
-    osvif.plug(TAP.vif(2), 2)
+    osvif.plug_kind(kind, 1)
+    osvif.plug_kind(TAP, 2)
     if restarted:
         ovs.kill("vswitchd")
     run(["ip", "link", "delete", kind.link_names()[-1]])
     if restarted:
         ovs.start_vswitchd()
         wait_until(lambda: ovs.interface(kind.port())["error"], what="vswitchd to miss it")
-    osvif.plug(kind.vif(1), 1)
-    with guest(kind, 1) as one, guest(TAP, 2) as two:
+    osvif.plug_kind(kind, 1)
+    with kind.guest(1) as one, TAP.guest(2) as two:
         assert one.ping(two.ip, count=3, interval=0.02) == (3, 3)
 
 
-@pytest.mark.parametrize("kind", [TAP, HYBRID], ids=lambda kind: kind.name)
+@of((TAP, HYBRID, PER_PORT))
 def test_an_unplugged_guest_is_cut_off_and_its_neighbours_are_not(
     kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
 ) -> None:
     for number, each in ((1, kind), (2, TAP), (3, HYBRID)):
-        osvif.plug(each.vif(number), number)
-    with guest(kind, 1) as one, guest(TAP, 2) as two, guest(HYBRID, 3) as three:
+        osvif.plug_kind(each, number)
+    with kind.guest(1) as one, TAP.guest(2) as two, HYBRID.guest(3) as three:
         assert two.ping(one.ip, count=1) == (1, 1)
         osvif.unplug(kind.vif(1), 1)
         ovs.settle_flows()
-        assert two.ping(one.ip, count=2, interval=0.02)[1] == 0
+        assert two.ping(one.ip, count=2, interval=0.02, wait=LOST) == (2, 0)
         assert two.ping(three.ip, count=5, interval=0.02) == (5, 5)
         one.close()
+
+
+# A tap that libvirt makes, after the port -------------------------------------------------------
+
+DEAD = {"tag": 4095, "vlan_mode": "trunk", "trunks": [4095]}
+
+
+def tag(ovs: PrivateOvs, port: str) -> None:
+    """What Neutron's agent does with a port of its network."""
+    ovs.vsctl("set", "Port", port, "tag=1", "--", "clear", "Port", port, "vlan_mode", "trunks")
+
+
+def opened(ovs: PrivateOvs, kind: Kind) -> None:
+    wait_until(lambda: (ovs.interface(kind.port())["ofport"] or 0) > 0, what="vswitchd to see it")
+
+
+def passes(one: Guest, two: Guest) -> bool:
+    return one.ping(two.ip, count=3, interval=0.02) == two.ping(one.ip, 3, 0.02) == (3, 3)
+
+
+@of(AFTERWARDS)
+def test_the_port_stands_before_its_tap_and_takes_it_when_it_comes(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    """Bugs 1734320 and 1815989: flows can be installed before the guest runs."""
+    osvif.configure(isolate_vif=True)
+    osvif.plug_kind(TAP, 2)
+    tag(ovs, TAP.port(2))
+    osvif.plug_kind(kind)
+    rows, port = ovs.dump(), kind.tagged_port()
+    ids = {key: rows["Interface"][port]["external_ids"][key] for key in kind.external_ids()}
+    own_bridge = {"iface-id": vifs.vif_id()} if kind is PER_PORT_ONLY else {}
+    assert ids == {**kind.external_ids(), **own_bridge}
+    assert {key: rows["Port"][port][key] for key in DEAD} == DEAD
+    assert kind.port() not in links()
+    tag(ovs, port)
+    before, written, calls = ovs.dump(), ovs.next_cfg(), len(osvif.privileged_calls)
+    with kind.guest() as one, TAP.guest(2) as two:
+        opened(ovs, kind)
+        assert passes(one, two)
+        plugged = snapshot(ovs)
+        osvif.plug_kind(kind)
+        assert passes(one, two)
+        assert not difference(plugged, snapshot(ovs))
+        assert not difference(before, ovs.dump())
+        assert (ovs.next_cfg(), len(osvif.privileged_calls)) == (written, calls)
+
+
+@of(AFTERWARDS)
+def test_a_tap_of_libvirt_keeps_its_mac_and_its_flags_and_gets_the_mtu(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    osvif.plug_kind(TAP, 2)
+    osvif.plug_kind(kind)
+    with kind.guest(1, 9000, tap_mtu=1500) as one, TAP.guest(2, 9000) as two:
+        assert isinstance(one, LibvirtGuest)
+        opened(ovs, kind)
+        assert passes(one, two)
+        before, written, calls = links()[kind.port()], ovs.next_cfg(), osvif.privileged_calls[:]
+        assert (before["mac"], before["mtu"], before["up"]) == (one.tap_mac, 1500, True)
+        osvif.plug_kind(kind)
+        assert links()[kind.port()] == {**before, "mtu": vifs.MTU}
+        new = osvif.privileged_calls[len(calls) :]
+        assert new == [[("SetLink", {"name": kind.port(), "attributes": {"mtu": vifs.MTU}})]]
+        assert ovs.next_cfg() == written
+        whole: dict[str, Any] = {"dont_fragment": True, "count": 1}
+        assert two.ping(one.ip, size=vifs.MTU, **whole) == (1, 1)
+        assert two.ping(one.ip, size=vifs.MTU + 1, wait=LOST, **whole) == (1, 0)
+        osvif.plug_kind(kind)
+        assert len(osvif.privileged_calls) == len(calls) + 1
+
+
+@of(AFTERWARDS)
+def test_unplug_under_a_running_guest_leaves_libvirt_its_tap(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    before = snapshot(ovs)
+    osvif.plug_kind(kind)
+    with kind.guest() as one:
+        assert isinstance(one, LibvirtGuest)
+        opened(ovs, kind)
+        osvif.unplug(kind.vif())
+        tap = links()[kind.port()]
+        assert (tap["mac"], tap["up"], tap["alias"]) == (one.tap_mac, True, None)
+        assert not difference(before["ovs"], ovs.dump())
+    wait_until(lambda: kind.port() not in links(), what="the tap to go with its guest")
+    assert not difference(before, snapshot(ovs))

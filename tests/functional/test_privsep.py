@@ -8,6 +8,7 @@ import errno
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from os_vif import exception
 from os_vif.kernel import steps
 from os_vif.kernel.backend import KernelLinks
 from os_vif.wiring import errors
+from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.plan import CreateLink, DeleteLink
 from tests import vifs
 from tests.rig import run, wait_until
@@ -145,7 +147,7 @@ def test_a_taken_name_crosses_as_such(ovs: PrivateOvs, br_int: str, daemon: Daem
 
     def make(_: OsVif) -> Any:
         links = KernelLinks(privileged.change_links)
-        failures = links.execute([[made, made], [DeleteLink("lo", "veth")], []])
+        failures = links.execute([[made, made], [DeleteLink("lo", "veth")], []], Deadline(0))
         return [failure and (type(failure), failure.taken, str(failure)) for failure in failures]
 
     assert daemon(make) == [
@@ -280,9 +282,42 @@ def test_a_daemon_that_was_killed_is_started_again(
         osvif.plug(HYBRID.vif(1), 1)
         (process,) = daemons(settings)
         os.kill(int(process.name), signal.SIGKILL)
-        wait_until(lambda: not daemons(settings), what="the daemon to end")
+        channel = privsep.vif_plug.channel
+        assert channel is not None
+        wait_until(lambda: not channel.running, what="the client to notice")
         osvif.plug(HYBRID.vif(2), 2)
         return deviations(ovs, HYBRID, 1) + deviations(ovs, HYBRID, 2)
 
     assert daemon(verbs) == []
     assert vifs.device("qbr", 2) in snapshot()["links"]
+
+
+def test_a_daemon_that_is_killed_with_a_request_unread_is_a_failure_in_time(
+    ovs: PrivateOvs, br_int: str, daemon: Daemon, settings: Path
+) -> None:
+    """Its socket is reset then, and oslo.privsep's reader does not survive that."""
+
+    def verbs(osvif: OsVif) -> tuple[bool, bool]:
+        osvif.plug(HYBRID.vif(1), 1)
+        osvif.configure(ovs_vsctl_timeout=1)
+        (process,) = daemons(settings)
+        os.kill(int(process.name), signal.SIGSTOP)
+        channel = privsep.vif_plug.channel
+        assert channel is not None
+        failures: list[Exception] = []
+
+        def plug() -> None:
+            try:
+                osvif.plug(HYBRID.vif(2), 2)
+            except exception.PlugException as failure:
+                failures.append(failure)
+
+        plugging = threading.Thread(target=plug, daemon=True)
+        plugging.start()
+        # It waits for the answer: its request is sent.
+        wait_until(lambda: channel.outstanding_msgs and not channel.lock.locked(), what="a call")
+        os.kill(int(process.name), signal.SIGKILL)
+        plugging.join(3)
+        return not plugging.is_alive(), bool(failures)
+
+    assert daemon(verbs) == (True, True)

@@ -66,16 +66,16 @@ class Guest:
         interval: float = 0.2,
         size: int | None = None,
         dont_fragment: bool = False,
+        wait: float = 1.0,
     ) -> tuple[int, int]:
         """Ping from the guest, and return how many requests were sent and answered.
 
-        The last answer is waited for 1 s.
-
         :param interval: seconds between requests.
+        :param wait: seconds to wait for the last answer; short ones are for what is not to come.
         :param size: bytes of the whole IP packet, so that it compares with an MTU.
         :raises CommandError: when ping itself failed.
         """
-        argv = ["ping", "-n", "-q", "-W", "1", "-c", str(count), "-i", str(interval)]
+        argv = ["ping", "-n", "-q", "-W", str(wait), "-c", str(count), "-i", str(interval)]
         if size is not None:
             argv += ["-s", str(size - _IP_AND_ICMP_HEADERS)]
         if dont_fragment:
@@ -127,6 +127,10 @@ class TapGuest(Guest):
         socket.if_nametoindex(self.tap_name)  # TUNSETIFF would create a tap that is missing
         with ExitStack() as ours:
             taps = [self._open(self.tap_name, ours, self.multi_queue) for _ in range(self.queues)]
+            self._pump(taps, stack)
+
+    def _pump(self, taps: list[int], stack: ExitStack) -> None:
+        with ExitStack() as ours:
             with self.namespace.enter():
                 guest = self._open(DEVICE, ours)
             self._process = _start_pump(guest, taps)
@@ -139,6 +143,35 @@ class TapGuest(Guest):
         flags = _IFF_TAP | _IFF_NO_PI | (_IFF_MULTI_QUEUE if multi_queue else 0)
         fcntl.ioctl(fd, _TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
         return fd
+
+
+class LibvirtGuest(TapGuest):
+    """Makes its tap first, as libvirt does: with a MAC that starts with ``fe:``, up, not
+    persistent, so that it goes with the guest."""
+
+    def __init__(
+        self,
+        tap_name: str,
+        mac: str,
+        address: str,
+        mtu: int | None = None,
+        tap_mtu: int | None = None,
+    ) -> None:
+        """:param tap_mtu: of the host's end; None: as the guest's."""
+        super().__init__(tap_name, mac, address, mtu)
+        self.tap_mtu = mtu if tap_mtu is None else tap_mtu
+
+    @property
+    def tap_mac(self) -> str:
+        """That of the host's end."""
+        return f"fe{self.mac[2:]}"
+
+    def _connect(self, stack: ExitStack) -> None:
+        with ExitStack() as ours:
+            tap = self._open(self.tap_name, ours)
+            mtu = [] if self.tap_mtu is None else ["mtu", str(self.tap_mtu)]
+            run(["ip", "link", "set", self.tap_name, "address", self.tap_mac, *mtu, "up"])
+            self._pump([tap], stack)
 
 
 class BridgeGuest(Guest):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from tests.rig import CommandError, kept, run, wait_until
+from tests.rig.certificates import Certificate
 
 Daemon = Literal["vswitchd", "ovsdb-server"]
 Datapath = Literal["netdev", "dummy", "dpdk"]
@@ -50,10 +51,22 @@ class PrivateOvs:
     The daemons also end when the *thread* that started them ends.
     """
 
-    def __init__(self, datapath: Datapath = "netdev", listen_tcp: bool = False) -> None:
-        """:param listen_tcp: listen on tcp:127.0.0.1:6640 too, the default of our options."""
+    def __init__(
+        self,
+        datapath: Datapath = "netdev",
+        listen_tcp: bool = False,
+        certificate: Certificate | None = None,
+        tls_port: int = 6641,
+    ) -> None:
+        """
+        :param listen_tcp: listen on port 6640 of 127.0.0.1 (the default of our options) and ::1.
+        :param certificate: listen on another port of both with TLS, and with this certificate.
+            It may be replaced before a new start of the server.
+        """
         self.datapath = datapath
         self.listen_tcp = listen_tcp
+        self.certificate = certificate
+        self.tls_port = tls_port
         self.schema = SCHEMA
         self._daemons: dict[Daemon, subprocess.Popen[bytes]] = {}
         self._frozen: set[Daemon] = set()
@@ -85,7 +98,10 @@ class PrivateOvs:
         """Start ovsdb-server on the database as it is, and wait until it answers."""
         argv = ["ovsdb-server", f"{self.rundir}/conf.db", f"--remote=p{self.remote}"]
         if self.listen_tcp:
-            argv.append("--remote=ptcp:6640:127.0.0.1")
+            argv += ["--remote=ptcp:6640:127.0.0.1", "--remote=ptcp:6640:[::1]"]
+        if self.certificate:
+            argv += [f"--remote=pssl:{self.tls_port}:{host}" for host in ("127.0.0.1", "[::1]")]
+            argv += self.certificate.arguments()
         self._start("ovsdb-server", argv)
         wait_until(self._server_answers, what="ovsdb-server")
 

@@ -27,6 +27,7 @@ from os_vif.objects.vif import VIFBase
 from os_vif.plugin import PluginBase
 from tests import vifs
 from tests.rig import wait_until
+from tests.rig.guest import BridgeGuest, Guest, LibvirtGuest, TapGuest
 from tests.rig.ovs import PrivateOvs
 from tests.rig.snapshot import Facts, links
 from vif_plug_ovs import privileged, privsep
@@ -75,6 +76,11 @@ class OsVif:
         """:param number: which virtual machine it belongs to."""
         os_vif.unplug(vif, vifs.instance(number))
 
+    def plug_kind(self, kind: "Kind", number: int = 1, **overrides: Any) -> None:
+        """Plug a VIF of a kind, with the options that it needs."""
+        self.configure(**{"per_port_bridge": False, **kind.options})
+        self.plug(kind.vif(number, **overrides), number)
+
     def configure(self, **options: Any) -> None:
         """Set options of ``[os_vif_ovs]`` until the end of the test."""
         for name, value in options.items():
@@ -89,7 +95,9 @@ class OsVif:
 
         self.before_links = do
 
-    def change_links(self, groups: list[Steps], go_on: bool = False) -> Any:
+    def change_links(
+        self, groups: list[Steps], go_on: bool = False, timeout: float | None = None
+    ) -> Any:
         """Stand in for ``privileged.change_links``."""
         self.privileged_calls.append([step for group in groups for step in group])
         self.before_links()
@@ -140,6 +148,8 @@ class Kind:
     port_prefix: str = ""  # of the OVS port; empty: os-vif makes none
     link_prefixes: tuple[str, ...] = ()
     profile: Mapping[str, Any] = field(default_factory=dict)
+    #: Options that it is plugged with, where they are not the defaults.
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def vif(self, number: int = 1, **overrides: Any) -> VIFBase:
         """A VIF of this kind; see ``tests.vifs``."""
@@ -197,6 +207,24 @@ class Kind:
         }
         return {vifs.device(prefix, number): made[prefix] for prefix in self.link_prefixes}
 
+    def guest(self, number: int = 1, mtu: int = vifs.MTU, **how: Any) -> Guest:
+        """A guest behind it, as QEMU and libvirt would put it there.
+
+        :param how: further arguments of its class in ``tests.rig.guest``.
+        """
+        who = (vifs.mac(number), f"192.0.2.{number}/24", mtu)
+        tap = vifs.device("tap", number)
+        if "qbr" in self.link_prefixes:
+            return BridgeGuest(vifs.device("qbr", number), tap, *who, **how)
+        if not self.link_prefixes:
+            return LibvirtGuest(tap, *who, **how)
+        many = bool(self.profile.get("multiqueue"))
+        return TapGuest(tap, *who, multi_queue=many, queues=1 + many, **how)
+
+    def tagged_port(self, number: int = 1) -> str:
+        """The port that stands for the VIF on its bridge, and has the tag of its network."""
+        return f"ibp{vifs.vif_id(number)}" if self.options else self.port(number)
+
     def external_ids(self, number: int = 1) -> dict[str, str]:
         """The ids of its Interface row, less the mark."""
         return {
@@ -222,6 +250,26 @@ MULTIQUEUE = Kind(
 PORT_ONLY = Kind("port-only", vifs.vif_open_vswitch, "openvswitch", "tap", (), _MAKE_PORT)
 BRIDGE_ONLY = Kind("bridge-only", vifs.vif_open_vswitch, "openvswitch")
 HYBRID = Kind("hybrid", vifs.vif_bridge, "hybrid", "qvo", ("qbr", "qvb", "qvo"))
+_OWN_BRIDGE = {"per_port_bridge": True}
+#: Not for `deviations`: their rows are more than one port.
+PER_PORT = Kind(
+    "per-port-bridge",
+    vifs.vif_open_vswitch,
+    "perportbridge",
+    "tap",
+    ("tap",),
+    _MAKE_TAP,
+    _OWN_BRIDGE,
+)
+PER_PORT_ONLY = Kind(
+    "per-port-bridge-only",
+    vifs.vif_open_vswitch,
+    "perportbridge",
+    "tap",
+    (),
+    _MAKE_PORT,
+    _OWN_BRIDGE,
+)
 
 KINDS = (TAP, MULTIQUEUE, PORT_ONLY, BRIDGE_ONLY, HYBRID)
 WITH_PORT = (TAP, MULTIQUEUE, PORT_ONLY, HYBRID)

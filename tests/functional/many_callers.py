@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The program of ``test_eventlet``: twelve callers at once, beside a ticker.
+
+``python -m tests.functional.many_callers green|native SCENARIO REMOTE [PID [COMMAND]]`` prints
+what it saw as one line of JSON. PID is that of ovsdb-server, COMMAND the privsep helper's.
+"""
+# ruff: noqa: E402 (eventlet has to patch the standard library before anybody imports it)
+
+import sys
+
+GREEN = __name__ == "__main__" and sys.argv[1] == "green"
+if GREEN:  # as Nova does it: before anything else is imported
+    import warnings
+
+    warnings.simplefilter("ignore")
+    import eventlet
+
+    eventlet.monkey_patch()
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any
+
+import ovs.poller
+from oslo_config import cfg
+
+from os_vif import exception
+from tests.rig.plugin import HYBRID, PORT_ONLY, TAP, Kind, OsVif, initialized
+from vif_plug_ovs.ovsdb import connection
+
+CALLERS, ROUNDS = 12, 3
+AMPLE = 60  # seconds
+SHORT = 1  # seconds
+TICK = 0.01  # seconds
+
+Report = dict[str, Any]
+
+
+class Ticker:
+    """Wakes up every few milliseconds and remembers the longest time that it did not."""
+
+    def __init__(self) -> None:
+        self.gap = 0.0
+        self.ticks = 0
+        self._ended = False
+        self._thread = threading.Thread(target=self._tick)
+
+    def _tick(self) -> None:
+        last = time.monotonic()
+        while not self._ended:
+            time.sleep(TICK)
+            now = time.monotonic()
+            self.gap = max(self.gap, now - last)
+            self.ticks += 1
+            last = now
+
+    def __enter__(self) -> "Ticker":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended = True
+        self._thread.join()
+
+
+def at_once(work: Callable[[int], object], count: int = CALLERS) -> list[str]:
+    """Do something for each number in a (green)thread of its own; return what was raised."""
+    raised: list[str] = []
+
+    def one(number: int) -> None:
+        try:
+            work(number)
+        except BaseException as error:
+            raised.append(f"{number}: {error!r}")
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(1, count + 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return raised
+
+
+def kind_of(number: int) -> Kind:
+    return (TAP, HYBRID, PORT_ONLY)[number % 3]
+
+
+def verbs(osvif: OsVif, _: int) -> Report:
+    """Plug, re-plug and unplug, and leave every second VIF plugged."""
+
+    def work(number: int) -> None:
+        kind = kind_of(number)
+        for one in range(ROUNDS):
+            osvif.plug(kind.vif(number), number)
+            osvif.plug(kind.vif(number), number)
+            if one < ROUNDS - 1 or number % 2:
+                osvif.unplug(kind.vif(number), number)
+
+    return {"raised": at_once(work)}
+
+
+def same_vif(osvif: OsVif, _: int) -> Report:
+    """All callers have the same VIF."""
+    return {"raised": at_once(lambda _: osvif.plug(TAP.vif(1), 1))}
+
+
+@contextmanager
+def frozen(pid: int) -> Any:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def silence(osvif: OsVif, server: int) -> Report:
+    """ovsdb-server is frozen: all verbs fail in time; then it runs on and all of them work."""
+    at_once(lambda number: osvif.plug(kind_of(number).vif(number), number))
+    osvif.configure(ovs_vsctl_timeout=SHORT)
+    took: list[float] = []
+    succeeded: list[int] = []
+
+    def fail(number: int) -> None:
+        verb = osvif.plug if number % 2 else osvif.unplug
+        began = time.monotonic()
+        try:
+            verb(kind_of(number).vif(number), number)
+            succeeded.append(number)
+        except exception.ExceptionBase:
+            took.append(time.monotonic() - began)
+
+    with frozen(server):
+        raised = at_once(fail)
+    osvif.configure(ovs_vsctl_timeout=AMPLE)
+    began = time.monotonic()
+    raised += at_once(lambda number: osvif.unplug(kind_of(number).vif(number), number))
+    return {
+        "raised": raised,
+        "succeeded": succeeded,
+        "failed": len(took),
+        "took": max(took, default=0),
+        "recovery": time.monotonic() - began,
+    }
+
+
+def daemon(osvif: OsVif, _: int) -> Report:
+    """One VIF, as Nova has it: through the privileged daemon."""
+
+    def work(number: int) -> None:
+        osvif.plug(HYBRID.vif(number), number)
+        osvif.plug(HYBRID.vif(number), number)
+        osvif.unplug(HYBRID.vif(number), number)
+
+    return {"raised": at_once(work, 1) + at_once(work, 3)}
+
+
+def refusal(osvif: OsVif, _: int) -> Report:
+    """Nobody listens: the connection is tried again and again while all verbs wait for it."""
+    osvif.configure(ovs_vsctl_timeout=SHORT)
+    outcome = at_once(lambda number: osvif.plug(PORT_ONLY.vif(number), number))
+    return {"raised": outcome}
+
+
+def native_poll(osvif: OsVif, _: int) -> Report:
+    """Wait as the peer did (bug 1929446): in the system's poll(), which stops all greenthreads."""
+    poller = ovs.poller.get_system_poll()
+    threading.Thread(target=poller.poll, args=(1000 * SHORT,)).start()
+    time.sleep(2 * SHORT)
+    return {"raised": []}
+
+
+SCENARIOS = {
+    each.__name__: each for each in (verbs, same_vif, silence, daemon, refusal, native_poll)
+}
+
+
+def main(name: str, remote: str, pid: str = "0", command: str = "") -> Report:
+    with initialized(remote, AMPLE, in_process=not command) as osvif, Ticker() as ticker:
+        if command:
+            cfg.CONF.set_override("helper_command", command, group="vif_plug_ovs_privileged")
+        report = SCENARIOS[name](osvif, int(pid))
+    connection.close_all()
+    others = [thread.name for thread in threading.enumerate()]
+    left = [name for name in others if name.startswith("os-vif")]
+    return {**report, "gap": ticker.gap, "ticks": ticker.ticks, "left": left}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(*sys.argv[2:])), flush=True)
+    os._exit(0)  # a privsep client's reader thread would wait for its daemon

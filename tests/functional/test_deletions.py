@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many links deleted at the price of one, and no link that is not to be deleted."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from os_vif.kernel import deletions, execute, observe, steps
+from os_vif.wiring.plan import DeleteLink, LinkStep
+from tests.rig import run
+from tests.rig.snapshot import difference, links
+
+ALIAS = "os-vif:ovs:test:1"
+MANY = 24
+
+pytestmark = pytest.mark.usefixtures("netns")
+
+
+def make(name: str, kind: str = "tun", alias: str = ALIAS, group: int = 0) -> None:
+    if kind == "tun":
+        run(["ip", "tuntap", "add", name, "mode", "tap"])
+    else:
+        peer = ["peer", "name", f"p-{name}"] if kind == "veth" else []
+        run(["ip", "link", "add", name, "type", kind, *peer])
+    run(["ip", "link", "set", "dev", name, "group", str(group)])
+    if alias:
+        run(["ip", "link", "set", "dev", name, "alias", alias])
+
+
+def delete(*wanted: tuple[str, str]) -> list[execute.Outcome]:
+    """Delete links, (name, kind) each, as the privileged daemon does."""
+    return execute.execute([[steps.pack(DeleteLink(*one))] for one in wanted])
+
+
+class Wire:
+    """What is asked of the kernel, request by request; something may be done before one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[tuple[str, dict[str, object]]] = []
+        self.before: Callable[[str, dict[str, object]], object] = lambda *_: None
+        wire = self
+
+        class Watched(IPRoute):  # type: ignore[misc]
+            def link(self, command: str, **how: object) -> object:
+                wire.before(command, how)
+                if command != "get":
+                    wire.asked.append((command, how))
+                return self.__getattr__("link")(command, **how)
+
+        monkeypatch.setattr(execute, "IPRoute", Watched)
+
+    @property
+    def by_group(self) -> list[dict[str, object]]:
+        return [how for command, how in self.asked if command == "del" and "group" in how]
+
+    @property
+    def one_by_one(self) -> list[dict[str, object]]:
+        return [how for command, how in self.asked if command == "del" and "group" not in how]
+
+    def once(
+        self, when: Callable[[str, dict[str, object]], bool], act: Callable[[], object]
+    ) -> None:
+        """Do something before the next request of some kind."""
+
+        def check(command: str, how: dict[str, object]) -> None:
+            if when(command, how):
+                self.before = lambda *_: None
+                act()
+
+        self.before = check
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
+    return Wire(monkeypatch)
+
+
+def enters_a_group(command: str, how: dict[str, object]) -> bool:
+    return command == "set" and "group" in how
+
+
+def deletes_by_group(command: str, how: dict[str, object]) -> bool:
+    return command == "del" and "group" in how
+
+
+ALL = [
+    ("link-a", "tun"),
+    ("link-b", "bridge"),
+    ("link-c", "veth"),
+    ("link-d", "tun"),
+    ("link-e", "bridge"),
+]
+
+
+@pytest.fixture
+def ours() -> list[tuple[str, str]]:
+    """Links that bear our mark, of each kind that we make."""
+    for name, kind in ALL:
+        make(name, kind)
+    return ALL
+
+
+def test_links_that_are_ours_are_deleted_by_one_request(
+    ours: list[tuple[str, str]], wire: Wire
+) -> None:
+    assert delete(*ours) == [(1, "", 0)] * len(ours)
+    assert set(links()) == {"lo"}
+    assert len(wire.by_group) == 1
+    assert wire.one_by_one == []
+
+
+def test_few_are_deleted_one_by_one(wire: Wire) -> None:
+    few = ALL[: deletions.WORTHWHILE - 1]
+    for one in few:
+        make(*one)
+    assert delete(*few) == [(1, "", 0)] * len(few)
+    assert set(links()) == {"lo"}
+    assert wire.by_group == []
+
+
+def test_many_cost_little_more_than_one() -> None:
+    """Each alone waits for grace periods of the kernel; together they share the wait."""
+    names = [f"tap{n}" for n in range(MANY)]
+
+    def timed(alias: str) -> float:
+        for name in names:
+            make(name, alias=alias)
+        began = time.monotonic()
+        delete(*((name, "tun") for name in names))
+        took = time.monotonic() - began
+        assert set(links()) == {"lo"}
+        return took
+
+    timed(ALIAS)  # warm
+    assert timed(ALIAS) < timed("somebody else's") / 2
+
+
+#: what makes a link not enter the group: its kind, what is said of its kind, its alias
+NOT_OURS = {
+    "unmarked": ("tun", "tun", ""),
+    "somebody-elses-mark": ("tun", "tun", "os-vif-like: mine"),
+    "the-mark-is-not-at-the-start": ("tun", "tun", f"my {ALIAS}"),
+}
+
+
+@pytest.mark.parametrize("how", NOT_OURS)
+def test_a_link_without_our_mark_is_deleted_alone(
+    how: str, ours: list[tuple[str, str]], wire: Wire
+) -> None:
+    kind, said, alias = NOT_OURS[how]
+    make("link-x", kind, alias, group=7)
+    index = observe.links(["link-x"])["link-x"].index
+    assert delete(*ours, ("link-x", said)) == [(1, "", 0)] * (len(ours) + 1)
+    assert set(links()) == {"lo"}
+    assert len(wire.by_group) == 1
+    assert [how["index"] for how in wire.one_by_one] == [index]
+    assert not [how for command, how in wire.asked if command == "set" and how["index"] == index]
+
+
+def test_a_link_of_another_kind_than_was_asked_for_stays(
+    ours: list[tuple[str, str]], wire: Wire
+) -> None:
+    """The name has come to be that of something else, whatever its alias says."""
+    make("link-x", "bridge", ALIAS, group=7)
+    before = links()["link-x"]
+    *good, (taken, reason, _) = delete(*ours, ("link-x", "tun"))
+    assert good == [(1, "", 0)] * len(ours)
+    assert (taken, "it is a bridge device" in reason) == (0, True)
+    assert links()["link-x"] == before
+    assert set(links()) == {"lo", "link-x"}
+    assert len(wire.by_group) == 1
+
+
+def test_links_that_nobody_asked_to_delete_stay(ours: list[tuple[str, str]]) -> None:
+    make("link-x")
+    make("link-y", group=7)
+    before = links()
+    delete(*ours)
+    now = links()
+    assert set(now) == {"lo", "link-x", "link-y"}
+    assert not difference({name: before[name] for name in now}, now)
+
+
+def test_what_is_not_there_is_no_hindrance(ours: list[tuple[str, str]], wire: Wire) -> None:
+    gone = [("gone1", "tun"), ("gone2", "veth")]
+    outcomes = delete(gone[0], *ours, gone[1])
+    assert [reason for _, reason, _ in outcomes] == [""] * len(outcomes)
+    assert set(links()) == {"lo"}
+    assert len(wire.by_group) == 1
+
+
+def test_both_ends_of_a_veth_may_be_asked_for(wire: Wire) -> None:
+    for name in ("link-a", "link-b", "link-c", "link-d"):
+        make(name, "veth")
+        run(["ip", "link", "set", "dev", f"p-{name}", "alias", ALIAS])
+    wanted = [
+        (name, "veth")
+        for name in ("link-a", "p-link-a", "link-b", "p-link-b", "link-c", "link-d", "p-link-d")
+    ]
+    outcomes = delete(*wanted)
+    assert [reason for _, reason, _ in outcomes] == [""] * len(outcomes)
+    assert set(links()) == {"lo"}
+
+
+@pytest.mark.parametrize("alias", ["", ALIAS])
+def test_a_link_that_somebody_put_into_the_group_is_not_deleted_with_it(
+    alias: str, ours: list[tuple[str, str]], wire: Wire
+) -> None:
+    """At the last moment before the members are read back."""
+    make("link-x", alias=alias)
+    put: list[object] = []
+
+    def intrude(command: str, how: dict[str, object]) -> None:
+        if enters_a_group(command, how) and not put:
+            put.append(how["group"])
+            run(["ip", "link", "set", "dev", "link-x", "group", str(how["group"])])
+
+    wire.before = intrude
+    assert delete(*ours) == [(1, "", 0)] * len(ours)
+    assert put
+    assert wire.by_group == []
+    assert set(links()) == {"lo", "link-x"}
+    assert len(wire.one_by_one) == len(ours)
+
+
+def test_a_group_that_is_in_use_is_left_alone(
+    ours: list[tuple[str, str]], wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make("link-x", group=1 << 30)
+
+    class Always:
+        def randrange(self, *_: int) -> int:
+            return 1 << 30
+
+    monkeypatch.setattr(deletions.random, "SystemRandom", Always)
+    assert delete(*ours) == [(1, "", 0)] * len(ours)
+    assert set(links()) == {"lo", "link-x"}
+    assert [command for command, _ in wire.asked] == ["del"] * len(ours)
+    assert wire.by_group == []
+
+
+def test_groups_are_random_and_far_from_those_that_people_number(
+    wire: Wire,
+) -> None:
+    for _ in range(3):
+        for name, kind in ALL:
+            make(name, kind)
+        delete(*ALL)
+    used = [how["group"] for how in wire.by_group]
+    assert len(set(used)) == 3
+    assert all(1 << 30 <= group < 1 << 31 for group in used)  # type: ignore[operator]
+
+
+class Stop(BaseException):
+    """The daemon is told to end."""
+
+
+def test_survivors_get_their_groups_back(
+    ours: list[tuple[str, str]], wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the kernel refuses to delete the group, and then some of its members."""
+    run(["ip", "link", "set", "dev", "link-a", "group", "7"])
+    run(["ip", "link", "set", "dev", "link-b", "group", "8"])
+    before = links()
+
+    def refuse(command: str, how: dict[str, object]) -> None:
+        if command == "del":
+            raise NetlinkError(16, "busy")
+
+    wire.before = refuse
+    outcomes = delete(*ours)
+    assert [code for *_, code in outcomes] == [16] * len(ours)
+    assert not difference(before, links())
+
+
+@pytest.mark.parametrize("at", range(len(ALL)))
+def test_a_link_that_vanishes_meanwhile_is_no_hindrance(
+    at: int, ours: list[tuple[str, str]], wire: Wire
+) -> None:
+    """Before its turn to enter the group: its index is nobody's then."""
+    name, _ = ours[at]
+    run(["ip", "link", "set", "dev", "link-a", "group", "7"])
+    make("link-x")
+    before = links()["link-x"]
+    wire.once(enters_a_group, lambda: run(["ip", "link", "del", name]))
+    outcomes = delete(*ours)
+    assert [reason for _, reason, _ in outcomes] == [""] * len(ours)
+    assert set(links()) == {"lo", "link-x"}
+    assert not difference(before, links()["link-x"])
+
+
+def test_an_interrupted_call_leaves_links_that_the_next_one_deletes(
+    ours: list[tuple[str, str]], wire: Wire
+) -> None:
+    """Killed with links in the group: they are still marked, and found by their names."""
+
+    def stop(command: str, how: dict[str, object]) -> None:
+        if deletes_by_group(command, how):
+            raise Stop
+
+    wire.before = stop
+    with pytest.raises(Stop):
+        delete(*ours)
+    wire.before = lambda *_: None
+    assert delete(*ours) == [(1, "", 0)] * len(ours)
+    assert set(links()) == {"lo"}
+
+
+def test_only_deletions_are_taken_together(ours: list[tuple[str, str]], wire: Wire) -> None:
+    """A link that is also to be made or set in the same call is not deleted before its turn."""
+    together: list[LinkStep] = [DeleteLink(*one) for one in ours]
+    assert execute.execute([[steps.pack(step) for step in together]]) == [(len(ours), "", 0)]
+    assert set(links()) == {"lo"}
+    assert len(wire.by_group) == 1
+
+
+def test_a_kernel_that_does_not_say_its_groups_is_asked_link_by_link(
+    ours: list[tuple[str, str]], wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dump of links may be refused or interrupted; the links are deleted all the same."""
+
+    def refuse() -> dict[int, int]:
+        raise OSError(16, "Device or resource busy")
+
+    monkeypatch.setattr(observe, "groups", refuse)
+    assert delete(*ours) == [(1, "", 0)] * len(ours)
+    assert set(links()) == {"lo"}
+    assert wire.by_group == []

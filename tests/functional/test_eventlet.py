@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many callers in native threads, and in a process that eventlet has patched, beside a ticker.
+
+Nova and Neutron have both kinds of process in the field.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.functional.many_callers import CALLERS, kind_of
+from tests.rig.ovs import PrivateOvs
+from tests.rig.plugin import ROOT, TAP, deviations
+from tests.rig.snapshot import difference, links, snapshot
+
+STALL = 0.5  # seconds that a ticker may be kept from ticking
+DEADLINE, GRACE = 1, 1  # seconds; those of the scenario "silence", and what it may take beyond
+LIMIT = 45  # seconds for the whole program
+
+both = pytest.mark.parametrize("kind_of_threads", ["native", "green"])
+
+
+def many_callers(kind_of_threads: str, scenario: str, *arguments: object) -> dict[str, Any]:
+    """Run the program in the namespaces of this test, and return its report."""
+    if kind_of_threads == "green" and not importlib.util.find_spec("eventlet"):
+        pytest.skip("eventlet is not installed")
+    program = [sys.executable, "-W", "ignore", "-m", "tests.functional.many_callers"]
+    done = subprocess.run(
+        [*program, kind_of_threads, scenario, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    print(kind_of_threads, scenario, report)
+    return report
+
+
+@both
+def test_twelve_callers_work_at_once_and_stall_nobody(
+    kind_of_threads: str, ovs_dummy: PrivateOvs
+) -> None:
+    ovs_dummy.vsctl("add-br", "br-int")
+    before = set(links())
+    report = many_callers(kind_of_threads, "verbs", ovs_dummy.remote)
+    assert report["raised"] == report["left"] == []
+    assert report["gap"] < STALL
+    plugged = [number for number in range(1, CALLERS + 1) if number % 2 == 0]
+    assert [each for n in plugged for each in deviations(ovs_dummy, kind_of(n), n)] == []
+    ports = {kind_of(number).port(number) for number in plugged}
+    assert set(ovs_dummy.dump()["Bridge"]["br-int"]["ports"]) == {"br-int", *ports}
+    made = {name for number in plugged for name in kind_of(number).link_names(number)}
+    assert set(links()) == before | made
+
+
+@both
+def test_twelve_callers_with_the_same_vif_take_turns(
+    kind_of_threads: str, ovs_dummy: PrivateOvs
+) -> None:
+    report = many_callers(kind_of_threads, "same_vif", ovs_dummy.remote)
+    assert report["raised"] == report["left"] == []
+    assert report["gap"] < STALL
+    assert deviations(ovs_dummy, TAP) == []
+
+
+@both
+def test_a_frozen_server_fails_twelve_callers_in_time_and_stalls_nobody(
+    kind_of_threads: str, ovs_dummy: PrivateOvs
+) -> None:
+    before = set(links())
+    server = ovs_dummy.pid("ovsdb-server")
+    report = many_callers(kind_of_threads, "silence", ovs_dummy.remote, server)
+    assert report["raised"] == report["succeeded"] == report["left"] == []
+    assert report["failed"] == CALLERS
+    assert report["took"] < DEADLINE + GRACE
+    assert report["gap"] < STALL
+    assert list(ovs_dummy.dump()["Port"]) == ["br-int"]
+    assert set(links()) == before
+
+
+@both
+def test_the_privileged_daemon_serves_such_a_process(
+    kind_of_threads: str, ovs_dummy: PrivateOvs, tmp_path: Path
+) -> None:
+    """As in Nova: a daemon, started by the first verb that needs it, does what is privileged."""
+    helper = Path(sys.prefix, "bin", "privsep-helper")
+    if not helper.exists():
+        pytest.skip(f"there is no {helper}")
+    settings = tmp_path / "os-vif.conf"
+    settings.write_text("[DEFAULT]\n")
+    ovs_dummy.vsctl("add-br", "br-int")
+    before = snapshot(ovs_dummy)
+    command = f"{helper} --config-file {settings}"
+    report = many_callers(kind_of_threads, "daemon", ovs_dummy.remote, 0, command)
+    assert report["raised"] == []
+    assert report["gap"] < STALL
+    assert not difference(before, snapshot(ovs_dummy))

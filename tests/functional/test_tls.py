@@ -1,0 +1,716 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OVSDB over TLS and TCP: credentials that are ours alone, and peers that fall silent."""
+
+import contextlib
+import logging
+import os
+import pty
+import re
+import select
+import signal
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ovs.stream
+import pytest
+from oslo_config import cfg
+from ovs.db import idl
+from ovsdbapp import exceptions
+
+from os_vif import exception
+from os_vif.exception import InvalidValue
+from os_vif.wiring import errors
+from os_vif.wiring.deadline import Deadline
+from tests import vifs
+from tests.rig import run, wait_until
+from tests.rig.certificates import Authority, Certificate
+from tests.rig.namespace import NetworkNamespace
+from tests.rig.ovs import SCHEMA, PrivateOvs
+from tests.rig.plugin import (
+    BRIDGE_ONLY,
+    GROUP,
+    HYBRID,
+    PORT_ONLY,
+    TAP,
+    Kind,
+    OsVif,
+    deviations,
+    initialized,
+)
+from tests.rig.snapshot import difference, links, snapshot
+from vif_plug_ovs.ovsdb import connection, impl_idl, tls
+from vif_plug_ovs.ovsdb.drivers import remote as remote_of
+from vif_plug_ovs.ovsdb.ovsdb_lib import BaseOVS
+
+PORT, OTHER_PORT = 6641, 6642
+AMPLE = 10  # seconds: a deadline that is not to be waited out
+SHORT, GRACE = 1, 1
+SOON = 2  # seconds in which an error is told whose cause is certain
+
+DRIVERS = ("native", "vsctl")
+REMOTES = {
+    "ssl-ipv4": f"ssl:127.0.0.1:{PORT}",
+    "ssl-ipv6": f"ssl:[::1]:{PORT}",
+    "tcp-ipv4": "tcp:127.0.0.1:6640",
+    "tcp-ipv6": "tcp:[::1]:6640",
+}
+KEYS = ("key", "certificate", "authority")  # of Certificate, in the order of tls.OPTIONS
+
+
+class Pki:
+    """Two authorities that do not know each other, and what they signed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ours, self.foreign = Authority(folder / "ours"), Authority(folder / "foreign")
+        self.server, self.client = self.ours.issue("server"), self.ours.issue("client")
+        self.expired_server = self.ours.issue("expired-server", expired=True)
+        self.expired_client = self.ours.issue("expired-client", expired=True)
+        self.foreign_server = self.foreign.issue("server")
+        self.foreign_client = self.foreign.issue("client")
+
+    def trusting_ours(self, certificate: Certificate) -> Certificate:
+        return replace(certificate, authority=self.ours.certificate)
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    return Pki(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture
+def switch(netns: NetworkNamespace, pki: Pki) -> Iterator[PrivateOvs]:
+    with PrivateOvs("dummy", listen_tcp=True, certificate=pki.server, tls_port=PORT) as running:
+        yield running
+
+
+@pytest.fixture
+def verbs(switch: PrivateOvs, pki: Pki, monkeypatch: pytest.MonkeyPatch) -> Iterator[OsVif]:
+    """os_vif that speaks TLS with the switch, in a process that has not yet."""
+    tls._registered.cache_clear()
+    monkeypatch.setattr(impl_idl, "_schemas", {})
+    with initialized(REMOTES["ssl-ipv4"], timeout=AMPLE) as verbs:
+        use(verbs, pki.client)
+        yield verbs
+        for name in (*tls.OPTIONS, "ovsdb_interface"):
+            cfg.CONF.clear_override(name, group=GROUP)
+
+
+def use(verbs: OsVif, certificate: Certificate, **options: Any) -> None:
+    """Configure credentials, and other options."""
+    paths = (str(getattr(certificate, key)) for key in KEYS)
+    verbs.configure(**dict(zip(tls.OPTIONS, paths, strict=True)), **options)
+
+
+def restart(switch: PrivateOvs, certificate: Certificate | None = None) -> None:
+    switch.kill("ovsdb-server")
+    if certificate is not None:
+        switch.certificate = certificate
+    switch.start_server()
+
+
+def shared() -> connection.Connection:
+    """The connection of the configuration of now."""
+    return connection.get(remote_of(cfg.CONF[GROUP]))
+
+
+def in_time(seconds: float, work: Callable[[], object]) -> None:
+    began = time.monotonic()
+    try:
+        work()
+    finally:
+        assert time.monotonic() - began < seconds
+
+
+def secrets(folder: Path) -> list[str]:
+    """The lines of all private keys."""
+    lines = (line for key in folder.rglob("*.key") for line in key.read_text().splitlines())
+    return [line for line in lines if line and "-----" not in line]
+
+
+# It works ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [TAP, HYBRID], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("remote", REMOTES)
+def test_plug_replug_and_unplug(
+    remote: str, driver: str, kind: Kind, switch: PrivateOvs, verbs: OsVif
+) -> None:
+    verbs.configure(ovsdb_connection=REMOTES[remote], ovsdb_interface=driver)
+    verbs.plug(BRIDGE_ONLY.vif())
+    before = snapshot(switch)
+    verbs.plug(kind.vif())
+    assert deviations(switch, kind) == []
+    plugged, cfg_number = snapshot(switch), switch.next_cfg()
+    verbs.plug(kind.vif())
+    assert not difference(plugged, snapshot(switch))
+    assert switch.next_cfg() == cfg_number
+    verbs.unplug(kind.vif())
+    assert not difference(before, snapshot(switch))
+
+
+@pytest.mark.parametrize("remote", REMOTES)
+def test_outside_plugins_get_the_same_connection(
+    remote: str, switch: PrivateOvs, verbs: OsVif
+) -> None:
+    verbs.configure(ovsdb_connection=REMOTES[remote])
+    base = BaseOVS(cfg.CONF[GROUP])
+    base.ensure_ovs_bridge("br0", "system")
+    assert base.ovsdb.br_exists("br0").execute(check_error=True)
+    base.ovsdb.add_br("br1").execute(check_error=True)
+    assert set(switch.dump()["Bridge"]) == {"br0", "br1"}
+    base.delete_ovs_bridge("br0")
+    assert set(switch.dump()["Bridge"]) == {"br1"}
+
+
+@pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_both_versions_of_tls_work(
+    driver: str, version: str, switch: PrivateOvs, verbs: OsVif, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = PrivateOvs._start
+
+    def with_version(self: PrivateOvs, which: Any, argv: list[str]) -> None:
+        more = [f"--ssl-protocols={version}"] if which == "ovsdb-server" else []
+        start(self, which, [*argv, *more])
+
+    monkeypatch.setattr(PrivateOvs, "_start", with_version)
+    restart(switch)
+    verbs.configure(ovsdb_interface=driver)
+    verbs.plug(TAP.vif())
+    assert deviations(switch, TAP) == []
+    if driver == "native":
+        assert shared()._tables._session.rpc.stream.socket.version() == version
+
+
+@pytest.mark.parametrize("remote", REMOTES)
+def test_small_requests_are_not_held_back(remote: str, switch: PrivateOvs, verbs: OsVif) -> None:
+    """Nagle's algorithm would let the second of two small requests wait for the first's ACK."""
+    verbs.configure(ovsdb_connection=REMOTES[remote])
+    verbs.plug(PORT_ONLY.vif())
+    opened = shared()._tables._session.rpc.stream.socket
+    assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_many_threads_share_one_tls_connection(switch: PrivateOvs, verbs: OsVif) -> None:
+    numbers = range(1, 21)
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(lambda n: verbs.plug(PORT_ONLY.vif(n), n), numbers))
+    assert len(switch.dump()["Port"]) == 1 + len(numbers)
+    named = [thread for thread in threading.enumerate() if thread.name.startswith("os-vif ")]
+    assert len(named) == 1
+
+
+# Wrong credentials ------------------------------------------------------------------------------
+
+Make = Callable[[Pki], Certificate]
+
+#: what is wrong -> the server's certificate, ours, what OpenSSL says of it
+REFUSED: dict[str, tuple[Make, Make, str]] = {
+    "the-servers-is-from-another-authority": (
+        lambda pki: pki.trusting_ours(pki.foreign_server),
+        lambda pki: pki.client,
+        "certificate verify failed",
+    ),
+    "the-servers-has-expired": (
+        lambda pki: pki.expired_server,
+        lambda pki: pki.client,
+        "certificate has expired",
+    ),
+    "ours-is-from-another-authority": (
+        lambda pki: pki.server,
+        lambda pki: pki.trusting_ours(pki.foreign_client),
+        "unknown ca",
+    ),
+    "ours-has-expired": (
+        lambda pki: pki.server,
+        lambda pki: pki.expired_client,
+        "certificate expired",
+    ),
+}
+
+
+@pytest.fixture(params=REFUSED)
+def refused(request: pytest.FixtureRequest, pki: Pki, switch: PrivateOvs, verbs: OsVif) -> str:
+    """Credentials that do not fit; what is said of them."""
+    server, ours, said = REFUSED[request.param]
+    restart(switch, server(pki))
+    use(verbs, ours(pki))
+    return said
+
+
+@pytest.mark.parametrize("verb", ["plug", "unplug"])
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_certificate_that_is_refused_is_told_in_the_words_of_openssl(
+    driver: str,
+    verb: str,
+    refused: str,
+    switch: PrivateOvs,
+    verbs: OsVif,
+    pki: Pki,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    verbs.configure(ovsdb_interface=driver)
+    before = snapshot(switch)
+    with pytest.raises(exception.ExceptionBase) as failure:
+        in_time(SOON, lambda: getattr(verbs, verb)(TAP.vif()))
+    assert isinstance(failure.value.__cause__, errors.NotConnected)
+    assert refused in str(failure.value)
+    assert REMOTES["ssl-ipv4"] in str(failure.value)
+    assert "osviftls" not in str(failure.value)
+    assert not difference(before, snapshot(switch))
+    said = caplog.text + str(failure.value)
+    assert not [line for line in secrets(pki.server.key.parents[1]) if line in said]
+
+
+def test_outside_plugins_are_told_of_a_refused_certificate(refused: str, verbs: OsVif) -> None:
+    base = BaseOVS(cfg.CONF[GROUP])
+    with pytest.raises((exception.ExceptionBase, exceptions.TimeoutException), match=refused):
+        in_time(SOON, lambda: base.ovsdb.br_exists("br0").execute(check_error=True))
+
+
+#: what is wrong -> a file (as in KEYS), what is put in its place, what the error says
+BAD_FILES: dict[str, tuple[str, Callable[[Pki, Path], Path], str]] = {
+    "the-key-is-of-another-certificate": (
+        "key",
+        lambda pki, _: pki.server.key,
+        "key values mismatch",
+    ),
+    "the-key-is-no-key": ("key", lambda pki, _: pki.client.certificate, ""),
+    "the-certificate-is-none": ("certificate", lambda pki, _: pki.client.key, ""),
+    "the-authority-is-none": ("authority", lambda pki, _: pki.client.key, ""),
+    **{f"the-{key}-is-missing": (key, lambda _, dir: dir / "no", os.strerror(2)) for key in KEYS},
+    **{f"the-{key}-is-a-folder": (key, lambda _, dir: dir, os.strerror(21)) for key in KEYS},
+    **{f"the-{key}-is-empty": (key, lambda _, dir: empty(dir), "") for key in KEYS},
+}
+
+
+def empty(folder: Path) -> Path:
+    (folder / "empty.pem").touch()
+    return folder / "empty.pem"
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("what", BAD_FILES)
+def test_a_bad_file_is_an_error_that_names_option_and_file(
+    what: str,
+    driver: str,
+    pki: Pki,
+    switch: PrivateOvs,
+    verbs: OsVif,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    key, make, said = BAD_FILES[what]
+    path = make(pki, tmp_path)
+    use(verbs, replace(pki.client, **{key: path}), ovsdb_interface=driver)
+    before = snapshot(switch)
+    for verb in (verbs.plug, verbs.unplug):
+        with pytest.raises(exception.ExceptionBase) as failure:
+            in_time(SOON, lambda verb=verb: verb(TAP.vif()))  # type: ignore[misc]
+        reason = failure.value.__cause__
+        assert isinstance(reason, InvalidValue)
+        assert tls.OPTIONS[KEYS.index(key)] in str(reason)
+        assert str(path) in str(reason)
+        assert said in str(reason)
+        assert not [line for line in secrets(pki.server.key.parents[1]) if line in caplog.text]
+    with pytest.raises(InvalidValue):
+        BaseOVS(cfg.CONF[GROUP])
+    assert not difference(before, snapshot(switch))
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("value", [None, ""])
+@pytest.mark.parametrize("option", tls.OPTIONS)
+def test_an_option_that_is_not_set_is_named(
+    option: str, value: str | None, driver: str, switch: PrivateOvs, verbs: OsVif
+) -> None:
+    verbs.configure(ovsdb_interface=driver, **{option: value})
+    with pytest.raises(exception.PlugException, match=f"{option}.*must be set"):
+        verbs.plug(TAP.vif())
+
+
+@pytest.mark.parametrize("remote", ["tcp-ipv4", "unix"])
+def test_the_files_are_not_looked_at_where_there_is_no_tls(
+    remote: str, switch: PrivateOvs, verbs: OsVif
+) -> None:
+    verbs.configure(ovsdb_connection=REMOTES.get(remote, switch.remote))
+    verbs.configure(**dict.fromkeys(tls.OPTIONS, "/missing"))
+    verbs.plug(PORT_ONLY.vif())
+    assert deviations(switch, PORT_ONLY) == []
+
+
+def test_a_file_that_was_missing_is_found_once_it_is_there(
+    pki: Pki, switch: PrivateOvs, verbs: OsVif, tmp_path: Path
+) -> None:
+    late = tmp_path / "late.key"
+    use(verbs, replace(pki.client, key=late))
+    with pytest.raises(exception.PlugException, match="ssl_key_file"):
+        verbs.plug(PORT_ONLY.vif())
+    late.write_bytes(pki.client.key.read_bytes())
+    verbs.plug(PORT_ONLY.vif())
+    assert deviations(switch, PORT_ONLY) == []
+
+
+ASKED_FOR = """
+import sys
+from os_vif.exception import InvalidValue
+from vif_plug_ovs.ovsdb import tls
+try:
+    tls.arguments(tls.Credentials(*sys.argv[1:]))
+except InvalidValue as err:
+    print("refused:", err)
+"""
+
+
+def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked_for_it(
+    pki: Pki, tmp_path: Path
+) -> None:
+    """OpenSSL would ask at the terminal, and wait."""
+    locked = tmp_path / "locked.key"
+    lock = ["-aes256", "-passout", "pass:x1234"]
+    run(["openssl", "ec", "-in", str(pki.client.key), "-out", str(locked), *lock])
+    paths = map(str, (locked, pki.client.certificate, pki.client.authority))
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-W", "ignore", "-c", ASKED_FOR, *paths])
+    try:
+        said = all_said(terminal, seconds=10)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(terminal)
+    assert "refused:" in said
+    assert "ssl_key_file" in said
+    assert "pass phrase" not in said
+
+
+def all_said(terminal: int, seconds: float) -> str:
+    """What a process says at its terminal until it ends, or asks for something."""
+    said, deadline = "", Deadline(seconds)
+    while select.select([terminal], [], [], deadline.remaining())[0]:
+        try:
+            said += os.read(terminal, 4096).decode()
+        except OSError:  # how a terminal says that nobody is at its other end
+            break
+        if "pass phrase" in said:
+            break
+    return said
+
+
+# Credentials that change ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_server_whose_certificate_is_put_right_is_found_at_once(
+    driver: str, pki: Pki, switch: PrivateOvs, verbs: OsVif
+) -> None:
+    verbs.configure(ovsdb_interface=driver)
+    restart(switch, pki.expired_server)
+    with pytest.raises(exception.PlugException, match="certificate"):
+        verbs.plug(PORT_ONLY.vif())
+    restart(switch, pki.server)
+    in_time(SOON, lambda: verbs.unplug(PORT_ONLY.vif()))
+    switch.catch_up()
+    verbs.plug(PORT_ONLY.vif())
+    assert deviations(switch, PORT_ONLY) == []
+
+
+def test_a_server_is_not_blamed_for_another_one(
+    pki: Pki, switch: PrivateOvs, verbs: OsVif
+) -> None:
+    """The credentials, and so the way to connect, are the same for both."""
+    bad = pki.expired_server
+    with PrivateOvs("dummy", certificate=bad, tls_port=OTHER_PORT):
+        verbs.configure(ovsdb_connection=f"ssl:127.0.0.1:{OTHER_PORT}")
+        with pytest.raises(exception.PlugException, match="expired"):
+            verbs.plug(PORT_ONLY.vif(1), 1)
+        verbs.configure(ovsdb_connection=REMOTES["ssl-ipv4"])
+        verbs.plug(PORT_ONLY.vif(2), 2)
+        assert deviations(switch, PORT_ONLY, 2) == []
+        connection.close_all()
+
+
+def test_a_certificate_that_is_renewed_in_place_is_used_by_the_next_connection(
+    pki: Pki, switch: PrivateOvs, verbs: OsVif, tmp_path: Path
+) -> None:
+    """As python-ovs, ovs-vsctl and the daemons do: nobody restarts nova-compute for it."""
+    ours = Certificate(*(tmp_path / key for key in KEYS))
+    for key in KEYS:
+        getattr(ours, key).write_bytes(getattr(pki.client, key).read_bytes())
+    use(verbs, ours)
+    verbs.plug(PORT_ONLY.vif(1), 1)
+    for key in KEYS:
+        getattr(ours, key).write_bytes(getattr(pki.foreign_client, key).read_bytes())
+    restart(switch, pki.foreign_server)
+    switch.catch_up()
+    verbs.plug(PORT_ONLY.vif(2), 2)
+    assert deviations(switch, PORT_ONLY, 2) == []
+
+
+def test_a_server_that_hangs_up_in_the_handshake_is_tried_again(
+    netns: NetworkNamespace, pki: Pki
+) -> None:
+    """As one does that is being restarted: that is no problem of certificates."""
+    with (
+        socket.create_server(("127.0.0.1", PORT)) as dying,
+        initialized(REMOTES["ssl-ipv4"], timeout=AMPLE) as verbs,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        use(verbs, pki.client)
+        waiting = pool.submit(verbs.plug, PORT_ONLY.vif())
+        for _ in range(2):
+            client, _ = dying.accept()
+            client.recv(1)
+            client.close()
+        dying.close()
+        with PrivateOvs("dummy", certificate=pki.server, tls_port=PORT) as switch:
+            waiting.result()
+            assert deviations(switch, PORT_ONLY) == []
+            connection.close_all()
+        for name in tls.OPTIONS:
+            cfg.CONF.clear_override(name, group=GROUP)
+
+
+# Beside somebody else's python-ovs --------------------------------------------------------------
+
+
+class Agent:
+    """Somebody who uses python-ovs in this process as Neutron's agent does."""
+
+    def __init__(self, certificate: Certificate, port: int) -> None:
+        stream = ovs.stream.Stream
+        stream.ssl_set_private_key_file(str(certificate.key))
+        stream.ssl_set_certificate_file(str(certificate.certificate))
+        stream.ssl_set_ca_cert_file(str(certificate.authority))
+        helper = idl.SchemaHelper(SCHEMA)
+        helper.register_columns("Bridge", ["name"])
+        self._idl = idl.Idl(f"ssl:127.0.0.1:{port}", helper)
+
+    def sees(self, bridge: str) -> bool:
+        """Whether it is connected, and a bridge is in the replica."""
+        self._idl._session.reconnect.backoff = 0
+        self._idl.run()
+        rows = self._idl.tables["Bridge"].rows.values()
+        return self._idl._session.is_connected() and bridge in {row.name for row in rows}
+
+    def is_cut_off(self) -> bool:
+        self._idl.run()
+        return not self._idl._session.is_connected()
+
+    def close(self) -> None:
+        self._idl.close()
+
+
+@pytest.fixture
+def class_settings() -> Iterator[Callable[[], dict[str, Any]]]:
+    """What python-ovs keeps for the whole process; restored in the end."""
+    stream = ovs.stream.Stream
+    names = [name for name in vars(stream) if name.startswith("_SSL_")]
+    assert len(names) == 3
+    before = {name: getattr(stream, name) for name in names}
+    yield lambda: {name: getattr(stream, name) for name in names}
+    for name, value in before.items():
+        setattr(stream, name, value)
+
+
+@pytest.fixture
+def elsewhere(netns: NetworkNamespace, pki: Pki) -> Iterator[PrivateOvs]:
+    """A server of the foreign authority."""
+    certificate = pki.foreign_server
+    with PrivateOvs("dummy", certificate=certificate, tls_port=OTHER_PORT) as running:
+        running.vsctl("add-br", "br-agent")
+        yield running
+
+
+@pytest.mark.parametrize("agent_first", [True, False], ids=["agent-first", "os-vif-first"])
+def test_somebody_elses_credentials_and_ours_live_side_by_side(
+    agent_first: bool,
+    pki: Pki,
+    switch: PrivateOvs,
+    elsewhere: PrivateOvs,
+    verbs: OsVif,
+    class_settings: Callable[[], dict[str, Any]],
+) -> None:
+    """Both connect, and reconnect, in either order."""
+    if not agent_first:
+        verbs.plug(BRIDGE_ONLY.vif(1), 1)
+    agent = Agent(pki.foreign_client, OTHER_PORT)
+    theirs = class_settings()
+    try:
+        wait_until(lambda: agent.sees("br-agent"), what="the agent to connect")
+        verbs.plug(PORT_ONLY.vif(1), 1)
+        ours = shared()
+        for number, servers in enumerate(([switch, elsewhere], [elsewhere], [switch]), start=2):
+            for server in servers:
+                restart(server)
+            if elsewhere in servers:
+                wait_until(agent.is_cut_off, what="the agent to notice")
+            if switch in servers:
+                switch.catch_up()
+            order = [
+                lambda: wait_until(lambda: agent.sees("br-agent"), what="the agent to be back"),
+                lambda number=number: verbs.plug(PORT_ONLY.vif(number), number),
+            ]
+            for step in order if agent_first else reversed(order):
+                step()
+            assert deviations(switch, PORT_ONLY, number) == []
+        assert shared() is ours
+        assert class_settings() == theirs
+        assert set(theirs.values()) == {str(getattr(pki.foreign_client, key)) for key in KEYS}
+    finally:
+        agent.close()
+
+
+def test_nothing_of_python_ovs_is_changed(
+    pki: Pki,
+    switch: PrivateOvs,
+    verbs: OsVif,
+    class_settings: Callable[[], dict[str, Any]],
+) -> None:
+    classes = [
+        ovs.stream.Stream, ovs.stream.SSLStream, ovs.stream.TCPStream, ovs.stream.UnixStream
+    ]  # fmt: skip
+    before = [dict(vars(each)) for each in classes]
+    methods = dict(ovs.stream.Stream._SOCKET_METHODS)
+    settings = class_settings()
+    verbs.plug(TAP.vif())
+    BaseOVS(cfg.CONF[GROUP]).ovsdb.br_exists("br0").execute(check_error=True)
+    verbs.unplug(TAP.vif())
+    assert [dict(vars(each)) for each in classes] == before
+    assert class_settings() == settings
+    assert methods.items() <= ovs.stream.Stream._SOCKET_METHODS.items()
+    assert ovs.stream.Stream._SOCKET_METHODS["ssl:"] is ovs.stream.SSLStream
+
+
+def test_two_option_groups_with_credentials_of_their_own_have_connections_of_their_own(
+    pki: Pki, switch: PrivateOvs, elsewhere: PrivateOvs, verbs: OsVif
+) -> None:
+    verbs.plug(PORT_ONLY.vif(1), 1)
+    use(verbs, pki.foreign_client, ovsdb_connection=f"ssl:[::1]:{OTHER_PORT}")
+    verbs.plug(PORT_ONLY.vif(2), 2)
+    restart(switch)
+    restart(elsewhere)
+    switch.catch_up()
+    elsewhere.catch_up()
+    verbs.plug(PORT_ONLY.vif(3), 3)
+    use(verbs, pki.client, ovsdb_connection=REMOTES["ssl-ipv4"])
+    verbs.plug(PORT_ONLY.vif(4), 4)
+    ports = [set(each.dump()["Port"]) - {"br-int", "br-agent"} for each in (switch, elsewhere)]
+    assert ports == [{PORT_ONLY.port(1), PORT_ONLY.port(4)}, {PORT_ONLY.port(n) for n in (2, 3)}]
+
+
+def test_connections_do_not_pile_up(switch: PrivateOvs, verbs: OsVif) -> None:
+    verbs.plug(PORT_ONLY.vif())
+    methods = len(ovs.stream.Stream._SOCKET_METHODS)
+    files = len(os.listdir("/proc/self/fd"))
+    for number in range(1, 4):
+        connection.close_all()
+        verbs.plug(PORT_ONLY.vif(number), number)
+        assert len(ovs.stream.Stream._SOCKET_METHODS) == methods
+        assert len(os.listdir("/proc/self/fd")) == files
+
+
+# Peers that fall silent -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("remote", REMOTES)
+def test_a_silent_peer_is_noticed_and_found_again(
+    remote: str, switch: PrivateOvs, verbs: OsVif
+) -> None:
+    verbs.configure(ovsdb_connection=REMOTES[remote])
+    verbs.plug(PORT_ONLY.vif(1), 1)
+    ours = shared()
+    probing = ours._tables._session.reconnect
+    assert probing.get_probe_interval() == 5000  # milliseconds
+    probing.set_probe_interval(200)  # for the patience of this test
+    ours._wake()
+    switch.freeze("ovsdb-server")
+    wait_until(lambda: not ours._is_connected(), 3, "the silence to be noticed")
+    switch.thaw("ovsdb-server")
+    verbs.plug(PORT_ONLY.vif(2), 2)
+    assert deviations(switch, PORT_ONLY, 2) == []
+
+
+def test_a_socket_of_this_host_is_not_probed(switch: PrivateOvs, verbs: OsVif) -> None:
+    """Its end is always noticed; a probe would only wake an idle process."""
+    verbs.configure(ovsdb_connection=switch.remote)
+    verbs.plug(PORT_ONLY.vif())
+    assert shared()._tables._session.reconnect.get_probe_interval() == 0
+
+
+@pytest.mark.parametrize("connected", [True, False], ids=["later", "before-the-handshake"])
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("verb", ["plug", "unplug"])
+def test_a_frozen_server_is_an_error_by_the_deadline(
+    verb: str, driver: str, connected: bool, switch: PrivateOvs, verbs: OsVif
+) -> None:
+    verbs.configure(ovsdb_interface=driver)
+    if connected:
+        verbs.plug(PORT_ONLY.vif(2), 2)
+    verbs.configure(ovs_vsctl_timeout=SHORT)
+    before = links()
+    switch.freeze("ovsdb-server")
+    with pytest.raises(exception.ExceptionBase) as failure:
+        in_time(SHORT + GRACE, lambda: getattr(verbs, verb)(TAP.vif()))
+    assert isinstance(failure.value.__cause__, errors.NotConnected)
+    assert "does not answer" in str(failure.value)
+    assert not difference(before, links())
+    switch.thaw("ovsdb-server")
+    verbs.configure(ovs_vsctl_timeout=AMPLE)
+    verbs.plug(TAP.vif())
+    assert deviations(switch, TAP) == []
+
+
+def test_the_schema_is_not_waited_for_beyond_the_deadline(
+    switch: PrivateOvs, verbs: OsVif
+) -> None:
+    verbs.configure(ovs_vsctl_timeout=SHORT)
+    base = BaseOVS(cfg.CONF[GROUP])
+    switch.freeze("ovsdb-server")
+    with pytest.raises(errors.NotConnected, match=re.escape(REMOTES["ssl-ipv4"])):
+        in_time(SHORT + GRACE, lambda: base.ovsdb)
+    switch.thaw("ovsdb-server")
+    assert not base.ovsdb.br_exists("br0").execute(check_error=True)
+
+
+@pytest.mark.parametrize("remote", REMOTES)
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_nobody_listening_is_an_error_by_the_deadline(
+    driver: str, remote: str, switch: PrivateOvs, verbs: OsVif
+) -> None:
+    switch.kill("ovsdb-server")
+    verbs.configure(
+        ovsdb_connection=REMOTES[remote], ovsdb_interface=driver, ovs_vsctl_timeout=SHORT
+    )
+    with pytest.raises(exception.PlugException, match="Connection refused"):
+        in_time(SHORT + GRACE, lambda: verbs.plug(TAP.vif()))
+
+
+def test_a_server_without_tls_is_an_error(switch: PrivateOvs, verbs: OsVif) -> None:
+    verbs.configure(ovsdb_connection="ssl:127.0.0.1:6640", ovs_vsctl_timeout=SHORT)
+    with pytest.raises(exception.PlugException, match=r"ssl:127\.0\.0\.1:6640"):
+        in_time(SHORT + GRACE, lambda: verbs.plug(TAP.vif()))
+
+
+def test_a_certificate_needs_no_name_of_a_host(switch: PrivateOvs, verbs: OsVif) -> None:
+    """OVSDB's certificates, as ovs-pki makes them, name switches and not hosts."""
+    verbs.plug(PORT_ONLY.vif())
+    peer = shared()._tables._session.rpc.stream.socket
+    assert isinstance(peer, ssl.SSLSocket)
+    assert dict(pair for rdn in peer.getpeercert()["subject"] for pair in rdn) == {
+        "commonName": "server"
+    }
+    assert vifs.device("tap") in switch.dump()["Port"]
