@@ -166,9 +166,9 @@ def _all(
 
 def _checked(outcome: object, vif: VIFBase) -> Result:
     """A plugin's result, which may be anything."""
-    is_result = isinstance(outcome, Result) and outcome.vif is vif
-    if is_result and isinstance(outcome.error, Exception | None):
-        return outcome
+    match outcome:
+        case Result(its_vif, Exception() | None) if its_vif is vif:
+            return outcome
     raise TypeError(f"{outcome!r} is no Result of the VIF")
 
 
