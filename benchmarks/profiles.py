@@ -54,11 +54,11 @@ def first_connection(here: Host, pairs: list[Pair], found: Results) -> None:
 
 def _turn(here: Host, one: Worker, kind: str) -> dict[str, Any]:
     pairs = here.pairs(kind)
-    return {
-        "plug": one.call("profile", verb="plug", pairs=pairs),
-        "re-plug": one.call("profile", verb="plug", pairs=pairs),
-        "unplug": one.call("profile", verb="unplug", pairs=pairs),
-    }
+    profiles = {}
+    for verb in ("plug", "re-plug", "unplug"):
+        here.settle()
+        profiles[verb] = one.call("profile", verb=verb.removeprefix("re-"), pairs=pairs)
+    return profiles
 
 
 def _by_function(profile: Mapping[str, Any]) -> dict[str, float]:

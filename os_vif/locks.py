@@ -23,25 +23,34 @@ class KeyedLocks:
 
     @contextmanager
     def hold(self, keys: Collection[str], deadline: Deadline) -> Iterator[None]:
-        """Hold all of these keys, or none.
+        """Hold all of these keys.
 
         :raises DeadlineExceeded: another thread holds one of them.
         """
+        with self.hold_free(keys, deadline) as held:
+            if len(held) < len(set(keys)):
+                raise busy(deadline)
+            yield
+
+    @contextmanager
+    def hold_free(self, keys: Collection[str], deadline: Deadline) -> Iterator[set[str]]:
+        """Wait for these keys until the deadline, and hold those that nobody else holds then."""
         if self._process != os.getpid():
             self._forget()  # threads do not survive a fork, but what they held would
-        mine = set(keys)
+        wanted = set(keys)
         with self._changed:
-            free = self._changed.wait_for(
-                lambda: mine.isdisjoint(self._held), deadline.remaining()
-            )
-            if not free:
-                raise DeadlineExceeded(
-                    seconds=deadline.seconds, what="another thread is busy with the same VIF"
-                )
+            self._changed.wait_for(lambda: wanted.isdisjoint(self._held), deadline.remaining())
+            mine = wanted - self._held
             self._held |= mine
         try:
-            yield
+            yield mine
         finally:
             with self._changed:
                 self._held -= mine
                 self._changed.notify_all()
+
+
+def busy(deadline: Deadline) -> DeadlineExceeded:
+    """The error of whoever waited in vain."""
+    what = "another thread is busy with the same VIF"
+    return DeadlineExceeded(seconds=deadline.seconds, what=what)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The plugin for Open vSwitch: it reads its configuration and drives the engine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from oslo_config import cfg
@@ -9,7 +9,7 @@ from oslo_log import log as logging
 
 from os_vif.exception import ExceptionBase
 from os_vif.kernel.backend import KernelLinks
-from os_vif.locks import KeyedLocks
+from os_vif.locks import KeyedLocks, busy
 from os_vif.objects.host_info import HostPluginInfo
 from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.vif import VIFBase, VIFHostDevice, VIFPortProfileOpenVSwitch
@@ -164,20 +164,31 @@ class OvsPlugin(PluginBase):
         drive: Callable[[Sequence[Wiring], Deadline], list[Exception | None]],
     ) -> list[Result]:
         """Describe VIFs and drive their wirings through the engine; each may fail alone."""
-        results = []
+        results: list[Result] = []
         for start in range(0, len(pairs), CHUNK):
-            chunk = pairs[start : start + CHUNK]
-            deadline = Deadline(self.config.ovs_vsctl_timeout)
-            wirings = [_attempt(describe, vif, instance, deadline) for vif, instance in chunk]
-            good = [one for one in wirings if isinstance(one, Wiring)]
-            keys = {_key(vif) for vif, _ in chunk}
-            with BUSY.hold(keys, deadline):
-                outcomes = iter(drive(good, deadline) if good else [])
-            results += [
-                Result(vif, next(outcomes) if isinstance(one, Wiring) else one)
-                for (vif, _), one in zip(chunk, wirings, strict=True)
-            ]
+            results += self._in_one_chunk(pairs[start : start + CHUNK], describe, drive)
         return results
+
+    def _in_one_chunk(
+        self,
+        chunk: Sequence[Pair],
+        describe: Callable[[VIFBase, InstanceInfo, Deadline], Wiring],
+        drive: Callable[[Sequence[Wiring], Deadline], list[Exception | None]],
+    ) -> Iterator[Result]:
+        deadline = Deadline(self.config.ovs_vsctl_timeout)
+        # In company, a VIF that is busy must leave time for the others.
+        patience = deadline if len(chunk) == 1 else deadline.at_most(deadline.seconds / 2 or 60)
+        with BUSY.hold_free({_key(vif) for vif, _ in chunk}, patience) as held:
+            wirings = [
+                _attempt(describe, vif, instance, deadline)
+                if _key(vif) in held
+                else busy(deadline)
+                for vif, instance in chunk
+            ]
+            good = [one for one in wirings if isinstance(one, Wiring)]
+            outcomes = iter(drive(good, deadline) if good else [])
+        for (vif, _), one in zip(chunk, wirings, strict=True):
+            yield Result(vif, next(outcomes) if isinstance(one, Wiring) else one)
 
     def supports_tc_qdisc(self, vif: VIFBase) -> bool:
         """Whether a VIF's port has a device of the kernel, and so a queueing discipline."""

@@ -32,17 +32,18 @@ def together(netlink: IPRoute, steps: Iterable[LinkStep]) -> None:
     if len(wanted) < WORTHWHILE:
         return
     group = random.SystemRandom().randrange(1 << 30, 1 << 31)
-    before = observe.groups()
-    ours = {
-        link.index: before[link.index]
-        for link in observe.links(wanted).values()
-        if link.kind == wanted[link.name]
-        and link.alias.startswith(f"{Mark.KEY}:")
-        and link.index in before
-    }
-    if group in before.values():
-        return
+    ours: dict[int, int] = {}
     try:
+        before = observe.groups()
+        if group in before.values():
+            return
+        ours = {
+            link.index: before[link.index]
+            for link in observe.links(wanted).values()
+            if link.kind == wanted[link.name]
+            and link.alias.startswith(f"{Mark.KEY}:")
+            and link.index in before
+        }
         for index in ours:
             netlink.link("set", index=index, group=group)
         members = {index for index, its_group in observe.groups().items() if its_group == group}

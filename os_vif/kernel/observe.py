@@ -23,7 +23,7 @@ _LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, device type, index, flags
 _ATTRIBUTE = struct.Struct("=HH")  # rtattr: length, type
 _ERROR = struct.Struct("=i")
 _NLMSG_ERROR, _NLMSG_DONE, _RTM_GETLINK = 2, 3, 18
-_NLM_F_REQUEST, _NLM_F_DUMP = 0x1, 0x300
+_NLM_F_REQUEST, _NLM_F_DUMP_INTR, _NLM_F_DUMP = 0x1, 0x10, 0x300
 _NESTED = 0x8000
 _SKIP_STATS = 1 << 3  # RTEXT_FILTER_SKIP_STATS
 
@@ -73,6 +73,7 @@ def _ask(asking: socket.socket, name: str) -> Link | None:
 def groups() -> dict[int, int]:
     """The group of each link of the caller's network namespace, by its index.
 
+    :raises InterruptedError: links came or went meanwhile, so the answer may lack some.
     :raises OSError: the kernel refused to say.
     """
     request = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _attribute(
@@ -83,7 +84,9 @@ def groups() -> dict[int, int]:
         size = _HEADER.size + len(request)
         asking.send(_HEADER.pack(size, _RTM_GETLINK, _NLM_F_REQUEST | _NLM_F_DUMP, 0, 0) + request)
         while True:
-            for kind, message in _messages(asking.recv(1 << 20)):
+            for kind, flags, message in _messages(asking.recv(1 << 20)):
+                if flags & _NLM_F_DUMP_INTR:
+                    raise InterruptedError(errno.EINTR, "links changed while they were listed")
                 if kind == _NLMSG_DONE:
                     return found
                 if kind == _NLMSG_ERROR:
@@ -93,11 +96,12 @@ def groups() -> dict[int, int]:
                 found[index] = _u32(_attributes(message[_LINK.size :]).get(_IFLA_GROUP, bytes(4)))
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Type, flags and body of each message."""
     at = 0
     while at + _HEADER.size <= len(data):
-        size, kind, *_ = _HEADER.unpack_from(data, at)
-        yield kind, data[at + _HEADER.size : at + size]
+        size, kind, flags, *_ = _HEADER.unpack_from(data, at)
+        yield kind, flags, data[at + _HEADER.size : at + size]
         at += (size + 3) & ~3
 
 

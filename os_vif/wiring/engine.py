@@ -23,6 +23,7 @@ from os_vif.wiring.plan import (
     LinkStep,
     Plan,
     Removal,
+    RemoveBridge,
     RowStep,
     SetLink,
     inverse,
@@ -38,7 +39,7 @@ LOG = logging.getLogger(__name__)
 #: How often a verb looks again after somebody else has changed what it was about to change.
 ATTEMPTS = 5
 #: Seconds in which a failed verb takes back what it did, even past its deadline.
-UNDO_SECONDS = 0.8
+UNDO_SECONDS = 0.5
 
 
 class Links(Protocol):
@@ -166,7 +167,7 @@ class Engine:
                 job.failure = _as_exception(interruption)
             raise
         finally:
-            self._undo([job for job in jobs if job.failure], deadline)
+            self._undo(jobs, deadline)
 
     def _remove(self, jobs: list[_Job], deadline: Deadline) -> None:
         self._plan(jobs, to_remove, deadline)
@@ -186,17 +187,12 @@ class Engine:
         self, jobs: list[_Job], plan: Callable[[Wiring, Found], Plan], deadline: Deadline
     ) -> None:
         found = self._observe([job.wiring for job in jobs], deadline)
-        made: set[str] = set()
         for job in jobs:
             job.found, job.plan = found, plan(job.wiring, found)
             if job.plan.refused:
                 job.failure = errors.Contradiction(report=report(job.plan.refused))
             elif job.plan.reported:
                 LOG.warning("Left as it is: %s", report(job.plan.reported))
-            # A bridge that several of them need is made, and taken back, by the first.
-            rows = [s for s in job.plan.rows if _new_bridge(s) not in made]
-            made |= {name for s in rows if (name := _new_bridge(s))}
-            job.plan = replace(job.plan, rows=tuple(rows))
 
     def _observe(self, wirings: Sequence[Wiring], deadline: Deadline) -> Found:
         elements = [element for wiring in wirings for element in wiring.all_elements]
@@ -226,11 +222,14 @@ class Engine:
         writing = [job for job in _live(jobs) if job.plan.rows]
         if not writing:
             return []
-        steps = [step for job in writing for step in job.plan.rows]
+        steps: dict[RowStep | str, RowStep] = {}  # a bridge that several need is made once
+        for job in writing:
+            for i, step in enumerate(job.plan.rows):
+                steps.setdefault(_new_bridge(step) or f"{id(job)} {i}", step)
         for job in writing:
             job.rows_sent = True  # until it is known that they were not
         try:
-            cfg = self._rows.commit(steps, deadline)
+            cfg = self._rows.commit(list(steps.values()), deadline)
         except (errors.StateChanged, errors.TransactionRefused) as failure:
             for job in writing:
                 job.rows_sent = False
@@ -272,12 +271,14 @@ class Engine:
             elif broken:
                 LOG.warning("Not verified, as configured: %s", report(broken))
 
-    def _undo(self, failed: list[_Job], deadline: Deadline) -> None:
+    def _undo(self, jobs: list[_Job], deadline: Deadline) -> None:
         """Take back what failed wirings did, as far as that is possible."""
         deadline = deadline.at_least(UNDO_SECONDS)
-        back = [inverse(job.done, job.found) for job in failed]
+        back = [inverse(job.done, job.found) for job in jobs if job.failure]
+        needed = {_new_bridge(step) for job in _live(jobs) for step in job.plan.rows}
         with _logging("A failed change of OVSDB could not be taken back"):
-            rows = [step for plan in reversed(back) for step in plan.rows]
+            undone = (step for plan in reversed(back) for step in plan.rows)
+            rows = [s for s in undone if not (isinstance(s, RemoveBridge) and s.name in needed)]
             if rows:
                 _retry(lambda: self._rows.commit(rows, deadline))
         with _logging("A failed change of links could not be taken back"):

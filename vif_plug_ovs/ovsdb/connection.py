@@ -8,8 +8,11 @@ are in flight at once and no wait holds up anybody else.
 """
 
 import contextlib
+import functools
 import os
 import re
+import select
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -75,9 +78,10 @@ class Connection:
         self._tables = self._replica(remote)
         self._closed = False
         self._stuck_at: int | None = None
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
+        # Sockets: eventlet's os.read would wait for a pipe that is not meant to be waited for.
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_read.setblocking(False)
+        self._wake_write.setblocking(False)
         self._thread = threading.Thread(target=self._run, name=f"os-vif {remote}", daemon=True)
         self._thread.start()
 
@@ -88,8 +92,8 @@ class Connection:
         self._wake()
         self._thread.join()
         self._tables.close()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
+        self._wake_read.close()
+        self._wake_write.close()
 
     @contextlib.contextmanager
     def current(self, deadline: Deadline) -> Iterator[idl.Idl]:
@@ -150,23 +154,40 @@ class Connection:
         writes: bool,
     ) -> int | None:
         with self._changed:
-            self._wait_for_connection(deadline)
-            wanted = build(self._tables) if callable(build) else build
-            if not wanted:
-                return None
-            sent = self._send(wanted, writes)
-            session = self._tables._session.get_seqno()
-            self._wait_for(lambda: sent.commit() != sent.INCOMPLETE, deadline)
-            same_session = session == self._tables._session.get_seqno()
-            return self._result(sent, writes=writes, answered=same_session)
+            while True:
+                self._wait_for_connection(deadline)
+                wanted = build(self._tables) if callable(build) else build
+                if not wanted:
+                    return None
+                session = self._session_number()
+                sent = self._send(wanted, writes)
+                was_sent = sent.commit() != sent.TRY_AGAIN  # else the connection is broken
+                self._wait_for(functools.partial(_is_complete, sent), deadline)
+                answered = was_sent and session == self._session_number()
+                if answered or (writes and was_sent) or deadline.remaining() == 0:
+                    return self._result(sent, writes=writes and was_sent, answered=answered)
+                self._await_session_after(session, deadline)  # nothing happened: send it again
+
+    def _session_number(self) -> int:
+        return int(self._tables._session.get_seqno())
+
+    def _await_session_after(self, lost: int, deadline: Deadline) -> None:
+        self._wake()
+        soon = deadline.at_most(RETRY_SECONDS)
+        self._wait_for(lambda: self._session_number() != lost, soon)
 
     def _wait_for_connection(self, deadline: Deadline) -> None:
+        before = tls.failures(self._remote)
+
+        def decided() -> bool:
+            return self._is_connected() or tls.failures(self._remote) > before
+
         while not self._is_connected():
-            if tls.problem(self._remote):
+            if tls.failures(self._remote) > before:  # nothing that waiting cures
                 raise errors.NotConnected(remote=self.remote, reason=tls.problem(self._remote))
             self._hurry()
             soon = deadline.at_most(RETRY_SECONDS)
-            if not self._wait_for(self._is_connected, soon) and deadline.remaining() == 0:
+            if not self._wait_for(decided, soon) and deadline.remaining() == 0:
                 raise errors.NotConnected(remote=self.remote, reason=self._why(deadline))
 
     def _hurry(self) -> None:
@@ -221,24 +242,37 @@ class Connection:
         return f"{reason} (after {deadline.seconds} s)"
 
     def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # the pipe is full of wake-ups already
-            os.write(self._wake_write, b".")
+        with contextlib.suppress(BlockingIOError):  # full of wake-ups already
+            self._wake_write.send(b".")
 
     def _run(self) -> None:
         while not self._closed:
-            poller = ovs.poller.Poller()
+            poller = _poller()
             with self._changed:
                 try:
                     self._tables.run()
+                    self._tables.wait(poller)
                 except Exception:
                     LOG.exception("What %s sent was not understood; reconnecting", self.remote)
                     self._tables.force_reconnect()
+                    poller.timer_wait(int(RETRY_SECONDS * 1000))
                 self._changed.notify_all()
-                self._tables.wait(poller)
             poller.fd_wait(self._wake_read, ovs.poller.POLLIN)
             poller.block()
             with contextlib.suppress(BlockingIOError):
-                os.read(self._wake_read, 4096)
+                self._wake_read.recv(4096)
+
+
+def _is_complete(transaction: Any) -> bool:
+    return bool(transaction.commit() != transaction.INCOMPLETE)
+
+
+def _poller() -> ovs.poller.Poller:
+    """python-ovs' poller, which uses select() and so fails in a process with many open files."""
+    poller = ovs.poller.Poller()
+    if hasattr(select, "poll"):  # eventlet takes it away
+        poller.poll = select.poll()
+    return poller
 
 
 #: An operation that changes nothing: its answer comes after every update that preceded it.

@@ -28,7 +28,7 @@ from ovsdbapp.schema.open_vswitch import impl_idl
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.engine import ATTEMPTS
-from vif_plug_ovs.ovsdb import api, connection, rows
+from vif_plug_ovs.ovsdb import api, connection, rows, tls
 
 LOG = logging.getLogger(__name__)
 
@@ -273,7 +273,8 @@ def fetch_schema(remote: str, deadline: Deadline) -> dict[str, Any]:
         ovs.stream.Stream.open(remote), _milliseconds(deadline)
     )
     if error:
-        raise errors.NotConnected(remote=remote, reason=os.strerror(error))
+        reason = tls.problem(remote) or os.strerror(error)
+        raise errors.NotConnected(remote=tls.shown(remote), reason=reason)
     rpc = ovs.jsonrpc.Connection(stream)
     try:
         error, reply = _ask(rpc, deadline)
@@ -281,7 +282,8 @@ def fetch_schema(remote: str, deadline: Deadline) -> dict[str, Any]:
         rpc.close()
     if error or reply.error:
         reason = os.strerror(error) if error > 0 else str(reply.error if reply else "it hung up")
-        raise errors.NotConnected(remote=remote, reason=reason)
+        reason = tls.problem(remote) or reason
+        raise errors.NotConnected(remote=tls.shown(remote), reason=reason)
     found: dict[str, Any] = reply.result
     return found
 

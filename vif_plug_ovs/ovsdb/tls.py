@@ -9,8 +9,10 @@ own, beside ``ssl:``, which python-ovs opens like any other; nothing of theirs i
 import errno
 import functools
 import itertools
+import select
 import socket
 import ssl
+import threading
 from dataclasses import astuple, dataclass
 
 import ovs.socket_util
@@ -23,6 +25,7 @@ OPTIONS = ("ssl_key_file", "ssl_cert_file", "ssl_ca_cert_file")
 
 _METHOD = "osviftls"
 _numbers = itertools.count()
+_registering = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,10 @@ def remote(wanted: str, credentials: Credentials) -> str:
 
     :raises InvalidValue: a file is not named, missing, or not what it should be.
     """
-    return f"{_registered(credentials)}:{wanted.removeprefix('ssl:')}"
+    _context(credentials)
+    with _registering:
+        method = _registered(wanted, credentials)
+    return f"{method}:{wanted.removeprefix('ssl:')}"
 
 
 def arguments(credentials: Credentials) -> tuple[str, ...]:
@@ -47,7 +53,7 @@ def arguments(credentials: Credentials) -> tuple[str, ...]:
 
     :raises InvalidValue: as :func:`remote`.
     """
-    _registered(credentials)
+    _context(credentials)
     return (
         f"--private-key={credentials.key}",
         f"--certificate={credentials.certificate}",
@@ -63,15 +69,27 @@ def shown(name: str) -> str:
 
 def problem(name: str) -> str:
     """What TLS had against the last attempt to connect; empty if nothing."""
-    stream = ovs.stream.Stream._find_method(name)
-    return str(getattr(stream, "problem", ""))
+    return str(getattr(_stream_of(name), "problem", ""))
+
+
+def failures(name: str) -> int:
+    """How often TLS has had something against connecting to a remote."""
+    return int(getattr(_stream_of(name), "failures", 0))
+
+
+def _stream_of(name: str) -> type[ovs.stream.Stream] | None:
+    found: type[ovs.stream.Stream] | None = ovs.stream.Stream._find_method(name)
+    return found
 
 
 @functools.cache
-def _registered(credentials: Credentials) -> str:
-    """Make a connection method; a configuration has one, so they do not pile up."""
+def _registered(wanted: str, credentials: Credentials) -> str:
+    """Make a connection method; a configuration has one, so they do not pile up.
+
+    Each server has its own, lest one be blamed for what is wrong with another.
+    """
     method = f"{_METHOD}{next(_numbers)}"
-    ovs.stream.Stream.register_method(method, _stream_class(_context(credentials)))
+    ovs.stream.Stream.register_method(method, _stream_class(credentials))
     return method
 
 
@@ -87,7 +105,8 @@ def _context(credentials: Credentials) -> ssl.SSLContext:
     except ssl.SSLError as err:
         raise _invalid("ssl_ca_cert_file", credentials.authority, err) from err
     try:
-        context.load_cert_chain(credentials.certificate, credentials.key)
+        # Nobody is there to be asked for a passphrase.
+        context.load_cert_chain(credentials.certificate, credentials.key, password=lambda: "")
     except ssl.SSLError as err:
         both = f"{credentials.certificate}, {credentials.key}"
         raise _invalid("ssl_cert_file, ssl_key_file", both, err) from err
@@ -108,11 +127,13 @@ def _invalid(option: str, path: str, err: OSError) -> InvalidValue:
     return InvalidValue(field=option, value=path, reason=err.strerror or str(err))
 
 
-def _stream_class(context: ssl.SSLContext) -> type[ovs.stream.SSLStream]:
+def _stream_class(credentials: Credentials) -> type[ovs.stream.SSLStream]:
     class TlsStream(ovs.stream.SSLStream):  # type: ignore[misc]
-        """python-ovs' stream, with a context of its own and a memory for what went wrong."""
+        """python-ovs' stream, with credentials of its own and a memory for what went wrong."""
 
         problem = ""
+        failures = 0
+        _greeted = False
 
         @staticmethod
         def _open(suffix: str, dscp: int) -> tuple[int, socket.socket | None]:
@@ -120,13 +141,28 @@ def _stream_class(context: ssl.SSLContext) -> type[ovs.stream.SSLStream]:
             family, plain = ovs.socket_util.inet_create_socket_active(socket.SOCK_STREAM, address)
             if plain is None:
                 return family, None
+            TlsStream.problem = ""
+            try:
+                context = _context(credentials)  # read anew: they may have been renewed
+            except InvalidValue as err:
+                plain.close()
+                return TlsStream._failed(err), None
             secured = context.wrap_socket(plain, do_handshake_on_connect=False)
             error = ovs.socket_util.inet_connect_active(secured, address, family, dscp)
+            if not error:
+                secured.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return error, secured
+
+        @staticmethod
+        def check_connection_completion(sock: socket.socket) -> int:
+            _, writable, broken = select.select([], [sock], [sock], 0)
+            if not writable and not broken:
+                return errno.EAGAIN
+            return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
         def connect(self) -> int:
             error: int = super(ovs.stream.SSLStream, self).connect()
-            if error:
+            if error or self._greeted:
                 return error
             try:
                 self.socket.do_handshake()
@@ -134,7 +170,14 @@ def _stream_class(context: ssl.SSLContext) -> type[ovs.stream.SSLStream]:
                 return errno.EAGAIN
             except OSError as err:
                 return self._failed(err)
+            self._greeted = True
             return 0
+
+        def send(self, buf: str) -> int:
+            sent: int = super().send(buf)
+            if sent < 0 and sent != -errno.EAGAIN:
+                self.recv(1)  # what the server said before it hung up
+            return sent
 
         def recv(self, n: int) -> tuple[int, bytes | str]:
             try:
@@ -145,14 +188,16 @@ def _stream_class(context: ssl.SSLContext) -> type[ovs.stream.SSLStream]:
                 return 0, ""
             except OSError as err:  # with TLS 1.3, how a server refuses our certificate
                 return self._failed(err), ""
-            TlsStream.problem = ""
             return result
 
         @staticmethod
-        def _failed(err: OSError) -> int:
-            if isinstance(err, ssl.SSLError):
+        def _failed(err: Exception) -> int:
+            if isinstance(err, (ssl.SSLEOFError, ssl.SSLSyscallError)):
+                return errno.ECONNRESET  # a server that restarts: no matter of certificates
+            if isinstance(err, (ssl.SSLError, InvalidValue)):
                 TlsStream.problem = str(err)
+                TlsStream.failures += 1
                 return errno.EPROTO
-            return err.errno or errno.EPROTO
+            return getattr(err, "errno", None) or errno.EPROTO
 
     return TlsStream
