@@ -28,6 +28,7 @@ from tests.rig.ovs import PrivateOvs
 from tests.rig.plugin import GROUP, OsVif, filled, initialized
 from tests.rig.snapshot import difference, snapshot
 from tests.unit.ovs.test_representors import TOPOLOGIES, Topology, address_of
+from vif_plug_ovs import representors
 from vif_plug_ovs.exception import (
     AmbiguousRepresentor,
     NotVirtualFunction,
@@ -137,7 +138,8 @@ def dpdk() -> Iterator[World]:
 @pytest.fixture(autouse=True)
 def _options() -> Iterator[None]:
     yield
-    cfg.CONF.clear_override("verify_interface", group=GROUP)
+    for option in ("verify_interface", "ovsdb_interface"):
+        cfg.CONF.clear_override(option, group=GROUP)
 
 
 def vif_of(pci: str, **overrides: Any) -> vif_objects.VIFHostDevice:
@@ -179,6 +181,13 @@ def test_on_every_card_the_right_representor_or_none_is_plugged(world: World, na
                 assert_plugged_and_unplugged(world, vif, answer)
             else:
                 assert_not_found(world, vif, topology, answer)
+
+
+def test_the_deprecated_driver_plugs_representors_too(world: World) -> None:
+    world.osvif.configure(ovsdb_interface="vsctl")
+    with world.card(mlx5()):
+        device = representors.look_up(VF0).device
+        assert_plugged_and_unplugged(world, vif_of(VF0), device)
 
 
 def assert_plugged_and_unplugged(
@@ -451,12 +460,13 @@ def dpdk_rows(number: int, pf: str = PF) -> dict[str, dict[str, Any]]:
     ],
     ids=["vf0", "vf11", "second-pf", "vmd"],
 )
+@pytest.mark.parametrize("driver", ["native", "vsctl"])
 def test_dpdk_is_told_of_the_pf_and_the_number(
-    world: World, host: Host, address: str, pf: str, number: int
+    world: World, host: Host, address: str, pf: str, number: int, driver: str
 ) -> None:
     """DPDK has taken the PF: there may be no device of the kernel at all."""
     ovs, osvif = world.ovs, world.osvif
-    osvif.configure(verify_interface=False)
+    osvif.configure(verify_interface=False, ovsdb_interface=driver)
     with world.card(Host(host.functions)):
         before, (cfg_before, calls) = snapshot(ovs), world.written()
         osvif.plug(vif_of_dpdk(address))
