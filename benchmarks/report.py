@@ -45,7 +45,7 @@ def _targets(found: Results) -> Iterator[str]:
     rows = [row for target in results.targets() if (row := _target(found, target))]
     if rows:
         header = ("case", "ports", "ours", "other", "ratio", "at most", "", "floor / peer", "n")
-        yield from _table("What the issue asks for", header, rows)
+        yield from _table("Targets", header, rows)
 
 
 def _target(found: Results, target: Target) -> Sequence[str] | None:

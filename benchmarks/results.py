@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was measured, and what the issue asks for."""
+"""What was measured, and the targets."""
 
 import json
 import statistics
@@ -98,7 +98,7 @@ def verb(name: str, kind: str, ports: int, daemon: bool = False) -> Case:
 
 
 def targets() -> Iterator[Target]:
-    """The table of the issue."""
+    """The table of targets."""
     most = {"tap": 0.45, "hybrid": 0.45, "per-port bridge": 0.30}
     for kind, ratio in most.items():
         yield Target(verb("plug", kind, 1000), ratio)
