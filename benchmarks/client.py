@@ -93,7 +93,7 @@ class Worker:
 
 
 def _python(who: str) -> Path:
-    return peer._PYTHON if who == PEER else Path(sys.executable)
+    return peer.PYTHON if who == PEER else Path(sys.executable)
 
 
 def _configuration(who: str, remote: str) -> str:

@@ -21,7 +21,7 @@ RELEASE = "os-vif==5.3.0"
 
 _ROOT = Path(__file__).parents[2]
 _HOME = _ROOT / ".tox" / "peer"
-_PYTHON = _HOME / "bin" / "python"
+PYTHON = _HOME / "bin" / "python"
 
 _PROGRAM = """
 import json, sys
@@ -46,7 +46,7 @@ def install() -> None:
     if done.exists() and done.read_text() == RELEASE:
         return
     run([sys.executable, "-m", "venv", "--clear", str(_HOME)])
-    run([str(_PYTHON), "-m", "pip", "install", "--quiet", RELEASE])
+    run([str(PYTHON), "-m", "pip", "install", "--quiet", RELEASE])
     done.write_text(RELEASE)
 
 
@@ -58,8 +58,8 @@ def call(
     **options: Any,
 ) -> None:
     """Plug or unplug with the release, in the calling thread's namespaces."""
-    if not _PYTHON.exists():
-        raise FileNotFoundError(f"{_PYTHON}: run 'python -m tests.rig.peer' first")
+    if not PYTHON.exists():
+        raise FileNotFoundError(f"{PYTHON}: run 'python -m tests.rig.peer' first")
     order = {
         "verb": verb,
         "vif": vif.obj_to_primitive(),
@@ -67,7 +67,7 @@ def call(
         "options": {"ovsdb_connection": ovs.remote, "ovs_vsctl_timeout": 20, **options},
     }
     done = subprocess.run(
-        [str(_PYTHON), "-W", "ignore", "-c", _PROGRAM],
+        [str(PYTHON), "-W", "ignore", "-c", _PROGRAM],
         input=json.dumps(order),
         cwd="/",
         env={**os.environ, "PYTHONPATH": ""},
