@@ -14,6 +14,7 @@ import socket
 import ssl
 import threading
 from dataclasses import astuple, dataclass
+from typing import ClassVar
 
 import ovs.socket_util
 import ovs.stream
@@ -128,76 +129,81 @@ def _invalid(option: str, path: str, err: OSError) -> InvalidValue:
 
 
 def _stream_class(credentials: Credentials) -> type[ovs.stream.SSLStream]:
-    class TlsStream(ovs.stream.SSLStream):  # type: ignore[misc]
-        """python-ovs' stream, with credentials of its own and a memory for what went wrong."""
+    return type("TlsStream", (_TlsStream,), {"credentials": credentials})
 
-        problem = ""
-        failures = 0
-        _greeted = False
 
-        @staticmethod
-        def _open(suffix: str, dscp: int) -> tuple[int, socket.socket | None]:
-            address = ovs.socket_util.inet_parse_active(suffix, 0, raises=False)
-            family, plain = ovs.socket_util.inet_create_socket_active(socket.SOCK_STREAM, address)
-            if plain is None:
-                return family, None
-            TlsStream.problem = ""
-            try:
-                context = _context(credentials)  # read anew: they may have been renewed
-            except InvalidValue as err:
-                plain.close()
-                return TlsStream._failed(err), None
-            secured = context.wrap_socket(plain, do_handshake_on_connect=False)
-            error = ovs.socket_util.inet_connect_active(secured, address, family, dscp)
-            if not error:
-                secured.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return error, secured
+class _TlsStream(ovs.stream.SSLStream):  # type: ignore[misc]
+    """python-ovs' stream, with credentials of its own and a memory for what went wrong.
 
-        @staticmethod
-        def check_connection_completion(sock: socket.socket) -> int:
-            _, writable, broken = select.select([], [sock], [sock], 0)
-            if not writable and not broken:
-                return errno.EAGAIN
-            return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    python-ovs opens streams through their class, so each server has a class of its own.
+    """
 
-        def connect(self) -> int:
-            error: int = super(ovs.stream.SSLStream, self).connect()
-            if error or self._greeted:
-                return error
-            try:
-                self.socket.do_handshake()
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                return errno.EAGAIN
-            except OSError as err:
-                return self._failed(err)
-            self._greeted = True
-            return 0
+    credentials: ClassVar[Credentials]
+    problem: ClassVar[str] = ""
+    failures: ClassVar[int] = 0
+    _greeted = False
 
-        def send(self, buf: str) -> int:
-            sent: int = super().send(buf)
-            if sent < 0 and sent != -errno.EAGAIN:
-                self.recv(1)  # what the server said before it hung up
-            return sent
+    @classmethod
+    def _open(cls, suffix: str, dscp: int) -> tuple[int, socket.socket | None]:
+        address = ovs.socket_util.inet_parse_active(suffix, 0, raises=False)
+        family, plain = ovs.socket_util.inet_create_socket_active(socket.SOCK_STREAM, address)
+        if plain is None:
+            return family, None
+        cls.problem = ""
+        try:
+            context = _context(cls.credentials)  # read anew: they may have been renewed
+        except InvalidValue as err:
+            plain.close()
+            return cls._failed(err), None
+        secured = context.wrap_socket(plain, do_handshake_on_connect=False)
+        error = ovs.socket_util.inet_connect_active(secured, address, family, dscp)
+        if not error:
+            secured.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return error, secured
 
-        def recv(self, n: int) -> tuple[int, bytes | str]:
-            try:
-                result: tuple[int, bytes | str] = super()._recv(n)
-            except ssl.SSLWantReadError:
-                return errno.EAGAIN, ""
-            except ssl.SSLZeroReturnError:
-                return 0, ""
-            except OSError as err:  # with TLS 1.3, how a server refuses our certificate
-                return self._failed(err), ""
-            return result
+    @staticmethod
+    def check_connection_completion(sock: socket.socket) -> int:
+        _, writable, broken = select.select([], [sock], [sock], 0)
+        if not writable and not broken:
+            return errno.EAGAIN
+        return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
-        @staticmethod
-        def _failed(err: Exception) -> int:
-            if isinstance(err, (ssl.SSLEOFError, ssl.SSLSyscallError)):
-                return errno.ECONNRESET  # a server that restarts: no matter of certificates
-            if isinstance(err, (ssl.SSLError, InvalidValue)):
-                TlsStream.problem = str(err)
-                TlsStream.failures += 1
-                return errno.EPROTO
-            return getattr(err, "errno", None) or errno.EPROTO
+    def connect(self) -> int:
+        error: int = super(ovs.stream.SSLStream, self).connect()
+        if error or self._greeted:
+            return error
+        try:
+            self.socket.do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return errno.EAGAIN
+        except OSError as err:
+            return self._failed(err)
+        self._greeted = True
+        return 0
 
-    return TlsStream
+    def send(self, buf: str) -> int:
+        sent: int = super().send(buf)
+        if sent < 0 and sent != -errno.EAGAIN:
+            self.recv(1)  # what the server said before it hung up
+        return sent
+
+    def recv(self, n: int) -> tuple[int, bytes | str]:
+        try:
+            result: tuple[int, bytes | str] = super()._recv(n)
+        except ssl.SSLWantReadError:
+            return errno.EAGAIN, ""
+        except ssl.SSLZeroReturnError:
+            return 0, ""
+        except OSError as err:  # with TLS 1.3, how a server refuses our certificate
+            return self._failed(err), ""
+        return result
+
+    @classmethod
+    def _failed(cls, err: Exception) -> int:
+        if isinstance(err, (ssl.SSLEOFError, ssl.SSLSyscallError)):
+            return errno.ECONNRESET  # a server that restarts: no matter of certificates
+        if isinstance(err, (ssl.SSLError, InvalidValue)):
+            cls.problem = str(err)
+            cls.failures += 1
+            return errno.EPROTO
+        return getattr(err, "errno", None) or errno.EPROTO
