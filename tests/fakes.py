@@ -10,11 +10,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from os_vif.kernel import steps as kernel_steps
+from os_vif.kernel import packing
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.model import Mark
-from os_vif.wiring.plan import (
+from os_vif.wiring.state import Bridge, Found, Link, Port, Value
+from os_vif.wiring.steps import (
     CreateBridge,
     CreateLink,
     CreatePort,
@@ -28,7 +29,6 @@ from os_vif.wiring.plan import (
     SetLink,
     SetPort,
 )
-from os_vif.wiring.state import Bridge, Found, Link, Port, Value
 
 T = TypeVar("T")
 
@@ -100,9 +100,7 @@ class FakeLinks:
     ) -> list[errors.WiringError | None]:
         self.executed += 1
         # The privileged side checks all of them before it takes the first.
-        checked = [
-            [kernel_steps.unpack(kernel_steps.pack(step)) for step in group] for group in groups
-        ]
+        checked = [[packing.unpack(packing.pack(step)) for step in group] for group in groups]
         return [self._take_group(group, go_on) for group in checked]
 
     def _take_group(self, checked: list[LinkStep], go_on: bool) -> errors.WiringError | None:

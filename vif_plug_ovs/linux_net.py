@@ -12,12 +12,14 @@ from oslo_log import log as logging
 from os_vif import limits
 from os_vif.exception import InvalidValue
 from os_vif.kernel.backend import KernelLinks
+from os_vif.wiring.compare import link_specs
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.errors import Contradiction
 from os_vif.wiring.model import DeviceMtu, Element, LinuxBridge, Mark, Tap, Wiring
-from os_vif.wiring.plan import CreateLink, DeleteLink, LinkStep, SetLink, link_specs, to_apply
+from os_vif.wiring.plan import to_apply
 from os_vif.wiring.report import report
 from os_vif.wiring.state import Found, Link, Value
+from os_vif.wiring.steps import CreateLink, DeleteLink, LinkStep, SetLink
 from vif_plug_ovs import constants, privileged, representors
 from vif_plug_ovs.wiring import names
 

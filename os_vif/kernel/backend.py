@@ -5,11 +5,11 @@ import errno
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from os_vif.kernel import observe, steps
+from os_vif.kernel import observe, packing
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
-from os_vif.wiring.plan import LinkStep
 from os_vif.wiring.state import Link
+from os_vif.wiring.steps import LinkStep
 
 
 class KernelLinks:
@@ -31,7 +31,7 @@ class KernelLinks:
         self, groups: Sequence[Sequence[LinkStep]], deadline: Deadline, *, go_on: bool = False
     ) -> list[errors.WiringError | None]:
         """See :meth:`os_vif.wiring.engine.Links.execute`."""
-        packed = [[steps.pack(step) for step in group] for group in groups]
+        packed = [[packing.pack(step) for step in group] for group in groups]
         outcomes = self._privileged(packed, go_on, deadline.remaining())
         return [_failure(*outcome) for outcome in outcomes]
 

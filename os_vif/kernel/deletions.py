@@ -15,7 +15,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from os_vif.kernel import observe
 from os_vif.wiring.model import Mark
-from os_vif.wiring.plan import DeleteLink, LinkStep
+from os_vif.wiring.steps import DeleteLink, LinkStep
 
 #: Fewer deletions than this are not worth the look at all links of the host.
 WORTHWHILE = 4

@@ -9,9 +9,9 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from os_vif.kernel import deletions, steps, sysctl, tap
+from os_vif.kernel import deletions, packing, sysctl, tap
 from os_vif.kernel.gate import gate
-from os_vif.wiring.plan import CreateLink, DeleteLink, LinkStep, SetLink
+from os_vif.wiring.steps import CreateLink, DeleteLink, LinkStep, SetLink
 
 #: attribute -> (rtnetlink's name of it, factor); only bridges have these
 _BRIDGE_OPTIONS = {
@@ -31,13 +31,13 @@ def execute(packed: Iterable[Iterable[Sequence[Any]]], go_on: bool = False) -> l
     All of them are checked before the first is taken. A failure is returned, not raised, because
     the caller has to know how far each group went.
 
-    :param packed: groups of steps as :func:`os_vif.kernel.steps.pack` makes them.
+    :param packed: groups of steps as :func:`os_vif.kernel.packing.pack` makes them.
     :param go_on: let a failure not even end its group.
     :returns: for each group how many steps were taken; of the first that failed what and why (or
         nothing), and its errno.
     :raises InvalidValue: one is not a step that os-vif makes.
     """
-    groups = [[steps.unpack(one) for one in group] for group in packed]
+    groups = [[packing.unpack(one) for one in group] for group in packed]
     with gate, IPRoute() as netlink:
         deletions.together(netlink, [step for group in groups for step in group])
         return [_take_group(netlink, group, go_on) for group in groups]

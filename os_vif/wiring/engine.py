@@ -13,26 +13,22 @@ from typing import Protocol
 from oslo_log import log as logging
 
 from os_vif.wiring import errors
+from os_vif.wiring.compare import Difference, link_specs
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.model import OvsBridge, OvsPort, Wiring
-from os_vif.wiring.plan import (
+from os_vif.wiring.plan import Plan, inverse, to_apply, to_remove
+from os_vif.wiring.report import report
+from os_vif.wiring.state import Found, Link, Port
+from os_vif.wiring.steps import (
     CreateBridge,
     CreateLink,
     DeleteLink,
-    Difference,
     LinkStep,
-    Plan,
     Removal,
     RemoveBridge,
     RowStep,
     SetLink,
-    inverse,
-    link_specs,
-    to_apply,
-    to_remove,
 )
-from os_vif.wiring.report import report
-from os_vif.wiring.state import Found, Link, Port
 
 LOG = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 
 from collections.abc import Iterable
 
-from os_vif.wiring.plan import PRESENT, Difference
+from os_vif.wiring.compare import PRESENT, Difference
 
 
 def report(differences: Iterable[Difference]) -> str:

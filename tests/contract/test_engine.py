@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from os_vif.wiring import errors
+from os_vif.wiring.compare import differences
 from os_vif.wiring.model import (
     LinuxBridge,
     Mark,
@@ -18,7 +19,6 @@ from os_vif.wiring.model import (
     VethPair,
     Wiring,
 )
-from os_vif.wiring.plan import differences
 from tests.contract.worlds import (
     SHORT,
     FakeWorld,

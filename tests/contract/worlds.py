@@ -12,11 +12,12 @@ from typing import Any, Protocol
 
 from os_vif.kernel.backend import KernelLinks
 from os_vif.kernel.execute import Outcome, execute
+from os_vif.wiring.compare import link_specs
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.engine import Engine, Links, Rows
 from os_vif.wiring.model import Wiring
-from os_vif.wiring.plan import RowStep, SetLink, link_specs
 from os_vif.wiring.state import Bridge, Found, Port
+from os_vif.wiring.steps import RowStep, SetLink
 from tests import fakes
 from tests.rig import run
 from tests.rig.ovs import PrivateOvs

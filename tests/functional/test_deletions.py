@@ -8,8 +8,8 @@ import pytest
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from os_vif.kernel import deletions, execute, observe, steps
-from os_vif.wiring.plan import DeleteLink, LinkStep
+from os_vif.kernel import deletions, execute, observe, packing
+from os_vif.wiring.steps import DeleteLink, LinkStep
 from tests.rig import run
 from tests.rig.snapshot import difference, links
 
@@ -32,7 +32,7 @@ def make(name: str, kind: str = "tun", alias: str = ALIAS, group: int = 0) -> No
 
 def delete(*wanted: tuple[str, str]) -> list[execute.Outcome]:
     """Delete links, (name, kind) each, as the privileged daemon does."""
-    return execute.execute([[steps.pack(DeleteLink(*one))] for one in wanted])
+    return execute.execute([[packing.pack(DeleteLink(*one))] for one in wanted])
 
 
 class Wire:
@@ -312,7 +312,7 @@ def test_an_interrupted_call_leaves_links_that_the_next_one_deletes(
 def test_only_deletions_are_taken_together(ours: list[tuple[str, str]], wire: Wire) -> None:
     """A link that is also to be made or set in the same call is not deleted before its turn."""
     together: list[LinkStep] = [DeleteLink(*one) for one in ours]
-    assert execute.execute([[steps.pack(step) for step in together]]) == [(len(ours), "", 0)]
+    assert execute.execute([[packing.pack(step) for step in together]]) == [(len(ours), "", 0)]
     assert set(links()) == {"lo"}
     assert len(wire.by_group) == 1
 

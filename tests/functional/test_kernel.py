@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from os_vif import exception
-from os_vif.kernel import execute, observe, steps, sysctl
+from os_vif.kernel import execute, observe, packing, sysctl
 from os_vif.kernel.backend import KernelLinks
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.errors import LinkFailed, StateChanged
-from os_vif.wiring.plan import CreateLink, DeleteLink, LinkStep, SetLink
 from os_vif.wiring.state import Link, Value
+from os_vif.wiring.steps import CreateLink, DeleteLink, LinkStep, SetLink
 from tests.rig import run
 from tests.rig.guest import TapGuest
 from tests.rig.namespace import NetworkNamespace
@@ -318,7 +318,7 @@ def test_the_first_refused_step_ends_it_and_those_before_it_are_counted() -> Non
 
 
 def test_the_others_are_taken_if_so_asked_and_the_first_failure_is_told() -> None:
-    packed = [steps.pack(step) for step in SECOND_FAILS]
+    packed = [packing.pack(step) for step in SECOND_FAILS]
     ((taken, reason, code),) = execute.execute([packed], True)
     assert (taken, code) == (2, errno.ENODEV)
     assert reason == "set up=True of missing: no device missing"
@@ -326,7 +326,7 @@ def test_the_others_are_taken_if_so_asked_and_the_first_failure_is_told() -> Non
 
 
 def test_what_succeeds_has_no_reason() -> None:
-    packed = [steps.pack(CreateLink("x", "bridge", ALIAS))]
+    packed = [packing.pack(CreateLink("x", "bridge", ALIAS))]
     assert execute.execute([packed]) == [(1, "", 0)]
     assert execute.execute([packed]) == [(0, "create bridge x: File exists", errno.EEXIST)]
     assert execute.execute([[], []]) == [(0, "", 0), (0, "", 0)]
@@ -344,7 +344,7 @@ def test_a_failure_ends_its_own_group_only() -> None:
 
 
 def test_nothing_is_done_before_all_steps_are_checked() -> None:
-    good, forged = steps.pack(CreateLink("x", "bridge", ALIAS)), ("DeleteLink", {"name": "a/b"})
+    good, forged = packing.pack(CreateLink("x", "bridge", ALIAS)), ("DeleteLink", {"name": "a/b"})
     for groups in ([[good, forged]], [[good], [forged]]):
         with pytest.raises(exception.InvalidValue):
             execute.execute(groups)
@@ -370,7 +370,7 @@ def one_of_each() -> dict[str, str]:
     return {"br0": "bridge", "x": "veth", "tap1": "tun", "lo": "hardware"}
 
 
-@pytest.mark.parametrize("kind", steps.KINDS)
+@pytest.mark.parametrize("kind", packing.KINDS)
 def test_delete_takes_links_of_the_kind_it_was_told_only(
     kind: str, one_of_each: dict[str, str]
 ) -> None:

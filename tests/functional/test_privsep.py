@@ -17,11 +17,11 @@ import pytest
 from oslo_config import cfg
 
 from os_vif import exception
-from os_vif.kernel import steps
+from os_vif.kernel import packing
 from os_vif.kernel.backend import KernelLinks
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
-from os_vif.wiring.plan import CreateLink, DeleteLink
+from os_vif.wiring.steps import CreateLink, DeleteLink
 from tests import vifs
 from tests.rig import run, wait_until
 from tests.rig.ovs import PrivateOvs
@@ -135,7 +135,7 @@ def test_an_error_of_the_kernel_crosses_whole(
 
     def forge(_: OsVif) -> Any:
         run(["ip", "link", "add", "br0", "type", "bridge"])
-        return privileged.change_links([[steps.pack(step), steps.pack(step)]], True)
+        return privileged.change_links([[packing.pack(step), packing.pack(step)]], True)
 
     ((taken, reason, code),) = daemon(forge)
     assert (taken, code) == (0, errno.EPERM)

@@ -21,7 +21,9 @@ from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.engine import Rows
 from os_vif.wiring.model import Mark, OvsBridge, OvsPort, Wiring
-from os_vif.wiring.plan import (
+from os_vif.wiring.plan import to_apply, to_remove
+from os_vif.wiring.state import Found
+from os_vif.wiring.steps import (
     CreateBridge,
     CreatePort,
     RemoveBridge,
@@ -30,10 +32,7 @@ from os_vif.wiring.plan import (
     ReopenPort,
     RowStep,
     SetPort,
-    to_apply,
-    to_remove,
 )
-from os_vif.wiring.state import Found
 from tests import vifs
 from tests.rig import run, wait_until
 from tests.rig.ovs import PrivateOvs

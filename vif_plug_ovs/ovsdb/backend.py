@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from ovs.db import idl
 
 from os_vif.wiring.deadline import Deadline
-from os_vif.wiring.plan import RowStep
 from os_vif.wiring.state import Found, Port
+from os_vif.wiring.steps import RowStep
 from vif_plug_ovs.ovsdb import connection, rows
 from vif_plug_ovs.ovsdb.operations import operations
 

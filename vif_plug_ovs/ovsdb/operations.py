@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from os_vif.wiring.errors import StateChanged
 from os_vif.wiring.model import Mark, OvsBridge, OvsPort, Vlan
-from os_vif.wiring.plan import (
+from os_vif.wiring.steps import (
     CreateBridge,
     CreatePort,
     RemoveBridge,

@@ -13,6 +13,7 @@ from typing import Any
 from oslo_log import log as logging
 
 from os_vif.kernel.backend import KernelLinks
+from os_vif.wiring.compare import PRESENT, Difference
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.engine import Engine, Rows
 from os_vif.wiring.errors import Contradiction
@@ -25,9 +26,9 @@ from os_vif.wiring.model import (
     Vlan,
     Wiring,
 )
-from os_vif.wiring.plan import PRESENT, Difference, RowStep, SetPort
 from os_vif.wiring.report import report
 from os_vif.wiring.state import Found, Port
+from os_vif.wiring.steps import RowStep, SetPort
 from vif_plug_ovs import constants, linux_net, privileged
 from vif_plug_ovs.ovsdb import api, connection, drivers, rows
 

@@ -38,7 +38,8 @@ from typing import Any
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.model import Mark
-from os_vif.wiring.plan import (
+from os_vif.wiring.state import Bridge, Found, Port
+from os_vif.wiring.steps import (
     CreateBridge,
     CreatePort,
     RemoveBridge,
@@ -48,7 +49,6 @@ from os_vif.wiring.plan import (
     RowStep,
     SetPort,
 )
-from os_vif.wiring.state import Bridge, Found, Port
 from vif_plug_ovs.ovsdb import commands, rows, tls
 from vif_plug_ovs.ovsdb.connection import RETRY_SECONDS, STUCK_SECONDS, check_remote
 from vif_plug_ovs.ovsdb.tls import Credentials

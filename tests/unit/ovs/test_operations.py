@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from os_vif.wiring.errors import StateChanged
 from os_vif.wiring.model import Mark, OvsBridge, OvsPort
-from os_vif.wiring.plan import (
+from os_vif.wiring.steps import (
     CreateBridge,
     CreatePort,
     RemoveBridge,

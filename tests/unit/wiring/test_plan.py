@@ -10,6 +10,7 @@ from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
 from os_vif.wiring import errors
+from os_vif.wiring.compare import PRESENT, Cure, Difference, differences, link_specs
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.engine import Engine
 from os_vif.wiring.model import (
@@ -26,30 +27,21 @@ from os_vif.wiring.model import (
     Vlan,
     Wiring,
 )
-from os_vif.wiring.plan import (
-    PRESENT,
+from os_vif.wiring.plan import Plan, inverse, standing, to_apply, to_remove
+from os_vif.wiring.state import Bridge, Found, Link, Port, Value
+from os_vif.wiring.steps import (
     CreateBridge,
     CreateLink,
     CreatePort,
-    Cure,
     DeleteLink,
-    Difference,
     LinkStep,
-    Plan,
     RemoveBridge,
     RemovePort,
     RemoveQos,
     ReopenPort,
     SetLink,
     SetPort,
-    differences,
-    inverse,
-    link_specs,
-    standing,
-    to_apply,
-    to_remove,
 )
-from os_vif.wiring.state import Bridge, Found, Link, Port, Value
 from tests.fakes import FakeHost, FakeRows, new_link
 
 MARK = Mark("ovs", "hybrid", "a1")

@@ -3,7 +3,7 @@
 
 import pytest
 
-from os_vif.wiring.plan import PRESENT, Difference
+from os_vif.wiring.compare import PRESENT, Difference
 from os_vif.wiring.report import report
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from os_vif import limits
 from os_vif.exception import InvalidValue
 from os_vif.kernel import sysctl
-from os_vif.wiring.plan import CreateLink, DeleteLink, LinkStep, SetLink
 from os_vif.wiring.state import Value
+from os_vif.wiring.steps import CreateLink, DeleteLink, LinkStep, SetLink
 
 Packed = tuple[str, dict[str, Any]]
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from os_vif.exception import InvalidValue
-from os_vif.kernel import steps
+from os_vif.kernel import packing
 from os_vif.wiring.model import Mark
-from os_vif.wiring.plan import CreateLink, DeleteLink, LinkStep, SetLink
+from os_vif.wiring.steps import CreateLink, DeleteLink, LinkStep, SetLink
 
 ALIAS = Mark("ovs", "hybrid", "a0000001-feed-4bee-8fad-000000000001").alias
 MAC = "fa:16:3e:00:00:01"
@@ -54,12 +54,12 @@ def carried(message: Any) -> Any:
 
 @pytest.mark.parametrize("step", STEPS, ids=str)
 def test_a_step_arrives_as_it_was_sent(step: LinkStep) -> None:
-    assert steps.unpack(carried(steps.pack(step))) == step
+    assert packing.unpack(carried(packing.pack(step))) == step
 
 
 @pytest.mark.parametrize("step", [step for step in STEPS if isinstance(step, SetLink)], ids=str)
 def test_attributes_arrive_in_their_order(step: SetLink) -> None:
-    arrived = steps.unpack(carried(steps.pack(step)))
+    arrived = packing.unpack(carried(packing.pack(step)))
     assert isinstance(arrived, SetLink)
     assert list(arrived.attributes) == list(step.attributes)
 
@@ -95,7 +95,7 @@ def test_attributes_arrive_in_their_order(step: SetLink) -> None:
 )
 def test_what_is_not_one_of_our_steps_is_refused(packed: Any) -> None:
     with pytest.raises(InvalidValue):
-        steps.unpack(packed)
+        packing.unpack(packed)
 
 
 BAD_NAMES = ["", None, 7, "x" * 16, "a/b", "..", "a b", "a:b", "a\n", "a\0", "\udc80"]
@@ -112,20 +112,20 @@ BAD_NAMES = ["", None, 7, "x" * 16, "a/b", "..", "a b", "a:b", "a\n", "a\0", "\u
 )
 def test_a_bad_name_is_refused(step: str, fields: dict[str, Any], name: object) -> None:
     with pytest.raises(InvalidValue):
-        steps.unpack((step, {**fields, "name": name}))
+        packing.unpack((step, {**fields, "name": name}))
 
 
 @pytest.mark.parametrize("peer", BAD_NAMES, ids=repr)
 def test_a_bad_name_of_a_veths_other_end_is_refused(peer: object) -> None:
     with pytest.raises(InvalidValue):
-        steps.unpack(("CreateLink", {**VETH, "peer": peer}))
+        packing.unpack(("CreateLink", {**VETH, "peer": peer}))
 
 
 @pytest.mark.parametrize("kind", ["bridge", "tun"])
 def test_only_a_veth_has_another_end(kind: str) -> None:
     # The alias is written to both ends: it must not get onto a link that is not ours.
     with pytest.raises(InvalidValue, match="peer"):
-        steps.unpack(("CreateLink", {**CREATE, "kind": kind, "peer": "eth0"}))
+        packing.unpack(("CreateLink", {**CREATE, "kind": kind, "peer": "eth0"}))
 
 
 @pytest.mark.parametrize("kind", ["", None, 7, "dummy", "vlan", "ipvlan", "Bridge", ("tun",), []])
@@ -134,7 +134,7 @@ def test_a_kind_that_os_vif_does_not_make_is_refused(
     step: str, fields: dict[str, Any], kind: object
 ) -> None:
     with pytest.raises(InvalidValue, match="kind"):
-        steps.unpack((step, {**fields, "name": "tap1", "kind": kind}))
+        packing.unpack((step, {**fields, "name": "tap1", "kind": kind}))
 
 
 @pytest.mark.parametrize(
@@ -144,12 +144,12 @@ def test_a_kind_that_os_vif_does_not_make_is_refused(
 )
 def test_an_alias_that_is_not_a_mark_is_refused(alias: object) -> None:
     with pytest.raises(InvalidValue, match="alias"):
-        steps.unpack(("CreateLink", {**CREATE, "alias": alias}))
+        packing.unpack(("CreateLink", {**CREATE, "alias": alias}))
 
 
 def test_the_longest_alias_that_the_kernel_takes() -> None:
     alias = "os-vif:" + "x" * 248
-    step = steps.unpack(("CreateLink", {**CREATE, "alias": alias}))
+    step = packing.unpack(("CreateLink", {**CREATE, "alias": alias}))
     assert isinstance(step, CreateLink)
     assert step.alias == alias
 
@@ -157,7 +157,7 @@ def test_the_longest_alias_that_the_kernel_takes() -> None:
 @pytest.mark.parametrize("multiqueue", [None, 0, 1, "yes"])
 def test_multiqueue_is_true_or_false(multiqueue: object) -> None:
     with pytest.raises(InvalidValue, match="multiqueue"):
-        steps.unpack(("CreateLink", {**CREATE, "multiqueue": multiqueue}))
+        packing.unpack(("CreateLink", {**CREATE, "multiqueue": multiqueue}))
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_multiqueue_is_true_or_false(multiqueue: object) -> None:
 )
 def test_a_bad_attribute_is_refused_by_name(attribute: str, value: object) -> None:
     with pytest.raises(InvalidValue) as caught:
-        steps.unpack(("SetLink", {"name": "tap1", "attributes": {attribute: value}}))
+        packing.unpack(("SetLink", {"name": "tap1", "attributes": {attribute: value}}))
     assert f"{attribute}, {value!r}: " in str(caught.value)
 
 
@@ -213,7 +213,7 @@ NAMES = st.sampled_from(["tap1", "qvb1", "", "a/b", "x" * 16])
 KEYS = st.sampled_from(
     ["name", "kind", "alias", "peer", "multiqueue", "attributes", "mac", "mtu", "up", "master"]
 )
-VALUES = st.one_of(SCALARS, NAMES, st.sampled_from([ALIAS, MAC, *steps.KINDS, 1450]))
+VALUES = st.one_of(SCALARS, NAMES, st.sampled_from([ALIAS, MAC, *packing.KINDS, 1450]))
 ANYTHING = st.recursive(
     VALUES,
     lambda inner: st.one_of(
@@ -239,10 +239,10 @@ NEARLY = st.one_of(
 @given(message=NEARLY | ANYTHING)
 def test_whatever_comes_is_a_valid_step_or_an_invalid_value(message: Any) -> None:
     try:
-        step = steps.unpack(carried(message))
+        step = packing.unpack(carried(message))
     except InvalidValue:
         return
     assert isinstance(step, CreateLink | SetLink | DeleteLink)
-    assert steps.unpack(carried(steps.pack(step))) == step
+    assert packing.unpack(carried(packing.pack(step))) == step
     if not isinstance(step, SetLink):
-        assert step.kind in steps.KINDS
+        assert step.kind in packing.KINDS

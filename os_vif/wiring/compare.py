@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pure: what is wanted, compared with what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from os_vif.wiring.model import (
+    DeviceMtu,
+    Element,
+    LinuxBridge,
+    Mark,
+    OvsBridge,
+    OvsPort,
+    Representor,
+    Tap,
+    VethPair,
+    Wiring,
+)
+from os_vif.wiring.state import Attribute, Bridge, Found, Link, Value
+
+
+class Cure(Enum):
+    """What applying a wiring does about a difference."""
+
+    CORRECT = auto()
+    REPORT = auto()  # set on creation only, or not changeable: it is logged
+    REFUSE = auto()  # it contradicts the wiring: nothing is changed
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not as described."""
+
+    where: str
+    what: str
+    wanted: object
+    found: object
+    cure: Cure = Cure.CORRECT
+
+
+#: The "what" of an element that is not there at all.
+PRESENT = "present"
+
+
+def differences(wiring: Wiring, found: Found) -> tuple[Difference, ...]:
+    """Compare a wiring with the host by the partial-match rule: more than described is fine."""
+    return tuple(one for element in wiring.elements for one in element_differences(element, found))
+
+
+def element_differences(element: Element, found: Found) -> Iterator[Difference]:
+    match element:
+        case OvsBridge():
+            yield from _bridge_differences(element, found.bridges.get(element.name))
+        case OvsPort():
+            yield from _port_differences(element, found)
+        case _:
+            for spec in link_specs(element):
+                yield from link_differences(spec, found.links.get(spec.name))
+
+
+def _bridge_differences(wanted: OvsBridge, found: Bridge | None) -> Iterator[Difference]:
+    where = f"OVS bridge {wanted.name}"
+    if found is None:
+        yield Difference(where, PRESENT, True, False)
+    elif (found.datapath_type or "system") != wanted.datapath_type:
+        # Another type would take down every port of the bridge.
+        yield Difference(
+            where, "datapath_type", wanted.datapath_type, found.datapath_type, Cure.REPORT
+        )
+
+
+def _port_differences(wanted: OvsPort, found: Found) -> Iterator[Difference]:
+    where = f"OVS port {wanted.name}"
+    port = found.ports.get(wanted.name)
+    if port is None:
+        yield Difference(where, PRESENT, True, False)
+        return
+    if port.bridge != wanted.bridge:
+        yield Difference(where, "bridge", wanted.bridge, port.bridge, Cure.REFUSE)
+    if port.bond:
+        yield Difference(where, "interface", wanted.name, "those of a bond", Cure.REFUSE)
+    for key, value in interface_values(wanted).items():
+        if port.interface(key) != value:
+            yield Difference(where, key, value, port.interface(key))
+    if port.error and has_device(wanted, found):
+        yield Difference(where, "error", "", port.error, Cure.REPORT)
+
+
+def interface_values(port: OvsPort) -> dict[str, str | int]:
+    """What a port's Interface row must hold, by ovs-vsctl's notation."""
+    values: dict[str, str | int] = {"type": port.interface_type}
+    values |= {f"external_ids:{key}": value for key, value in port.external_ids.items()}
+    values |= {f"options:{key}": value for key, value in port.options.items()}
+    if port.mtu_request is not None:
+        values["mtu_request"] = port.mtu_request
+    return values
+
+
+def has_device(wanted: OvsPort, found: Found) -> bool:
+    return wanted.device or wanted.name in found.links
+
+
+@dataclass(frozen=True)
+class LinkSpec:
+    """What the kernel is to hold of one link."""
+
+    name: str
+    always: Mapping[Attribute, Value]
+    #: For a link that is ours to make and to delete; None for one that only serves us.
+    made: Making | None = None
+    #: Whether plugging is refused without it; what is made need not be there before.
+    required: bool = False
+    on_remove: Mapping[Attribute, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Making:
+    """How a link is made, and by what it is recognised as the VIF's."""
+
+    kind: str
+    mark: Mark
+    #: Whether its name alone, made of the VIF's id, says whose it is.
+    known_by_name: bool = True
+    #: Attributes that are corrected on a link without our mark; None for all.
+    unmarked: frozenset[Attribute] | None = None
+    multiqueue: bool = False
+
+
+#: Keeps the host's own stack out of a guest's Ethernet segment.
+_NO_HOST_STACK = {"disable_ipv6": 1, "arp_ignore": 1, "arp_announce": 2}
+
+
+def link_specs(element: Element) -> tuple[LinkSpec, ...]:
+    """The links that an element consists of, in the order in which they are made."""
+    match element:
+        case LinuxBridge():
+            options: dict[Attribute, Value] = {"stp": False, "forward_delay": 0}
+            if element.ageing is not None:
+                options["ageing"] = element.ageing
+            wanted = {**_NO_HOST_STACK, **options, "mcast_snooping": False, "up": True}
+            return (LinkSpec(element.name, wanted, made=Making("bridge", element.mark)),)
+        case VethPair():
+            end = _with_mtu(element.mtu, {"promisc": True, "up": True})
+            # No neighbour discovery of the host towards tenants; os-vif 5.x let it happen.
+            inner = {"disable_ipv6": 1, **end, "master": element.bridge}
+            made = Making("veth", element.mark, unmarked=frozenset({*end, "master"}))
+            return (
+                LinkSpec(element.name, inner, made=made),
+                LinkSpec(element.peer, {"disable_ipv6": 1, **end}, made=made),
+            )
+        case Tap():
+            made = Making(
+                "tun",
+                element.mark,
+                known_by_name=False,
+                unmarked=frozenset({"mtu"}),  # libvirt's fe: MAC is on purpose
+                multiqueue=element.multiqueue,
+            )
+            # no duplicate address detection for the guest's MAC
+            wanted = {"disable_ipv6": 1, **_with_mtu(element.mtu, {"up": True})}
+            if element.mac is not None:
+                wanted = {"mac": element.mac, **wanted}
+            return (LinkSpec(element.name, wanted, made=made),)
+        case Representor():
+            up = _with_mtu(element.mtu, {"up": True})
+            return (LinkSpec(element.name, up, required=True, on_remove={"up": False}),)
+        case DeviceMtu():
+            return (LinkSpec(element.name, _with_mtu(element.mtu, {})),)
+        case _:
+            return ()
+
+
+def _with_mtu(mtu: int | None, attributes: Mapping[Attribute, Value]) -> dict[Attribute, Value]:
+    return {**attributes} if mtu is None else {"mtu": mtu, **attributes}
+
+
+def link_differences(spec: LinkSpec, found: Link | None) -> Iterator[Difference]:
+    where = f"link {spec.name}"
+    made = spec.made
+    if found is None:
+        if made or spec.required:
+            yield Difference(where, PRESENT, True, False, Cure.CORRECT if made else Cure.REFUSE)
+        return
+    if made and found.kind != made.kind:
+        yield Difference(where, "kind", made.kind, found.kind or "hardware", Cure.REFUSE)
+        return
+    limited = None if made is None or _is_ours(made, found) else made.unmarked
+    for key, value in spec.always.items():
+        if key not in found.attributes:
+            continue  # this kernel has no such thing
+        if (limited is None or key in limited) and found.attributes[key] != value:
+            yield Difference(where, key, value, found.attributes[key])
+    if made and (queues := found.attributes.get("multiqueue", made.multiqueue)) != made.multiqueue:
+        # The kernel takes it at creation only (IFF_MULTI_QUEUE in tun.c).
+        yield Difference(where, "multiqueue", made.multiqueue, queues, Cure.REPORT)
+
+
+def _is_ours(made: Making, found: Link) -> bool:
+    """Whether a link is ours in every attribute: it bears our mark, or it is down, which means
+    that whoever made it under that name was killed before it was finished and marked."""
+    return made.mark.owns(found.alias) or (made.known_by_name and not found.attributes["up"])

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The steps between what is wanted and what was found: values that the backends carry out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from os_vif.wiring.model import OvsBridge, OvsPort
+from os_vif.wiring.state import Attribute, Value
+
+
+@dataclass(frozen=True)
+class CreateLink:
+    """Make a link and write its alias (and, for a veth pair, its peer with the same alias)."""
+
+    name: str
+    kind: str
+    alias: str
+    peer: str = ""
+    multiqueue: bool = False
+
+    def __str__(self) -> str:
+        peer = f" with its peer {self.peer}" if self.peer else ""
+        return f"create {self.kind} {self.name}{peer}"
+
+
+@dataclass(frozen=True)
+class SetLink:
+    """Set attributes of a link, in their order."""
+
+    name: str
+    attributes: Mapping[Attribute, Value]
+
+    def __str__(self) -> str:
+        wanted = ", ".join(f"{key}={value}" for key, value in self.attributes.items())
+        return f"set {wanted} of {self.name}"
+
+
+@dataclass(frozen=True)
+class DeleteLink:
+    """Delete a link if it is (still) there and of this kind."""
+
+    name: str
+    kind: str
+
+    def __str__(self) -> str:
+        return f"delete {self.kind} {self.name}"
+
+
+@dataclass(frozen=True)
+class CreateBridge:
+    """Insert the rows of an OVS bridge."""
+
+    bridge: OvsBridge
+
+
+@dataclass(frozen=True)
+class RemoveBridge:
+    """Take an OVS bridge out of the switch.
+
+    :param if_empty: leave it when others have put ports on it.
+    """
+
+    name: str
+    if_empty: bool = False
+
+
+@dataclass(frozen=True)
+class CreatePort:
+    """Insert the rows of a port, in place of QoS rows left by earlier ports of its name."""
+
+    port: OvsPort
+
+
+@dataclass(frozen=True)
+class SetPort:
+    """Set values of an Interface row, by ovs-vsctl's notation: ``column`` or ``column:key``.
+
+    None takes a key away and empties a column.
+    """
+
+    name: str
+    values: Mapping[str, str | int | None]
+
+
+@dataclass(frozen=True)
+class ReopenPort:
+    """Make ovs-vswitchd open a port's device anew, which it believes to have open already.
+
+    In user space it holds on to a device that is gone, and does not notice the new one of the
+    same name. Asking for another OpenFlow port number makes it close the one and open the other.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True)
+class RemovePort:
+    """Take a port out of the bridge it sits on, and its QoS rows with it."""
+
+    name: str
+    bridge: str
+
+
+@dataclass(frozen=True)
+class RemoveQos:
+    """Delete the QoS rows that are left of a port that is gone."""
+
+    name: str
+
+
+LinkStep = CreateLink | SetLink | DeleteLink
+Removal = RemoveBridge | RemovePort | RemoveQos
+RowStep = CreateBridge | RemoveBridge | CreatePort | SetPort | ReopenPort | RemovePort | RemoveQos
