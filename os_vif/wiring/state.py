@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 #: What a link can be asked and told: the keys of ``Link.attributes`` and ``SetLink.attributes``.
 #: Besides those of every link (mac, mtu in bytes, up, promisc, master by name) the options of a
-#: bridge (ageing and forward_delay in seconds, stp, mcast_snooping), multiqueue of a tap, and
-#: the sysctls of ``os_vif.kernel.sysctl``.
+#: bridge (ageing and forward_delay in seconds, stp, mcast_snooping), multiqueue of a tap, parent
+#: (by name) and vlan of a VLAN device, and the sysctls of ``os_vif.kernel.sysctl``.
 Attribute = str
 Value = str | int | bool
 
@@ -21,6 +21,8 @@ class Link:
     alias: str = ""
     attributes: Mapping[Attribute, Value] = field(default_factory=dict)
     index: int = 0
+    #: Of more than link scope, as in 10.0.0.1/24; read only where a wiring asks for them.
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
