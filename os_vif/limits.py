@@ -5,6 +5,7 @@ Checked where a request comes in, and once more on the privileged side, which tr
 """
 
 import re
+from typing import Any
 
 from os_vif.exception import InvalidValue
 
@@ -15,7 +16,21 @@ MTU_MIN = 68
 #: The largest MTU that bridges and veth pairs take (``ETH_MAX_MTU`` in linux/if_ether.h).
 MTU_MAX = 65535
 
+#: The last VLAN that is one (IEEE 802.1Q).
+VLAN_MAX = 4094
+
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+
+
+def required(field: str, value: Any) -> Any:
+    """Check that there is a value, and return it.
+
+    :param field: what to call it in the error.
+    :raises InvalidValue: it is None or empty.
+    """
+    if value in (None, ""):
+        raise InvalidValue(field=field, value=value, reason="it is not set")
+    return value
 
 
 def device_name(field: str, value: object) -> str:
@@ -48,6 +63,18 @@ def mac(field: str, value: object) -> str:
             field=field, value=value, reason="zero and group addresses are not an interface's"
         )
     return text
+
+
+def vlan(field: str, value: object) -> int:
+    """Check a VLAN's number (IEEE 802.1Q; 0 and 4095 are no VLANs).
+
+    :raises InvalidValue: it is no number from 1 to 4094.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= VLAN_MAX:
+        raise InvalidValue(
+            field=field, value=value, reason=f"a VLAN is a number from 1 to {VLAN_MAX}"
+        )
+    return value
 
 
 def mtu(field: str, value: object) -> int:

@@ -8,7 +8,7 @@ out at once.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from os_vif.kernel import packing
 from os_vif.wiring import errors
@@ -20,6 +20,8 @@ from os_vif.wiring.steps import (
     CreateLink,
     CreatePort,
     DeleteLink,
+    FilterBridge,
+    JoinBridge,
     LinkStep,
     RemoveBridge,
     RemovePort,
@@ -47,6 +49,7 @@ _NEW: dict[str, dict[str, Value]] = {
     },
     "veth": {},
     "tun": {},
+    "vlan": {},
 }
 
 
@@ -76,6 +79,8 @@ class FakeLinks:
         veths = [link.name for link in links if link.kind == "veth"]
         for one, other in zip(veths[::2], veths[1::2], strict=False):
             self.peers |= {one: other, other: one}
+        #: What the firewall was told of each bridge.
+        self.filtered: dict[str, Mapping[str, Any] | None] = {}
         #: Calls of ``execute``, failed ones too.
         self.executed = 0
         #: Steps that were taken, in their order.
@@ -85,11 +90,12 @@ class FakeLinks:
         #: Attributes that this kernel does not have, as ``disable_ipv6`` without IPv6.
         self.lacking: set[str] = set()
 
-    def observe(self, names: Iterable[str]) -> Mapping[str, Link]:
+    def observe(self, names: Iterable[str], addressed: Collection[str] = ()) -> Mapping[str, Link]:
         return {
             name: replace(
                 link,
                 attributes={k: v for k, v in link.attributes.items() if k not in self.lacking},
+                addresses=link.addresses if name in addressed else (),
             )
             for name in names
             if (link := self.links.get(name))
@@ -130,12 +136,20 @@ class FakeLinks:
                 self._set(step)
             case DeleteLink():
                 self._delete(step)
+            case FilterBridge():
+                self.filtered[step.bridge] = step.settings
+            case JoinBridge():
+                self._join(step)
 
     def _create(self, step: CreateLink) -> None:
         names = [step.name, step.peer] if step.peer else [step.name]
         if any(name in self.links for name in names):
             raise errors.StateChanged(what=f"{step}: File exists")
         own: dict[str, Value] = {"multiqueue": step.multiqueue} if step.kind == "tun" else {}
+        if step.kind == "vlan":
+            if step.parent not in self.links:
+                self._fail(step, f"no device {step.parent}")
+            own = {"parent": step.parent, "vlan": step.vlan}
         for name in names:
             self.links[name] = new_link(name, step.kind, step.alias, **own)
         if step.peer:
@@ -168,6 +182,23 @@ class FakeLinks:
         for name, other in self.links.items():
             if other.attributes.get("master") in gone:
                 self.links[name] = replace(other, attributes={**other.attributes, "master": ""})
+
+    def _join(self, step: JoinBridge) -> None:
+        port, bridge = (self.links.get(name) for name in (step.name, step.bridge))
+        if port is None or bridge is None:
+            self._fail(step, "no such device")
+            return
+        if port.attributes["master"] not in ("", step.bridge):
+            self._fail(step, f"it is in {port.attributes['master']}")
+        self.links[step.name] = replace(
+            port, attributes={**port.attributes, "master": step.bridge}, addresses=()
+        )
+        mtu = bridge.attributes["mtu"] if step.mtu is None else step.mtu
+        self.links[step.bridge] = replace(
+            bridge,
+            attributes={**bridge.attributes, "mtu": mtu},
+            addresses=(*bridge.addresses, *port.addresses),
+        )
 
     @staticmethod
     def _fail(step: LinkStep, reason: str) -> None:

@@ -3,13 +3,8 @@
 
 from typing import Any
 
-from oslo_privsep import comm
-
-from os_vif.wiring.errors import DeadlineExceeded
+from os_vif.kernel import door
 from vif_plug_ovs import privsep
-
-#: Seconds; so long we wait for an answer even past a verb's deadline.
-SHORTEST = 0.1
 
 Outcome = tuple[int, str, int]
 
@@ -19,15 +14,10 @@ def change_links(
 ) -> list[Outcome]:
     """Take groups of packed steps; see :func:`os_vif.kernel.execute.execute`.
 
-    :param timeout: seconds for the daemon to answer, None for no limit. A daemon that is killed
-        with a request unread would not be missed otherwise.
+    :param timeout: seconds for the daemon to answer; see :func:`os_vif.kernel.door.ask`.
     :raises DeadlineExceeded: it did not answer.
     """
-    limit = None if timeout is None else max(timeout, SHORTEST)
-    try:
-        outcomes: list[Outcome] = _change_links(groups, go_on, _wrap_timeout=limit)
-    except comm.PrivsepTimeout as err:
-        raise DeadlineExceeded(seconds=limit, what="the privileged daemon is silent") from err
+    outcomes: list[Outcome] = door.ask(_change_links, groups, go_on, timeout=timeout)
     return outcomes
 
 

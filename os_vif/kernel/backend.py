@@ -2,7 +2,7 @@
 """The kernel's links as the engine wants them."""
 
 import errno
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from os_vif.kernel import observe, packing
@@ -23,9 +23,9 @@ class KernelLinks:
     def __init__(self, privileged: Callable[..., Sequence[Sequence[Any]]]) -> None:
         self._privileged = privileged
 
-    def observe(self, names: Iterable[str]) -> Mapping[str, Link]:
+    def observe(self, names: Iterable[str], addressed: Collection[str] = ()) -> Mapping[str, Link]:
         """See :meth:`os_vif.wiring.engine.Links.observe`."""
-        return observe.links(names)
+        return observe.links(names, addressed)
 
     def execute(
         self, groups: Sequence[Sequence[LinkStep]], deadline: Deadline, *, go_on: bool = False

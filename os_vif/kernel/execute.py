@@ -2,16 +2,18 @@
 """Change links. This runs inside a plugin's privileged daemon, on one netlink socket a call."""
 
 import errno
+import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from os_vif.kernel import deletions, packing, sysctl, tap
+from os_vif.kernel import deletions, joining, packing, sysctl, tap
 from os_vif.kernel.gate import gate
-from os_vif.wiring.steps import CreateLink, DeleteLink, LinkStep, SetLink
+from os_vif.wiring.errors import WiringError
+from os_vif.wiring.steps import CreateLink, DeleteLink, FilterBridge, JoinBridge, LinkStep, SetLink
 
 #: attribute -> (rtnetlink's name of it, factor); only bridges have these
 _BRIDGE_OPTIONS = {
@@ -25,7 +27,19 @@ _BRIDGE_OPTIONS = {
 Outcome = tuple[int, str, int]
 
 
-def execute(packed: Iterable[Iterable[Sequence[Any]]], go_on: bool = False) -> list[Outcome]:
+#: Makes a firewall's rules about a bridge so, or raises why it could not.
+Filter = Callable[[FilterBridge], object]
+
+
+def _no_filter(step: FilterBridge) -> None:
+    raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+
+def execute(
+    packed: Iterable[Iterable[Sequence[Any]]],
+    go_on: bool = False,
+    filter_bridge: Filter = _no_filter,
+) -> list[Outcome]:
     """Take groups of steps, in their order; a failure ends its group, and steps before it stay.
 
     All of them are checked before the first is taken. A failure is returned, not raised, because
@@ -33,6 +47,7 @@ def execute(packed: Iterable[Iterable[Sequence[Any]]], go_on: bool = False) -> l
 
     :param packed: groups of steps as :func:`os_vif.kernel.packing.pack` makes them.
     :param go_on: let a failure not even end its group.
+    :param filter_bridge: how this plugin filters.
     :returns: for each group how many steps were taken; of the first that failed what and why (or
         nothing), and its errno.
     :raises InvalidValue: one is not a step that os-vif makes.
@@ -40,16 +55,21 @@ def execute(packed: Iterable[Iterable[Sequence[Any]]], go_on: bool = False) -> l
     groups = [[packing.unpack(one) for one in group] for group in packed]
     with gate, IPRoute() as netlink:
         deletions.together(netlink, [step for group in groups for step in group])
-        return [_take_group(netlink, group, go_on) for group in groups]
+        return [_take_group(netlink, group, go_on, filter_bridge) for group in groups]
 
 
-def _take_group(netlink: IPRoute, group: Iterable[LinkStep], go_on: bool) -> Outcome:
+def _take_group(
+    netlink: IPRoute, group: Iterable[LinkStep], go_on: bool, filter_bridge: Filter
+) -> Outcome:
     taken, reason, code = 0, "", 0
     for step in group:
         try:
-            _take(netlink, step)
+            if isinstance(step, FilterBridge):
+                filter_bridge(step)
+            else:
+                _take(netlink, step)
             taken += 1
-        except (NetlinkError, OSError) as err:
+        except (NetlinkError, OSError, WiringError) as err:
             if not reason:
                 reason, code = f"{step}: {err.args[-1] if err.args else err}", _code(err)
             if not go_on:
@@ -57,8 +77,8 @@ def _take_group(netlink: IPRoute, group: Iterable[LinkStep], go_on: bool) -> Out
     return taken, reason, code
 
 
-def _code(err: NetlinkError | OSError) -> int:
-    return int((err.code if isinstance(err, NetlinkError) else err.errno) or 0)
+def _code(err: Exception) -> int:
+    return int(getattr(err, "code", None) or getattr(err, "errno", None) or 0)
 
 
 def _take(netlink: IPRoute, step: LinkStep) -> None:
@@ -69,6 +89,8 @@ def _take(netlink: IPRoute, step: LinkStep) -> None:
             _set(netlink, step)
         case DeleteLink():
             _delete(netlink, step)
+        case JoinBridge():
+            joining.join(step)
 
 
 def _create(netlink: IPRoute, step: CreateLink) -> None:
@@ -76,8 +98,10 @@ def _create(netlink: IPRoute, step: CreateLink) -> None:
         with tap.created(step.name, multiqueue=step.multiqueue):
             _mark(netlink, step)
         return
-    peer = {"peer": step.peer} if step.peer else {}
-    netlink.link("add", ifname=step.name, kind=step.kind, **peer)
+    options: dict[str, Any] = {"peer": step.peer} if step.peer else {}
+    if step.parent:
+        options = {"link": _index(step.parent), "vlan_id": step.vlan}
+    netlink.link("add", ifname=step.name, kind=step.kind, **options)
     try:
         _mark(netlink, step)
     except BaseException:

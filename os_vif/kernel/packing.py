@@ -11,12 +11,12 @@ from os_vif import limits
 from os_vif.exception import InvalidValue
 from os_vif.kernel import sysctl
 from os_vif.wiring.state import Value
-from os_vif.wiring.steps import CreateLink, DeleteLink, LinkStep, SetLink
+from os_vif.wiring.steps import CreateLink, DeleteLink, FilterBridge, JoinBridge, LinkStep, SetLink
 
 Packed = tuple[str, dict[str, Any]]
 
 #: The kinds of links that os-vif makes, and may therefore delete.
-KINDS = ("bridge", "veth", "tun")
+KINDS = ("bridge", "veth", "tun", "vlan")
 #: Bytes of a link's alias, less the closing NUL (``IFALIASZ`` in linux/if.h).
 ALIAS_LENGTH = 255
 
@@ -41,11 +41,18 @@ def unpack(packed: Sequence[Any]) -> LinkStep:
         raise InvalidValue(field="step", value=packed, reason="there is no such step") from err
 
 
-def _create(name: str, kind: str, alias: str, peer: str, multiqueue: bool) -> CreateLink:
+def _create(
+    name: str, kind: str, alias: str, peer: str, multiqueue: bool, parent: str = "", vlan: int = 0
+) -> CreateLink:
     if kind == "veth":
         limits.device_name("peer", peer)
     elif peer:
         raise InvalidValue(field="peer", value=peer, reason=f"a {kind} has none")
+    if kind == "vlan":
+        limits.device_name("parent", parent)
+        limits.vlan("vlan", vlan)
+    elif parent or vlan:
+        raise InvalidValue(field="parent", value=parent, reason=f"a {kind} has none, nor a VLAN")
     if multiqueue and kind != "tun":
         raise InvalidValue(field="multiqueue", value=True, reason=f"a {kind} has no queues")
     if not isinstance(alias, str) or not alias.startswith("os-vif:"):
@@ -53,7 +60,13 @@ def _create(name: str, kind: str, alias: str, peer: str, multiqueue: bool) -> Cr
     if len(alias.encode()) > ALIAS_LENGTH:
         raise InvalidValue(field="alias", value=alias, reason=f"longer than {ALIAS_LENGTH} bytes")
     return CreateLink(
-        limits.device_name("name", name), _kind(kind), alias, peer, _flag("multiqueue", multiqueue)
+        limits.device_name("name", name),
+        _kind(kind),
+        alias,
+        peer,
+        _flag("multiqueue", multiqueue),
+        parent,
+        vlan,
     )
 
 
@@ -68,10 +81,26 @@ def _delete(name: str, kind: str) -> DeleteLink:
     return DeleteLink(limits.device_name("name", name), _kind(kind))
 
 
+def _filter(bridge: str, settings: Mapping[str, Any] | None) -> FilterBridge:
+    if settings is not None and not isinstance(settings, Mapping):
+        raise InvalidValue(field="settings", value=settings, reason="it must be a mapping")
+    return FilterBridge(limits.device_name("bridge", bridge), settings)
+
+
+def _join(name: str, bridge: str, mtu: int | None) -> JoinBridge:
+    return JoinBridge(
+        limits.device_name("name", name),
+        limits.device_name("bridge", bridge),
+        None if mtu is None else limits.mtu("mtu", mtu),
+    )
+
+
 _STEPS: dict[str, Callable[..., LinkStep]] = {
     "CreateLink": _create,
     "SetLink": _set,
     "DeleteLink": _delete,
+    "FilterBridge": _filter,
+    "JoinBridge": _join,
 }
 
 

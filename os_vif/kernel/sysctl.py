@@ -8,7 +8,13 @@ import os
 from collections.abc import Iterable
 
 #: attribute -> address family under /proc/sys/net; always that of the thread's own namespace
-FAMILY = {"disable_ipv6": "ipv6", "arp_ignore": "ipv4", "arp_announce": "ipv4"}
+FAMILY = {
+    "disable_ipv6": "ipv6",
+    "accept_ra": "ipv6",
+    "autoconf": "ipv6",
+    "arp_ignore": "ipv4",
+    "arp_announce": "ipv4",
+}
 
 
 def _path(link: str, attribute: str) -> str:

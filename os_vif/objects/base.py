@@ -18,6 +18,11 @@ _List = TypeVar("_List", bound="type[VersionedObject]")
 _Primitive = dict[str, Any]
 
 
+def get(obj: ovo_base.VersionedObject, name: str) -> Any:
+    """A field of a versioned object; None when it is not set, or there is no such field."""
+    return getattr(obj, name) if name in obj.fields and name in obj else None
+
+
 def version_tuple(version: str) -> tuple[int, ...]:
     """Turn a version into numbers: 1.10 is higher than 1.9."""
     return tuple(int(part) for part in version.split("."))

@@ -8,15 +8,19 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from os_vif.wiring.model import (
+    BridgePort,
     DeviceMtu,
     Element,
+    HostInterface,
     LinuxBridge,
     Mark,
+    OnRemove,
     OvsBridge,
     OvsPort,
     Representor,
     Tap,
     VethPair,
+    VlanDevice,
     Wiring,
 )
 from os_vif.wiring.state import Attribute, Bridge, Found, Link, Value
@@ -56,9 +60,24 @@ def element_differences(element: Element, found: Found) -> Iterator[Difference]:
             yield from _bridge_differences(element, found.bridges.get(element.name))
         case OvsPort():
             yield from _port_differences(element, found)
+        case BridgePort():
+            yield from _membership_differences(element, found)
         case _:
             for spec in link_specs(element):
                 yield from link_differences(spec, found.links.get(spec.name))
+
+
+def _membership_differences(wanted: BridgePort, found: Found) -> Iterator[Difference]:
+    where = f"link {wanted.name}"
+    port, bridge = found.links.get(wanted.name), found.links.get(wanted.bridge)
+    if port is None or port.attributes["master"] == "":
+        yield Difference(where, "master", wanted.bridge, "")
+    elif port.attributes["master"] != wanted.bridge:
+        yield Difference(where, "master", wanted.bridge, port.attributes["master"], Cure.REFUSE)
+    if port is not None and port.addresses:
+        yield Difference(where, "addresses", (), port.addresses)
+    if bridge is not None and wanted.mtu not in (None, bridge.attributes["mtu"]):
+        yield Difference(f"link {wanted.bridge}", "mtu", wanted.mtu, bridge.attributes["mtu"])
 
 
 def _bridge_differences(wanted: OvsBridge, found: Bridge | None) -> Iterator[Difference]:
@@ -109,6 +128,8 @@ class LinkSpec:
 
     name: str
     always: Mapping[Attribute, Value]
+    #: Numbers that may be greater on the host.
+    at_least: Mapping[Attribute, int] = field(default_factory=dict)
     #: For a link that is ours to make and to delete; None for one that only serves us.
     made: Making | None = None
     #: Whether plugging is refused without it; what is made need not be there before.
@@ -126,7 +147,10 @@ class Making:
     known_by_name: bool = True
     #: Attributes that are corrected on a link without our mark; None for all.
     unmarked: frozenset[Attribute] | None = None
-    multiqueue: bool = False
+    #: Attributes that are set in the act of creation, and what is done when they differ.
+    fixed: Mapping[Attribute, tuple[Value, Cure]] = field(default_factory=dict)
+    #: Whether it stays when its wiring is removed.
+    kept: bool = False
 
 
 #: Keeps the host's own stack out of a guest's Ethernet segment.
@@ -141,7 +165,23 @@ def link_specs(element: Element) -> tuple[LinkSpec, ...]:
             if element.ageing is not None:
                 options["ageing"] = element.ageing
             wanted = {**_NO_HOST_STACK, **options, "mcast_snooping": False, "up": True}
-            return (LinkSpec(element.name, wanted, made=Making("bridge", element.mark)),)
+            kept = element.on_remove is OnRemove.KEEP
+            # Somebody's STP may be all that holds a loop open.
+            unmarked = frozenset({"up"}) if kept else None
+            made = Making("bridge", element.mark, unmarked=unmarked, kept=kept)
+            return (LinkSpec(element.name, wanted, made=made),)
+        case HostInterface():
+            always = _with_mtu(None if element.shared else element.mtu, {"up": True})
+            raised = {"mtu": element.mtu} if element.shared and element.mtu is not None else {}
+            return (LinkSpec(element.name, always, at_least=raised, required=True),)
+        case VlanDevice():
+            fixed: dict[Attribute, tuple[Value, Cure]] = {
+                "parent": (element.parent, Cure.REFUSE),
+                "vlan": (element.vlan, Cure.REFUSE),
+            }
+            made = Making("vlan", element.mark, fixed=fixed, kept=True)
+            wanted = _with_mac(element.mac, _with_mtu(element.mtu, {"up": True}))
+            return (LinkSpec(element.name, wanted, made=made),)
         case VethPair():
             end = _with_mtu(element.mtu, {"promisc": True, "up": True})
             # No neighbour discovery of the host towards tenants; os-vif 5.x let it happen.
@@ -157,12 +197,12 @@ def link_specs(element: Element) -> tuple[LinkSpec, ...]:
                 element.mark,
                 known_by_name=False,
                 unmarked=frozenset({"mtu"}),  # libvirt's fe: MAC is on purpose
-                multiqueue=element.multiqueue,
+                # The kernel takes it at creation only (IFF_MULTI_QUEUE in tun.c).
+                fixed={"multiqueue": (element.multiqueue, Cure.REPORT)},
             )
             # no duplicate address detection for the guest's MAC
             wanted = {"disable_ipv6": 1, **_with_mtu(element.mtu, {"up": True})}
-            if element.mac is not None:
-                wanted = {"mac": element.mac, **wanted}
+            wanted = _with_mac(element.mac, wanted)
             return (LinkSpec(element.name, wanted, made=made),)
         case Representor():
             up = _with_mtu(element.mtu, {"up": True})
@@ -175,6 +215,15 @@ def link_specs(element: Element) -> tuple[LinkSpec, ...]:
 
 def _with_mtu(mtu: int | None, attributes: Mapping[Attribute, Value]) -> dict[Attribute, Value]:
     return {**attributes} if mtu is None else {"mtu": mtu, **attributes}
+
+
+def _with_mac(mac: str | None, attributes: Mapping[Attribute, Value]) -> dict[Attribute, Value]:
+    return {**attributes} if mac is None else {"mac": mac, **attributes}
+
+
+def has_ipv6(link: Link) -> bool:
+    """Whether a link has IPv6 addresses of the host's own."""
+    return any(":" in address for address in link.addresses)
 
 
 def link_differences(spec: LinkSpec, found: Link | None) -> Iterator[Difference]:
@@ -191,11 +240,16 @@ def link_differences(spec: LinkSpec, found: Link | None) -> Iterator[Difference]
     for key, value in spec.always.items():
         if key not in found.attributes:
             continue  # this kernel has no such thing
+        if key == "disable_ipv6" and has_ipv6(found):
+            continue  # they would be gone
         if (limited is None or key in limited) and found.attributes[key] != value:
             yield Difference(where, key, value, found.attributes[key])
-    if made and (queues := found.attributes.get("multiqueue", made.multiqueue)) != made.multiqueue:
-        # The kernel takes it at creation only (IFF_MULTI_QUEUE in tun.c).
-        yield Difference(where, "multiqueue", made.multiqueue, queues, Cure.REPORT)
+    for key, least in spec.at_least.items():
+        if int(found.attributes[key]) < least:
+            yield Difference(where, key, least, found.attributes[key])
+    for key, (value, cure) in made.fixed.items() if made else ():
+        if found.attributes.get(key, value) != value:
+            yield Difference(where, key, value, found.attributes[key], cure)
 
 
 def _is_ours(made: Making, found: Link) -> bool:

@@ -15,13 +15,12 @@ from oslo_log import log as logging
 from os_vif.wiring import errors
 from os_vif.wiring.compare import Difference, link_specs
 from os_vif.wiring.deadline import Deadline
-from os_vif.wiring.model import OvsBridge, OvsPort, Wiring
+from os_vif.wiring.model import BridgePort, OvsBridge, OvsPort, Wiring
 from os_vif.wiring.plan import Plan, inverse, to_apply, to_remove
 from os_vif.wiring.report import report
 from os_vif.wiring.state import Found, Link, Port
 from os_vif.wiring.steps import (
     CreateBridge,
-    CreateLink,
     DeleteLink,
     LinkStep,
     Removal,
@@ -41,8 +40,12 @@ UNDO_SECONDS = 0.5
 class Links(Protocol):
     """The kernel's network devices."""
 
-    def observe(self, names: Iterable[str]) -> Mapping[str, Link]:
-        """Read the links of these names that are there; needs no privilege."""
+    def observe(self, names: Iterable[str], addressed: Collection[str] = ()) -> Mapping[str, Link]:
+        """Read the links of these names that are there; needs no privilege.
+
+        :param addressed: those whose addresses are to be read as well.
+        """
+        ...
 
     def execute(
         self, groups: Sequence[Sequence[LinkStep]], deadline: Deadline, *, go_on: bool = False
@@ -90,6 +93,24 @@ class Rows(Protocol):
         ...
 
 
+class _NoRows:
+    """The database for wirings that are of links alone."""
+
+    def observe(
+        self, bridges: Collection[str], ports: Mapping[str, str], deadline: Deadline
+    ) -> Found:
+        return Found()
+
+    def commit(self, steps: Sequence[RowStep], deadline: Deadline) -> int | None:
+        return None
+
+    def settled(self, cfg: int, deadline: Deadline) -> bool:
+        return True
+
+    def working(self, ports: Collection[str], deadline: Deadline | None) -> Mapping[str, Port]:
+        return {}
+
+
 @dataclass
 class _Job:
     """One wiring on its way through the engine."""
@@ -112,14 +133,14 @@ class Engine:
     """Applies and removes wirings with two backends.
 
     :param links: the kernel.
-    :param rows: OVSDB.
+    :param rows: OVSDB; None where no wiring needs it.
     :param strict: whether a device that ovs-vswitchd cannot work with makes a verb fail; else it
         is logged.
     """
 
-    def __init__(self, links: Links, rows: Rows, *, strict: bool = True) -> None:
+    def __init__(self, links: Links, rows: Rows | None = None, *, strict: bool = True) -> None:
         self._links = links
-        self._rows = rows
+        self._rows: Rows = rows or _NoRows()
         self._strict = strict
 
     def apply(self, wiring: Wiring, deadline: Deadline) -> None:
@@ -195,16 +216,21 @@ class Engine:
         ports = {e.name: e.bridge for e in elements if isinstance(e, OvsPort)}
         bridges = {e.name for e in elements if isinstance(e, OvsBridge)}
         names = {spec.name for element in elements for spec in link_specs(element)}
+        joined = [e for e in elements if isinstance(e, BridgePort)]
+        addressed = {name for e in joined for name in (e.name, e.bridge)}
         rows = self._rows.observe(bridges, ports, deadline) if bridges or ports else Found()
-        return replace(rows, links=self._links.observe({*names, *ports}))
+        return replace(rows, links=self._links.observe({*names, *ports}, addressed))
 
     def _change_links(
         self,
         jobs: list[_Job],
         deadline: Deadline,
-        only: type[LinkStep] | tuple[type[LinkStep], ...] = (CreateLink, SetLink, DeleteLink),
+        only: type[LinkStep] | None = None,
     ) -> None:
-        every = [(job, [s for s in job.plan.links if isinstance(s, only)]) for job in _live(jobs)]
+        every = [
+            (job, [s for s in job.plan.links if only is None or isinstance(s, only)])
+            for job in _live(jobs)
+        ]
         changing = [(job, steps) for job, steps in every if steps]
         if not changing:
             return

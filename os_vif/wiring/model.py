@@ -8,7 +8,7 @@ Elements stand in the order in which they are made; they are removed in the oppo
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -53,11 +53,58 @@ class Mark:
 
 @dataclass(frozen=True)
 class LinuxBridge:
-    """A bridge of the kernel; its own network stack is kept out of the guests' traffic."""
+    """A bridge of the kernel; its own network stack is kept out of the guests' traffic.
+
+    One that others use too (``on_remove`` is KEEP) keeps its settings if somebody else made it.
+    """
 
     name: str
     mark: Mark
     ageing: int | None = None  # seconds before a MAC address is forgotten; None: the kernel's
+    on_remove: OnRemove = OnRemove.DELETE
+
+
+@dataclass(frozen=True)
+class HostInterface:
+    """An interface through which guests reach a physical network: the host's, never ours."""
+
+    name: str
+    mtu: int | None  # bytes
+    #: Whether others use it too: then its MTU is raised to that, never lowered.
+    shared: bool = False
+
+
+@dataclass(frozen=True)
+class VlanDevice:
+    """A device whose frames travel through another one with a tag; others use it too."""
+
+    name: str
+    parent: str
+    vlan: int
+    mtu: int | None  # bytes
+    mark: Mark
+    mac: str | None = None  # None: that of its parent
+
+
+@dataclass(frozen=True)
+class ForwardingFilter:
+    """A firewall's rules about what is forwarded to and from a Linux bridge.
+
+    :param settings: the plugin's own, as primitives; only its privileged daemon can tell whether
+        the rules are there.
+    """
+
+    bridge: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class BridgePort:
+    """An interface in a Linux bridge, with its addresses and routes moved to the bridge."""
+
+    name: str
+    bridge: str
+    mtu: int | None  # bytes, of the bridge: it may have one only with a port
 
 
 @dataclass(frozen=True)
@@ -148,7 +195,19 @@ class OvsPort:
     qos_type: str | None = None
 
 
-Element = LinuxBridge | VethPair | Tap | Representor | DeviceMtu | OvsBridge | OvsPort
+Element = (
+    LinuxBridge
+    | HostInterface
+    | VlanDevice
+    | BridgePort
+    | ForwardingFilter
+    | VethPair
+    | Tap
+    | Representor
+    | DeviceMtu
+    | OvsBridge
+    | OvsPort
+)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from typing import Any, cast
 
 from os_vif.wiring.compare import (
     PRESENT,
@@ -22,7 +23,9 @@ from os_vif.wiring.compare import (
     link_specs,
 )
 from os_vif.wiring.model import (
+    BridgePort,
     Element,
+    ForwardingFilter,
     Mark,
     OnRemove,
     OvsBridge,
@@ -30,12 +33,14 @@ from os_vif.wiring.model import (
     Wiring,
     unique,
 )
-from os_vif.wiring.state import Found, Link, Port
+from os_vif.wiring.state import Found, Link, Port, Value
 from os_vif.wiring.steps import (
     CreateBridge,
     CreateLink,
     CreatePort,
     DeleteLink,
+    FilterBridge,
+    JoinBridge,
     LinkStep,
     RemoveBridge,
     RemovePort,
@@ -103,8 +108,10 @@ def to_remove(wiring: Wiring, found: Found) -> Plan:
 
 def inverse(plan: Plan, found: Found) -> Plan:
     """The steps that lead back from a plan, whole or half done, to what was found before it."""
+    if any(isinstance(step, JoinBridge) for step in plan.links):
+        return Plan()  # The last step is done: the host's addresses are on what was made.
     # Of a link that the plan made or replaced there is nothing to set back.
-    new = {step.name for step in plan.links if not isinstance(step, SetLink)}
+    new = {step.name for step in plan.links if isinstance(step, CreateLink | DeleteLink)}
     links = (
         back
         for step in reversed(plan.links)
@@ -154,6 +161,12 @@ def _is_stale(port: OvsPort, found: Found) -> bool:
 
 
 def _link_steps(element: Element, found: Found) -> Iterator[LinkStep]:
+    if isinstance(element, BridgePort):
+        yield from _join_steps(element, found)
+        return
+    if isinstance(element, ForwardingFilter):
+        yield FilterBridge(element.bridge, element.settings)
+        return
     specs = link_specs(element)
     if not specs:  # an element of OVSDB
         return
@@ -163,18 +176,24 @@ def _link_steps(element: Element, found: Found) -> Iterator[LinkStep]:
         # Half a veth pair is of no use: its other end went to another namespace.
         yield from (DeleteLink(link.name, link.kind) for link in there)
         name, *peer = (spec.name for spec in specs)
-        yield CreateLink(name, made.kind, made.mark.alias, "".join(peer), made.multiqueue)
+        options: dict[str, Any] = {key: value for key, (value, _) in made.fixed.items()}
+        yield CreateLink(name, made.kind, made.mark.alias, "".join(peer), **options)
         for spec in specs:
             yield SetLink(spec.name, spec.always)
         return
     for spec in specs:
         changes = {
-            d.what: spec.always[d.what]
+            d.what: cast(Value, d.wanted)
             for d in link_differences(spec, found.links.get(spec.name))
             if d.cure is Cure.CORRECT
         }
         if changes:
             yield SetLink(spec.name, changes)
+
+
+def _join_steps(element: BridgePort, found: Found) -> Iterator[LinkStep]:
+    if any(d.cure is Cure.CORRECT for d in element_differences(element, found)):
+        yield JoinBridge(element.name, element.bridge, element.mtu)
 
 
 def _remove(element: Element, found: Found, expected: bool, going: set[str]) -> Plan:
@@ -200,6 +219,8 @@ def _unlink(spec: LinkSpec, found: Link | None, expected: bool) -> tuple[LinkSte
     if found is None:
         return ()
     if made := spec.made:
+        if made.kept:
+            return ()
         the_vifs = expected or made.known_by_name or made.mark.owns(found.alias)
         return (DeleteLink(spec.name, made.kind),) if found.kind == made.kind and the_vifs else ()
     changed = any(found.attributes[key] != value for key, value in spec.on_remove.items())
@@ -227,13 +248,14 @@ def _is_the_vifs(wanted: OvsPort, port: Port) -> bool:
 
 
 def _link_inverse(step: LinkStep, found: Found) -> Iterator[LinkStep]:
-    before = found.links.get(step.name)
     match step:
         case CreateLink():
             yield DeleteLink(step.name, step.kind)
-        case SetLink() if before is not None:
+        case SetLink() if (before := found.links.get(step.name)) is not None:
             known = {k: before.attributes[k] for k in step.attributes if k in before.attributes}
             yield SetLink(step.name, known)
+        case FilterBridge() if step.bridge not in found.links:
+            yield FilterBridge(step.bridge, None)
 
 
 def _row_inverse(step: RowStep, found: Found) -> Iterator[RowStep]:

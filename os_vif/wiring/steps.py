@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from os_vif.wiring.model import OvsBridge, OvsPort
 from os_vif.wiring.state import Attribute, Value
@@ -17,6 +18,8 @@ class CreateLink:
     alias: str
     peer: str = ""
     multiqueue: bool = False
+    parent: str = ""  # of a VLAN device
+    vlan: int = 0
 
     def __str__(self) -> str:
         peer = f" with its peer {self.peer}" if self.peer else ""
@@ -44,6 +47,37 @@ class DeleteLink:
 
     def __str__(self) -> str:
         return f"delete {self.kind} {self.name}"
+
+
+@dataclass(frozen=True)
+class FilterBridge:
+    """Make the firewall's rules about a Linux bridge so; they are read and written in one go.
+
+    :param settings: None for no rules.
+    """
+
+    bridge: str
+    settings: Mapping[str, Any] | None
+
+    def __str__(self) -> str:
+        return f"filter what bridge {self.bridge} forwards"
+
+
+@dataclass(frozen=True)
+class JoinBridge:
+    """Put an interface into a Linux bridge and move its addresses and routes there.
+
+    All or nothing in itself, so it comes last. Done again it moves what is left to be moved.
+
+    :param mtu: bytes, of the bridge; None to leave it.
+    """
+
+    name: str
+    bridge: str
+    mtu: int | None
+
+    def __str__(self) -> str:
+        return f"put {self.name} into bridge {self.bridge}, with its addresses and routes"
 
 
 @dataclass(frozen=True)
@@ -108,6 +142,6 @@ class RemoveQos:
     name: str
 
 
-LinkStep = CreateLink | SetLink | DeleteLink
+LinkStep = CreateLink | SetLink | DeleteLink | FilterBridge | JoinBridge
 Removal = RemoveBridge | RemovePort | RemoveQos
 RowStep = CreateBridge | RemoveBridge | CreatePort | SetPort | ReopenPort | RemovePort | RemoveQos

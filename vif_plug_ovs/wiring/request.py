@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from os_vif import limits
-from os_vif.exception import InvalidValue
+from os_vif.objects.base import get
 from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.network import Network
 from os_vif.objects.vif import (
@@ -84,28 +84,28 @@ class Request:
 
         :raises InvalidValue: it is not set.
         """
-        return _required(name, value) if self.complete else value
+        return limits.required(name, value) if self.complete else value
 
     def need_id(self) -> str:
         """The VIF's id, for names that are made of it.
 
         :raises InvalidValue: it is not set.
         """
-        return str(_required("vif.id", self.vif_id))
+        return str(limits.required("vif.id", self.vif_id))
 
     def need_device(self) -> str:
         """The name of the guest's device, which is that of its port.
 
         :raises InvalidValue: neither it nor the VIF's id is set.
         """
-        return str(_required("vif.vif_name", self.device))
+        return str(limits.required("vif.vif_name", self.device))
 
     def need_linux_bridge(self) -> str:
         """The name of a hybrid plug's Linux bridge.
 
         :raises InvalidValue: it is not set.
         """
-        return str(_required("vif.bridge_name", self.linux_bridge))
+        return str(limits.required("vif.bridge_name", self.linux_bridge))
 
     @property
     def known_by(self) -> dict[str, str]:
@@ -159,7 +159,7 @@ def read(
     :raises InvalidValue: another field is missing or has an impossible value.
     """
     profile = _profile(vif)
-    network = _required("vif.network", _get(vif, "network"))
+    network = limits.required("vif.network", get(vif, "network"))
     facts = facts or Facts()
     datapath = datapath_type(vif)
     mac = _mac(vif, complete)
@@ -172,23 +172,23 @@ def read(
         mac=mac,
         mtu=_mtu(network, settings) if complete else None,
         external_ids=_external_ids(profile, network, instance, mac, complete),
-        vhost_mode=_get(vif, "mode"),
-        vhost_path=_get(vif, "path"),
-        create_port=bool(_get(profile, "create_port")),
-        create_tap=bool(_get(profile, "create_tap")),
-        multiqueue=bool(_get(profile, "multiqueue")),
+        vhost_mode=get(vif, "mode"),
+        vhost_path=get(vif, "path"),
+        create_port=bool(get(profile, "create_port")),
+        create_tap=bool(get(profile, "create_tap")),
+        multiqueue=bool(get(profile, "multiqueue")),
     )
 
 
 def datapath_type(vif: VIFBase) -> str:
     """The datapath of a VIF's bridge, should it have to be made."""
     default = NETDEV if isinstance(vif, VIFVHostUser) else SYSTEM
-    return str(_get(_profile(vif), "datapath_type") or default)
+    return str(get(_profile(vif), "datapath_type") or default)
 
 
 def interface_id(vif: VIFBase) -> str | None:
     """The iface-id of a VIF, None when it is not set."""
-    found: str | None = _get(_profile(vif), "interface_id")
+    found: str | None = get(_profile(vif), "interface_id")
     return found
 
 
@@ -200,24 +200,13 @@ def representor(vif: VIFHostDevice) -> tuple[str, str | None]:
     :raises InvalidValue: there is no address.
     """
     profile = _profile(vif)
-    offload = _get(profile, "datapath_offload") or profile
-    address = _get(offload, "representor_address") or _get(vif, "dev_address")
-    return _required("vif.dev_address", address), _get(offload, "representor_name")
-
-
-def _get(obj: Any, name: str) -> Any:
-    """A field of a versioned object, None when it is not set or there is no such field."""
-    return getattr(obj, name) if name in obj.fields and name in obj else None
-
-
-def _required(name: str, value: Any) -> Any:
-    if value in (None, ""):
-        raise InvalidValue(field=name, value=value, reason="it is not set")
-    return value
+    offload = get(profile, "datapath_offload") or profile
+    address = get(offload, "representor_address") or get(vif, "dev_address")
+    return limits.required("vif.dev_address", address), get(offload, "representor_name")
 
 
 def _profile(vif: VIFBase) -> VIFPortProfileOpenVSwitch:
-    profile = _get(vif, "port_profile")
+    profile = get(vif, "port_profile")
     if profile is None:
         raise exception.MissingPortProfile()
     if not isinstance(profile, VIFPortProfileOpenVSwitch):
@@ -226,7 +215,7 @@ def _profile(vif: VIFBase) -> VIFPortProfileOpenVSwitch:
 
 
 def _names(vif: VIFBase, network: Network, facts: Facts) -> dict[str, Any]:
-    vif_id = _get(vif, "id")
+    vif_id = get(vif, "id")
     if vif_id is not None:  # names are made of it, and nothing makes sure that it is a UUID
         limits.device_name("vif.id", vif_id[: limits.NAME_LENGTH])
     device = _device(vif, vif_id, facts)
@@ -235,7 +224,7 @@ def _names(vif: VIFBase, network: Network, facts: Facts) -> dict[str, Any]:
         "vif_class": type(vif).__name__,
         "vif_id": vif_id,
         "device": device and limits.device_name("vif.vif_name", device),
-        "bridge": limits.device_name("vif.network.bridge", _get(network, "bridge")),
+        "bridge": limits.device_name("vif.network.bridge", get(network, "bridge")),
         "linux_bridge": linux_bridge and limits.device_name("vif.bridge_name", linux_bridge),
     }
 
@@ -244,20 +233,20 @@ def _device(vif: VIFBase, vif_id: str | None, facts: Facts) -> str | None:
     if isinstance(vif, VIFHostDevice):
         return facts.representor or (vif_id and names.dpdk_representor(vif_id))
     prefix = constants.OVS_VHOSTUSER_PREFIX if isinstance(vif, VIFVHostUser) else "tap"
-    return _get(vif, "vif_name") or (vif_id and names.prefixed(prefix, vif_id))
+    return get(vif, "vif_name") or (vif_id and names.prefixed(prefix, vif_id))
 
 
 def _linux_bridge(vif: VIFBase, vif_id: str | None) -> str | None:
     if isinstance(vif, VIFBridge):
-        given: str | None = _get(vif, "bridge_name")
+        given: str | None = get(vif, "bridge_name")
         return given
     return vif_id and names.hybrid_bridge(vif_id)
 
 
 def _mac(vif: VIFBase, complete: bool) -> str | None:
-    address = _get(vif, "address")
+    address = get(vif, "address")
     if complete:
-        return limits.mac("vif.address", _required("vif.address", address))
+        return limits.mac("vif.address", limits.required("vif.address", address))
     return address and str(address).lower()
 
 
@@ -269,21 +258,21 @@ def _external_ids(
     complete: bool,
 ) -> dict[str, str]:
     ids = {
-        "iface-id": ("vif.port_profile.interface_id", _get(profile, "interface_id")),
+        "iface-id": ("vif.port_profile.interface_id", get(profile, "interface_id")),
         "iface-status": ("", "active"),
         "attached-mac": ("vif.address", mac),
-        "vm-uuid": ("instance_info.uuid", _get(instance, "uuid")),
+        "vm-uuid": ("instance_info.uuid", get(instance, "uuid")),
     }
     if names.is_trunk_bridge(network.bridge):
         # Neutron finds the bridge of a trunk by it when the port is gone (bug 2087944).
         ids["bridge_name"] = ("", network.bridge)
     if complete:
-        return {key: str(_required(field, value)) for key, (field, value) in ids.items()}
+        return {key: str(limits.required(field, value)) for key, (field, value) in ids.items()}
     return {key: str(value) for key, (_, value) in ids.items() if value}
 
 
 def _mtu(network: Network, settings: Settings) -> int:
-    mtu = _get(network, "mtu")
+    mtu = get(network, "mtu")
     if mtu is None:
         return limits.mtu("[os_vif_ovs] network_device_mtu", settings.network_device_mtu)
     return limits.mtu("vif.network.mtu", mtu)

@@ -128,7 +128,7 @@ def test_only_a_veth_has_another_end(kind: str) -> None:
         packing.unpack(("CreateLink", {**CREATE, "kind": kind, "peer": "eth0"}))
 
 
-@pytest.mark.parametrize("kind", ["", None, 7, "dummy", "vlan", "ipvlan", "Bridge", ("tun",), []])
+@pytest.mark.parametrize("kind", ["", None, 7, "dummy", "vxlan", "ipvlan", "Bridge", ("tun",), []])
 @pytest.mark.parametrize(("step", "fields"), [("CreateLink", CREATE), ("DeleteLink", {})])
 def test_a_kind_that_os_vif_does_not_make_is_refused(
     step: str, fields: dict[str, Any], kind: object
