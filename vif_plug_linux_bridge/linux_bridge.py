@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plugin for Linux bridges: it reads its configuration and drives the engine."""
+
+from typing import ClassVar
+
+from oslo_config import cfg
+
+from os_vif.exception import NoMatchingVIFClass
+from os_vif.kernel.backend import KernelLinks
+from os_vif.locks import KeyedLocks
+from os_vif.objects.host_info import HostPluginInfo
+from os_vif.objects.instance_info import InstanceInfo
+from os_vif.objects.vif import VIFBase, VIFBridge
+from os_vif.plugin import PluginBase, supported
+from os_vif.wiring.deadline import Deadline
+from os_vif.wiring.engine import Engine
+from os_vif.wiring.model import Wiring
+from vif_plug_linux_bridge import constants, privileged, wiring
+
+#: Seconds that plugging may take; the default of the plugin for Open vSwitch.
+TIMEOUT = 120
+#: The bridges that a thread of this process is making.
+BUSY = KeyedLocks()
+
+
+class LinuxBridgePlugin(PluginBase):
+    """Connects VIFs to physical networks through Linux bridges, flat or VLAN.
+
+    libvirt puts the guest's tap into the bridge; what is between that and the network is made
+    here, for the first guest, and stays for the others.
+    """
+
+    CONFIG_OPTS: ClassVar[tuple[cfg.Opt, ...]] = (
+        cfg.BoolOpt(
+            "use_ipv6",
+            default=False,
+            help="Filter the IPv6 traffic of bridges as well.",
+            deprecated_group="DEFAULT",
+        ),
+        cfg.StrOpt(
+            "iptables_top_regex",
+            default="",
+            help="Rules of the chain FORWARD that match this regular expression, in the notation "
+            "of iptables-save, are somebody else's that must stay above ours.",
+            deprecated_group="DEFAULT",
+        ),
+        cfg.StrOpt(
+            "iptables_bottom_regex",
+            default="",
+            help="Rules of the chain FORWARD that match this regular expression, in the notation "
+            "of iptables-save, are somebody else's that must stay below ours.",
+            deprecated_group="DEFAULT",
+        ),
+        cfg.StrOpt(
+            "iptables_drop_action",
+            default="DROP",
+            help="The target of iptables for traffic that is not to be forwarded: DROP, REJECT, "
+            "or a chain of yours, which may log it.",
+            deprecated_group="DEFAULT",
+        ),
+        cfg.MultiStrOpt(
+            "forward_bridge_interface",
+            default=["all"],
+            help="An interface to which and from which a bridge's traffic may be forwarded; may "
+            "be given several times. all: any of them.",
+            deprecated_group="DEFAULT",
+        ),
+        cfg.StrOpt(
+            "vlan_interface",
+            help="The interface on which VLAN devices are made; without it, that which the "
+            "network names.",
+            deprecated_group="DEFAULT",
+        ),
+        cfg.StrOpt(
+            "flat_interface",
+            help="The interface that is put into flat bridges, with its addresses and routes; "
+            "without it, that which the network names.",
+            deprecated_group="DEFAULT",
+        ),
+        cfg.IntOpt(
+            "network_device_mtu",
+            default=1500,
+            help="MTU in bytes of the network devices of a VIF whose network names none.",
+            deprecated_group="DEFAULT",
+        ),
+    )
+
+    def describe(self) -> HostPluginInfo:
+        """Tell which VIFs can be plugged; they need no port profile."""
+        return HostPluginInfo(plugin_name=constants.PLUGIN_NAME, vif_info=[supported(VIFBridge)])
+
+    def plug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:
+        """Make sure of the VIF's bridge, unless its network is somebody else's to provide.
+
+        :raises NoMatchingVIFClass: it is no VIFBridge.
+        :raises InvalidValue: a field or an option is missing or has an impossible value.
+        :raises WiringError: see :mod:`os_vif.wiring.errors`.
+        """
+        if not isinstance(vif, VIFBridge):
+            raise NoMatchingVIFClass(name=type(vif).__name__)
+        if wiring.is_provided(vif):
+            apply(wiring.plugged(vif, self._settings()), vif.bridge_name)
+
+    def unplug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:
+        """Leave the bridge: other guests use it."""
+
+    def _settings(self) -> wiring.Settings:
+        names = wiring.Settings.__dataclass_fields__
+        return wiring.Settings(**{name: getattr(self.config, name) for name in names})
+
+
+def apply(wanted: Wiring, bridge: str) -> None:
+    """Make a bridge's wiring so; two threads that want the same bridge take turns."""
+    deadline = Deadline(TIMEOUT)
+    with BUSY.hold({bridge}, deadline):
+        Engine(KernelLinks(privileged.change_links)).apply(wanted, deadline)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bridges without a VIF, for callers outside of this repository."""
+
+from typing import Any
+
+from os_vif import limits
+from os_vif.wiring.model import HostInterface, Wiring
+from vif_plug_linux_bridge import iptables, wiring
+from vif_plug_linux_bridge.linux_bridge import apply
+
+_manager = iptables.IptablesManager()
+
+
+def configure(iptables_mgr: iptables.IptablesManager) -> None:
+    """Say whose options :func:`ensure_bridge` filters by.
+
+    :param iptables_mgr: its options count, its rules are its own affair.
+    """
+    global _manager
+    _manager = iptables_mgr
+
+
+def ensure_bridge(
+    bridge: str,
+    interface: str | None,
+    net_attrs: Any = None,
+    gateway: bool = True,
+    filtering: bool = True,
+    mtu: int | None = None,
+) -> None:
+    """Make sure of a bridge and, unless it is None, of an interface in it.
+
+    :param net_attrs: of no effect, as before.
+    :param gateway: whether traffic may be forwarded to and from the bridge.
+    :param filtering: whether to say so to iptables.
+    :param mtu: bytes, of the interface and the bridge; None to leave it.
+    :raises InvalidValue: a name or an MTU that Linux does not take.
+    :raises WiringError: see :mod:`os_vif.wiring.errors`.
+    """
+    limits.device_name("bridge", bridge)
+    firewall = wiring.filtering(bridge, _manager, gateway) if filtering else None
+    elements = wiring.bridged(bridge, interface, mtu or None, firewall)
+    if interface:
+        elements = (HostInterface(limits.device_name("interface", interface), mtu), *elements)
+    apply(Wiring(elements), bridge)
+
+
+def ensure_vlan_bridge(
+    vlan_num: int,
+    bridge: str,
+    bridge_interface: str,
+    net_attrs: Any = None,
+    mac_address: str | None = None,
+    mtu: int | None = None,
+) -> str:
+    """Make sure of a VLAN device and of a bridge with it; nothing is filtered.
+
+    :param net_attrs: of no effect, as before.
+    :param mac_address: of the VLAN device; None for that of its parent.
+    :param mtu: bytes, of the VLAN device and the bridge; that of the parent is raised to it.
+    :returns: the name of the VLAN device.
+    :raises InvalidValue: a name, VLAN, MAC or MTU that Linux does not take.
+    :raises WiringError: see :mod:`os_vif.wiring.errors`.
+    """
+    limits.device_name("bridge", bridge)
+    parent = limits.device_name("bridge_interface", bridge_interface)
+    vlan = limits.vlan("vlan_num", int(vlan_num))
+    device = wiring.vlan_device(vlan, parent, mtu or None, mac_address)
+    interface = HostInterface(parent, mtu or None, shared=True)
+    apply(Wiring((interface, device, *wiring.bridged(bridge, device.name, mtu, None))), bridge)
+    return device.name

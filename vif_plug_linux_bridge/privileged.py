@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The privileged line: what is called here runs inside the plugin's privsep daemon."""
+
+from typing import Any
+
+from os_vif.kernel import door
+from os_vif.wiring.steps import FilterBridge
+from vif_plug_linux_bridge import privsep
+
+Outcome = tuple[int, str, int]
+
+
+def change_links(
+    groups: list[Any], go_on: bool = False, timeout: float | None = None
+) -> list[Outcome]:
+    """Take groups of packed steps; see :func:`os_vif.kernel.execute.execute`.
+
+    :param timeout: seconds for the daemon to answer; see :func:`os_vif.kernel.door.ask`.
+    :raises DeadlineExceeded: it did not answer.
+    """
+    outcomes: list[Outcome] = door.ask(_change_links, groups, go_on, timeout or 0, timeout=timeout)
+    return outcomes
+
+
+@privsep.vif_plug.entrypoint
+def _change_links(groups: list[Any], go_on: bool, seconds: float) -> list[Outcome]:
+    # Here, because only the daemon needs them: importing them would take half of our time.
+    from os_vif.kernel import execute
+    from vif_plug_linux_bridge import iptables
+    from vif_plug_linux_bridge.filtering import Filtering
+
+    def filter_bridge(step: FilterBridge) -> None:
+        if step.settings is None:
+            iptables.remove(step.bridge, use_ipv6=False, timeout=seconds)
+        else:
+            iptables.ensure(Filtering(**{**step.settings, "bridge": step.bridge}), seconds)
+
+    return execute.execute(groups, go_on, filter_bridge)
