@@ -9,6 +9,10 @@ from vif_plug_linux_bridge import privsep
 
 Outcome = tuple[int, str, int]
 
+#: Seconds past the deadline in which the daemon takes back what iptables did not finish, and says
+#: so.
+GRACE = 0.6
+
 
 def change_links(
     groups: list[Any], go_on: bool = False, timeout: float | None = None
@@ -18,7 +22,10 @@ def change_links(
     :param timeout: seconds for the daemon to answer; see :func:`os_vif.kernel.door.ask`.
     :raises DeadlineExceeded: it did not answer.
     """
-    outcomes: list[Outcome] = door.ask(_change_links, groups, go_on, timeout or 0, timeout=timeout)
+    patience = None if timeout is None else timeout + GRACE
+    outcomes: list[Outcome] = door.ask(
+        _change_links, groups, go_on, timeout or 0, timeout=patience
+    )
     return outcomes
 
 
@@ -26,13 +33,13 @@ def change_links(
 def _change_links(groups: list[Any], go_on: bool, seconds: float) -> list[Outcome]:
     # Here, because only the daemon needs them: importing them would take half of our time.
     from os_vif.kernel import execute
-    from vif_plug_linux_bridge import iptables
+    from vif_plug_linux_bridge import firewall
     from vif_plug_linux_bridge.filtering import Filtering
 
     def filter_bridge(step: FilterBridge) -> None:
         if step.settings is None:
-            iptables.remove(step.bridge, use_ipv6=False, timeout=seconds)
+            firewall.remove(step.bridge, use_ipv6=False, timeout=seconds)
         else:
-            iptables.ensure(Filtering(**{**step.settings, "bridge": step.bridge}), seconds)
+            firewall.ensure(Filtering(**{**step.settings, "bridge": step.bridge}), seconds)
 
     return execute.execute(groups, go_on, filter_bridge)

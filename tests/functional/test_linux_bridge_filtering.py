@@ -1,0 +1,646 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Filtering of Linux bridges with iptables itself, on both of its backends."""
+
+import fcntl
+import itertools
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from os_vif.exception import InvalidValue
+from os_vif.wiring.errors import DeadlineExceeded
+from tests.rig import CommandError, run, wait_until
+from tests.rig.guest import DEVICE, BridgeGuest
+from tests.rig.namespace import NetworkNamespace
+from tests.unit.linux_bridge.test_filtering import Iptables
+from vif_plug_linux_bridge import filtering, firewall, iptables, privsep
+from vif_plug_linux_bridge.filtering import Filtering
+
+#: Seconds: more than anything takes here; and in which an answer that does not come would have.
+AMPLE, LOST = 30.0, 0.15
+OWN = filtering.OWN_FORWARD
+PROGRAMS = [f"{ip}tables{verb}" for ip in ("ip", "ip6") for verb in ("", "-save", "-restore")]
+
+FLAT = Filtering("br1")
+NARROW = Filtering("br2", forward_bridge_interface=("eth0",))
+CLOSED = Filtering("br3", gateway=False)
+
+
+class Backend:
+    """One of the two, first in PATH; it notes each call and its exit code."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.folder = folder
+        self.log = folder / "calls"
+        for program in PROGRAMS:
+            self.restored(program)
+
+    def restored(self, program: str) -> None:
+        """Make a program what it is."""
+        real = shutil.which(f"{program.replace('tables', f'tables-{self.name}')}")
+        self.replaced(
+            program, f'{real} "$@"\ncode=$?\necho {program} $code >> {self.log}\nexit $code'
+        )
+
+    def replaced(self, program: str, script: str) -> None:
+        path = self.folder / program
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    def calls(self, program: str = "iptables-restore") -> list[int]:
+        """The exit codes of a program's calls, oldest first."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return [int(line.split()[1]) for line in lines if line.split()[0] == program]
+
+    def rules(self, program: str = "iptables", *arguments: str) -> str:
+        """What is there, less the lines with the date, and counters only with ``-c``."""
+        text = run([f"{program}-save", "-t", "filter", *arguments]).stdout
+        lines = (line for line in text.splitlines() if not line.startswith("#"))
+        return "\n".join(line if arguments else line.partition(" [")[0] for line in lines)
+
+    def chain(self, name: str, program: str = "iptables", *arguments: str) -> list[str]:
+        lines = self.rules(program, *arguments).splitlines()
+        return [line for line in lines if f"-A {name} " in line]
+
+
+@pytest.fixture(params=["nft", "legacy"])
+def backend(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    netns: NetworkNamespace,
+) -> Backend:
+    name = str(request.param)
+    if run([f"iptables-{name}-save", "-t", "filter"], check=False).returncode:
+        pytest.skip(f"this kernel does not have the {name} backend of iptables")
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "lock"))  # not the machine's
+    return Backend(name, folder)
+
+
+def ensure(*every: Filtering) -> list[bool]:
+    return [firewall.ensure(wanted, AMPLE) for wanted in every]
+
+
+# Rules of others ---------------------------------------------------------------------------------
+
+OTHERS = ["-s 198.51.100.1 -j ACCEPT", "-j nova-compute-FORWARD", "-i docker0 -j ACCEPT"]
+
+
+@pytest.fixture
+def others(backend: Backend) -> list[str]:
+    """Their chains and rules, with counters that are not zero."""
+    counted = "\n".join(f"[{i + 7}:{i + 700}] -A FORWARD {rule}" for i, rule in enumerate(OTHERS))
+    text = f"*filter\n:FORWARD ACCEPT [5:55]\n:nova-compute-FORWARD - [0:0]\n{counted}\nCOMMIT\n"
+    subprocess.run(["iptables-restore", "--counters"], input=text.encode(), check=True)
+    backend.log.unlink()
+    return theirs(backend)
+
+
+def theirs(backend: Backend) -> list[str]:
+    """What is not ours. The legacy backend zeroes the counters of policies by any change."""
+    lines = backend.rules("iptables", "-c").splitlines()
+    if backend.name == "legacy":
+        lines = [line.partition("[")[0] if line[0] == ":" else line for line in lines]
+    return [line for line in lines if "os-vif" not in line]
+
+
+def test_others_keep_their_rules_and_counters(backend: Backend, others: list[str]) -> None:
+    for wanted in (FLAT, NARROW, CLOSED, Filtering("br1", iptables_top_regex="docker0")):
+        assert ensure(wanted) == [True]
+        assert theirs(backend) == others
+    assert firewall.bridges(True, AMPLE) == ("br1", "br2", "br3")
+    for name in firewall.bridges(True, AMPLE):
+        assert firewall.remove(name, False, AMPLE)
+        assert theirs(backend) == others
+    assert "os-vif" not in backend.rules()
+    assert len(others) == 3 + len(OTHERS) + 3
+
+
+def test_bridges_keep_each_others_counters(backend: Backend) -> None:
+    ensure(FLAT)
+    rules = backend.rules("iptables", "-c").replace("[0:0] -A os-vif", "[7:700] -A os-vif")
+    subprocess.run(["iptables-restore", "--counters"], input=f"{rules}\n".encode(), check=True)
+    ensure(NARROW, CLOSED)
+    firewall.remove("br2", False, AMPLE)
+    mine = [line for line in backend.chain(OWN, "iptables", "-c") if '"os-vif:br1"' in line]
+    assert [line[:7] for line in mine] == ["[7:700]"] * 2
+
+
+@pytest.mark.parametrize("use_ipv6", [False, True])
+def test_what_is_there_is_not_written_again(backend: Backend, use_ipv6: bool) -> None:
+    every = [
+        Filtering("br1", True, ("all",), "DROP", "^-A FORWARD -s", "docker", use_ipv6),
+        Filtering("br2", True, ("eth0", "eth1.5"), "REJECT", use_ipv6=use_ipv6),
+        Filtering("br-3_x@y=z", False, ("eth0",), "nova", use_ipv6=use_ipv6),
+        Filtering("x" * 15, False, iptables_drop_action="NFQUEUE", use_ipv6=use_ipv6),
+    ]
+    for program in ("iptables", "ip6tables"):
+        run([program, "-N", "nova"])
+    assert ensure(*every) == [True] * 4
+    assert all(firewall.pending(wanted, AMPLE) == () for wanted in every)
+    before = [backend.rules(program) for program in ("iptables", "ip6tables")]
+    written = [backend.calls(f"{program}-restore") for program in ("iptables", "ip6tables")]
+    assert written == [[0] * 4, [0] * 4 * use_ipv6]
+    read = len(backend.calls("iptables-save"))
+    assert ensure(*every) == [False] * 4
+    assert len(backend.calls("iptables-save")) == read + 4
+    assert [backend.rules(program) for program in ("iptables", "ip6tables")] == before
+    written = [backend.calls(f"{program}-restore") for program in ("iptables", "ip6tables")]
+    assert written == [[0] * 4, [0] * 4 * use_ipv6]
+    assert ("os-vif" in before[1]) == use_ipv6
+
+
+def test_the_jump_moves_and_nothing_else(backend: Backend, others: list[str]) -> None:
+    wanted = Filtering("br1", iptables_top_regex="198.51", iptables_bottom_regex="docker0")
+    ensure(wanted)
+    for position in (1, 2, 3, 4):
+        [jump] = [line for line in backend.chain("FORWARD") if OWN in line]
+        run(["iptables", *jump.replace("-A", "-D").replace('"', "").split()])
+        rule = jump.removeprefix("-A FORWARD ").replace('"', "").split()
+        run(["iptables", "-I", "FORWARD", str(position), *rule])
+        assert ensure(wanted) == [position in (1, 4)]
+        assert [OWN in line for line in backend.chain("FORWARD")].index(True) in (1, 2)
+        assert theirs(backend) == others
+    run(["iptables", "-F", "FORWARD"])
+    assert ensure(wanted, wanted) == [True, False]
+
+
+def test_any_sequence_of_changes_goes_as_in_the_unit_tests(backend: Backend) -> None:
+    """The table in memory there is what iptables is here; one run of a few hundred changes."""
+    dice, model = random.Random(backend.name), Iptables()
+    for _ in range(60):
+        wanted = Filtering(
+            dice.choice(["br1", "br2", "br3"]),
+            dice.random() < 0.7,
+            dice.choice([("all",), ("eth0",), ("eth0", "eth1"), ()]),
+            "DROP",
+            dice.choice(["", "192.0.2", "192.0.2.[12]/"]),
+            dice.choice(["", "192.0.2.3", "203"]),
+        )
+        act = dice.random()
+        if act < 0.6:
+            assert firewall.ensure(wanted, AMPLE) == model.ensure(wanted)
+        elif act < 0.8:
+            assert firewall.remove(wanted.bridge, False, AMPLE) == model.remove(wanted.bridge)
+        else:
+            rule = f"-s 192.0.2.{dice.randint(1, 4)}/32 -j ACCEPT"
+            place = dice.randint(0, len(model.chains["FORWARD"]))
+            model.chains["FORWARD"].insert(place, rule)
+            run(["iptables", "-I", "FORWARD", str(place + 1), *rule.split()])
+        found = filtering.parse(backend.rules())
+        texts = {name: [entry.text for entry in entries] for name, entries in found.items()}
+        assert texts == model.chains
+
+
+# Packets -----------------------------------------------------------------------------------------
+
+NETWORKS = {"br1": 1, "br2": 2, "br3": 3}
+
+
+@contextmanager
+def guests(stack: ExitStack) -> Iterator[Callable[[str, str, int], bool]]:
+    """Two guests on each of three bridges, the host between them forwards.
+
+    :returns: whether the first guest of a bridge reaches that of another (or the second of its
+        own), by IPv4 or IPv6.
+    """
+    made: dict[tuple[str, int], BridgeGuest] = {}
+    for family in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+        Path(f"/proc/sys/net/{family}").write_text("1")
+    for bridge, n in NETWORKS.items():
+        run(["ip", "link", "add", "name", bridge, "type", "bridge"])
+        run(["ip", "address", "add", f"192.0.2.{n * 16 + 1}/28", "dev", bridge])
+        run(["ip", "-6", "address", "add", f"2001:db8:{n}::1/64", "dev", bridge, "nodad"])
+        run(["ip", "link", "set", bridge, "up"])
+        for i in (2, 3):
+            mac, address = f"fa:16:3e:00:0{n}:0{i}", f"192.0.2.{n * 16 + i}/28"
+            guest = stack.enter_context(BridgeGuest(bridge, f"tap{n}-{i}", mac, address))
+            guest.namespace.run(["sysctl", "-qw", f"net.ipv6.conf.{DEVICE}.disable_ipv6=0"])
+            six = ["ip", "-6", "address", "add", f"2001:db8:{n}::{i}/64", "dev", DEVICE, "nodad"]
+            guest.namespace.run(six)
+            guest.namespace.run(["ip", "route", "add", "default", "via", f"192.0.2.{n * 16 + 1}"])
+            guest.namespace.run(["ip", "-6", "route", "add", "default", "via", f"2001:db8:{n}::1"])
+            made[bridge, i] = guest
+
+    def reaches(one: str, other: str, version: int = 4) -> bool:
+        i, n = 3 if one == other else 2, NETWORKS[other]
+        address = f"192.0.2.{n * 16 + i}" if version == 4 else f"2001:db8:{n}::{i}"
+        return made[one, 2].ping(address, count=1, wait=LOST)[1] == 1
+
+    yield reaches
+
+
+@pytest.fixture
+def reaches(backend: Backend) -> Iterator[Callable[..., bool]]:
+    with ExitStack() as stack, guests(stack) as answer:
+        for pair in itertools.product(NETWORKS, NETWORKS, (4, 6)):  # neighbours get to know them
+            wait_until(lambda pair=pair: answer(*pair), what="guests")
+        yield answer
+
+
+def who_reaches_whom(reaches: Callable[..., bool], version: int = 4) -> set[tuple[str, str]]:
+    with ThreadPoolExecutor(len(EVERY)) as threads:
+        answers = threads.map(lambda pair: (pair, reaches(*pair, version)), EVERY)
+        return {pair for pair, answered in answers if answered}
+
+
+WITHIN = {(name, name) for name in NETWORKS}
+EVERY = set(itertools.product(NETWORKS, repeat=2))
+
+
+def both(*pairs: tuple[str, str]) -> set[tuple[str, str]]:
+    return WITHIN | {*pairs, *((two, one) for one, two in pairs)}
+
+
+def bridged_frames_are_filtered() -> bool:
+    """Whether br_netfilter shows iptables what stays within a bridge."""
+    switch = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    return switch.exists() and switch.read_text().strip() == "1"
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_packets(backend: Backend, reaches: Callable[..., bool], version: int) -> None:
+    def case(*every: tuple[str, bool, tuple[str, ...]]) -> set[tuple[str, str]]:
+        for bridge, gateway, named in every:
+            firewall.ensure(Filtering(bridge, gateway, named, use_ipv6=True), AMPLE)
+        found = who_reaches_whom(reaches, version)
+        for name in NETWORKS:
+            firewall.remove(name, True, AMPLE)
+        return found
+
+    yes, everywhere = True, ("all",)
+    assert case() == EVERY
+    assert case(("br1", False, everywhere)) == both(("br2", "br3"))
+    assert case(("br1", yes, ("br2",))) == both(("br1", "br2"), ("br2", "br3"))
+    assert case(("br1", yes, everywhere), ("br2", False, ())) == both(("br1", "br3"))
+    assert case(("br2", False, ()), ("br1", yes, everywhere)) == both(("br1", "br3"))
+
+    for program in ("iptables", "ip6tables"):
+        run([program, "-P", "FORWARD", "DROP"])
+    within = set() if bridged_frames_are_filtered() else WITHIN
+    assert case() == within
+    assert case(("br1", yes, everywhere)) - within == (
+        {("br1", "br1")} | both(("br1", "br2"), ("br1", "br3")) - WITHIN - within
+    )
+    assert case(*((name, False, ()) for name in NETWORKS)) == WITHIN
+    named = case(("br1", yes, ("br2",)), ("br2", yes, ("br1",)), ("br3", yes, everywhere))
+    assert named == both(("br1", "br2"))
+
+
+def test_without_use_ipv6_nothing_is_said_about_it(
+    backend: Backend, reaches: Callable[..., bool]
+) -> None:
+    ensure(Filtering("br1", gateway=False))
+    assert not reaches("br1", "br2", 4)
+    assert reaches("br1", "br2", 6)
+
+
+def test_reject_answers(backend: Backend, reaches: Callable[..., bool]) -> None:
+    ensure(Filtering("br1", gateway=False, iptables_drop_action="REJECT"))
+    assert not reaches("br1", "br2")
+    assert "--reject-with" in backend.rules()
+    assert ensure(Filtering("br1", gateway=False, iptables_drop_action="REJECT")) == [False]
+
+
+# Several processes -------------------------------------------------------------------------------
+
+#: Plug and unplug bridges again and again, and leave them plugged.
+WORKER = """
+import sys
+from vif_plug_linux_bridge import firewall
+from vif_plug_linux_bridge.filtering import Filtering
+
+rounds, *names = sys.argv[1:]
+print(flush=True)
+sys.stdin.readline()
+for _ in range(int(rounds)):
+    for name in names:
+        firewall.remove(name, False, 60)
+    for name in names:
+        firewall.ensure(Filtering(name, name != "br-both"), 60)
+"""
+
+
+@contextmanager
+def workers(*arguments: list[str]) -> Iterator[list["subprocess.Popen[str]"]]:
+    """Processes that wait for a line each, and one process for each list of arguments."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, *each],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for each in arguments
+    ]
+    try:
+        for process in started:
+            assert process.stdout is not None
+            process.stdout.readline()
+        yield started
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+
+
+def go(processes: list["subprocess.Popen[str]"]) -> None:
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+
+
+def test_processes_lose_nobodys_rules(backend: Backend, others: list[str]) -> None:
+    """Beside them somebody else inserts and deletes rules of his own.
+
+    What stands before and after stands in between as well: a bridge that nobody touches, and the
+    jump to its rules.
+    """
+    ensure(Filtering("br-old", False))
+    [*old] = backend.chain(OWN)
+    names = [[f"br{i}", f"br{i}x", "br-both"] for i in range(3)]
+    with workers(*(["6", *each] for each in names)) as processes:
+        go(processes)
+        looks = 0
+        while any(process.poll() is None for process in processes):
+            run(["iptables", "-w", "-I", "FORWARD", "-s", "203.0.113.1", "-j", "ACCEPT"])
+            rules = backend.rules()
+            assert rules.count(f"-j {OWN}\n") == 1
+            assert [line for line in old if line not in rules] == []
+            run(["iptables", "-w", "-D", "FORWARD", "-s", "203.0.113.1", "-j", "ACCEPT"])
+            looks += 1
+        assert [process.returncode for process in processes] == [0] * len(processes)
+    assert looks > 5
+    every = sorted({name for each in names for name in each})
+    assert firewall.bridges(False, AMPLE) == tuple(sorted([*every, "br-old"]))
+    wanted = [Filtering(name, name != "br-both") for name in every]
+    assert ensure(*wanted, Filtering("br-old", False)) == [False] * (len(wanted) + 1)
+    assert len(backend.chain(OWN)) == sum(len(one.rules) for one in wanted) + len(old)
+    assert [line.partition("] ")[2] for line in theirs(backend)[3:]] == [
+        line.partition("] ")[2] for line in others[3:]
+    ]
+    assert any(backend.calls()), "nobody was in anybody's way"
+
+
+def test_all_at_once_from_nothing(backend: Backend) -> None:
+    """The chain is made by one of them; who comes second is refused and reads anew."""
+    with workers(*(["1", f"br{i}"] for i in range(4))) as processes:
+        go(processes)
+        assert [process.wait(AMPLE) for process in processes] == [0] * 4
+    assert firewall.bridges(False, AMPLE) == tuple(f"br{i}" for i in range(4))
+    assert len(backend.chain("FORWARD")) == 1
+    assert len(backend.chain(OWN)) == 8
+
+
+def test_a_killed_process_leaves_nothing_half_done(backend: Backend, others: list[str]) -> None:
+    dice = random.Random(1)
+    for _ in range(4):
+        with workers(["1000", "br1", "br2"]) as processes:
+            go(processes)
+            time.sleep(0.05 + dice.random() / 5)
+            processes[0].kill()
+            processes[0].wait()
+        time.sleep(0.1)  # for a program that it had started
+        whole = [len(each.rules) for each in (FLAT, Filtering("br2"))]
+        counts = [backend.rules().count(f'"os-vif:{name}"') for name in ("br1", "br2")]
+        assert all(count in (0, all_) for count, all_ in zip(counts, whole, strict=True))
+        assert len([line for line in backend.chain("FORWARD") if OWN in line]) == any(counts)
+        ensure(FLAT, Filtering("br2"))
+        assert ensure(FLAT, Filtering("br2")) == [False, False]
+    assert firewall.remove("br1", False, AMPLE)
+    assert firewall.remove("br2", False, AMPLE)
+    assert theirs(backend) == others
+
+
+# What goes wrong ---------------------------------------------------------------------------------
+
+BOTH = Filtering("br1", use_ipv6=True)
+TIMEOUT = 0.5
+
+
+@pytest.mark.parametrize("program", [name for name in PROGRAMS if "-" in name])
+def test_a_program_that_hangs_ends_by_the_deadline(backend: Backend, program: str) -> None:
+    before = [backend.rules(name) for name in ("iptables", "ip6tables")]
+    backend.replaced(program, "exec sleep 60")
+    start = time.monotonic()
+    with pytest.raises(DeadlineExceeded, match=rf"0.5 s: {program} .*was killed"):
+        firewall.ensure(BOTH, TIMEOUT)
+    assert time.monotonic() - start < TIMEOUT + 1
+    backend.restored(program)
+    assert [backend.rules(name) for name in ("iptables", "ip6tables")] == before
+    assert firewall.ensure(BOTH, AMPLE)
+
+
+def test_a_write_that_took_effect_too_late_is_taken_back(backend: Backend) -> None:
+    before = backend.rules()
+    real = shutil.which(f"iptables-{backend.name}-restore")
+    slow = backend.folder / "slow"
+    backend.replaced(
+        "iptables-restore", f'{real} "$@"\n[ -e {slow} ] && exit\ntouch {slow}\nexec sleep 60'
+    )
+    with pytest.raises(DeadlineExceeded):
+        firewall.ensure(FLAT, TIMEOUT)
+    assert slow.exists()
+    assert backend.rules() == before
+
+
+@pytest.mark.parametrize("earlier", [[], [Filtering("br1", gateway=False), Filtering("br2")]])
+def test_both_families_or_none(backend: Backend, earlier: list[Filtering]) -> None:
+    ensure(*earlier)
+    before = [
+        re.sub(r"generation:\d+", "", backend.rules(name)) for name in ("iptables", "ip6tables")
+    ]
+    backend.replaced("ip6tables-restore", "echo no such thing >&2; exit 3")
+    with pytest.raises(firewall.CommandFailed) as caught:
+        firewall.ensure(BOTH, AMPLE)
+    command = r"ip6tables-restore --noflush --wait=\d+"
+    assert re.fullmatch(rf"{command} failed \(exit code 3\): no such thing", str(caught.value))
+    after = [
+        re.sub(r"generation:\d+", "", backend.rules(name)) for name in ("iptables", "ip6tables")
+    ]
+    assert after == before
+
+
+def test_an_unknown_target_is_refused_by_name(backend: Backend) -> None:
+    before = backend.rules()
+    with pytest.raises(firewall.CommandFailed, match=r"exit code [1-9].*NOSUCH") as caught:
+        firewall.ensure(Filtering("br1", gateway=False, iptables_drop_action="NOSUCH"), AMPLE)
+    assert backend.rules() == before
+    assert type(caught.value)(*caught.value.args).args == caught.value.args  # through privsep
+
+
+def test_a_missing_program_is_named(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(firewall, "_FOLDERS", ())
+    with pytest.raises(
+        firewall.CommandFailed, match=rf"iptables-save .*no such program in {tmp_path}"
+    ):
+        firewall.ensure(FLAT, AMPLE)
+
+
+def test_programs_are_found_without_a_path(
+    netns: NetworkNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert firewall.pending(FLAT, AMPLE)
+
+
+def test_a_host_without_ipv6_has_none_of_our_rules_there(backend: Backend) -> None:
+    ensure(BOTH)
+    backend.replaced("ip6tables-save", "echo no IPv6 here >&2; exit 3")
+    assert firewall.remove("br1", False, AMPLE)
+    assert firewall.bridges(False, AMPLE) == ()
+    for act in (firewall.remove, lambda _, *rest: firewall.bridges(*rest)):
+        with pytest.raises(firewall.CommandFailed, match="no IPv6 here"):
+            act("br1", True, AMPLE)
+
+
+def test_rules_of_ipv6_that_only_nft_understands_are_not_in_the_way_of_ipv4(
+    backend: Backend,
+) -> None:
+    ensure(FLAT)
+    backend.replaced(
+        "ip6tables-save", "echo \"# Table \\`filter' is incompatible, use 'nft' tool.\""
+    )
+    assert firewall.bridges(False, AMPLE) == ("br1",)
+    assert firewall.remove("br1", False, AMPLE)
+    with pytest.raises(filtering.UnreadableRules):
+        firewall.ensure(BOTH, AMPLE)
+    assert firewall.bridges(False, AMPLE) == ()
+    with pytest.raises(filtering.UnreadableRules):
+        firewall.bridges(True, AMPLE)
+
+
+def test_rules_that_do_not_stay(backend: Backend) -> None:
+    backend.replaced("iptables-restore", f"exec true\necho iptables-restore 0 >> {backend.log}")
+    with pytest.raises(firewall.RulesNotKept, match="-N os-vif-FORWARD"):
+        firewall.ensure(FLAT, AMPLE)
+
+
+@pytest.mark.parametrize("backend", ["legacy"], indirect=True)
+def test_a_lock_of_others_is_waited_for(backend: Backend) -> None:
+    """The legacy backend has one lock for all programs of the machine."""
+    with open(os.environ["XTABLES_LOCKFILE"], "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        start = time.monotonic()
+        with pytest.raises(firewall.CommandFailed, match=r"exit code 4.*xtables lock"):
+            firewall.ensure(FLAT, 1.5)
+        assert 1 <= time.monotonic() - start < 2.5
+        threading.Timer(0.5, fcntl.flock, (lock, fcntl.LOCK_UN)).start()
+        start = time.monotonic()
+        assert firewall.ensure(FLAT, AMPLE)
+        assert time.monotonic() - start > 0.4
+    assert set(backend.calls()) == {0, 4}
+
+
+@pytest.mark.parametrize("backend", ["nft"], indirect=True)
+def test_a_table_that_only_nft_understands(backend: Backend) -> None:
+    run(["nft", "add table ip filter; add chain ip filter FORWARD"])
+    run(["nft", "add rule ip filter FORWARD ct state vmap { new : accept }"])
+    before = run(["nft", "list", "ruleset"]).stdout
+    with pytest.raises(filtering.UnreadableRules, match="use 'nft' tool"):
+        firewall.ensure(FLAT, AMPLE)
+    assert run(["nft", "list", "ruleset"]).stdout == before
+
+
+# The historic interface --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def privileged() -> Iterator[None]:
+    """This process is the daemon."""
+    privsep.vif_plug.set_client_mode(False)
+    yield
+    privsep.vif_plug.set_client_mode(True)
+
+
+@pytest.mark.usefixtures("privileged")
+def test_a_manager(backend: Backend, others: list[str]) -> None:
+    before = [backend.rules(name) for name in ("iptables", "ip6tables")]
+    manager = iptables.IptablesManager(use_ipv6=True, iptables_top_regex="docker0")
+    assert not manager.dirty()
+    manager.apply()
+    assert [backend.rules(name) for name in ("iptables", "ip6tables")] == before
+
+    manager.defer_apply_on()
+    for rule in manager.get_gateway_rules("br0"):
+        manager.ipv4["filter"].add_rule(*rule)
+    manager.ipv4["filter"].add_chain("mine")
+    manager.ipv4["filter"].add_rule("mine", "--protocol tcp --dport 80 -s 192.0.2.1 -j DROP")
+    manager.ipv4["filter"].add_rule("INPUT", "-j $mine")
+    manager.ipv4["nat"].add_rule("POSTROUTING", "-s 192.0.2.0/24 -j MASQUERADE", top=True)
+    manager.ipv4["filter"].add_rule("FORWARD", "-i unwrapped -j ACCEPT", wrap=False)
+    manager.ipv6["filter"].add_rule("FORWARD", "--in-interface br0 -j ACCEPT")
+    assert manager.dirty()
+    manager.apply()
+    assert [backend.rules(name) for name in ("iptables", "ip6tables")] == before
+    manager.defer_apply_off()
+    assert not manager.dirty()
+    assert [OWN in line for line in backend.chain("FORWARD")] == [False] * 3 + [True, False]
+    assert [line.split("-j ")[1] for line in backend.chain(OWN)] == ["ACCEPT"] * 2
+    assert len(backend.chain("os-vif-mine")) == 1
+    assert len(backend.chain(OWN, "ip6tables")) == 1
+    assert "MASQUERADE" in iptables.iptables_save()[0]
+    assert theirs(backend) == others or "unwrapped" in backend.rules()
+
+    written = len(backend.calls())
+    ensure(FLAT)
+    again = iptables.IptablesManager(use_ipv6=True)
+    again.ipv4["filter"].add_rule("FORWARD", "-i br0 -j ACCEPT")
+    again.apply()
+    assert len(backend.calls()) == written + 1
+
+    firewall.remove("br1", False, AMPLE)
+    manager.ipv4["filter"].remove_chain("mine")
+    manager.ipv4["filter"].empty_chain("FORWARD")
+    manager.ipv4["filter"].remove_rule("FORWARD", "-i unwrapped -j ACCEPT", wrap=False)
+    manager.ipv4["nat"].remove_rules_regex("MASQ")
+    manager.ipv6["filter"].empty_chain("FORWARD")
+    manager.apply()
+    assert [backend.rules(name) for name in ("iptables", "ip6tables")] == before
+    assert "os-vif" not in iptables.iptables_save()[0]
+
+
+@pytest.mark.usefixtures("privileged")
+def test_a_manager_writes_no_lines_that_it_was_not_to(backend: Backend) -> None:
+    manager = iptables.IptablesManager()
+    manager.ipv4["filter"].add_rule("FORWARD", "-j DROP\n-A INPUT -j DROP")
+    with pytest.raises(InvalidValue):
+        manager.apply()
+    manager = iptables.IptablesManager()
+    manager.ipv4["filter"].add_rule("FORWARD", "-t nat -j ACCEPT")
+    with pytest.raises(firewall.CommandFailed):
+        manager.apply()
+    with pytest.raises(ValueError, match="nothing"):
+        manager.ipv4["filter"].add_rule("nothing", "-j DROP")
+    assert "os-vif" not in backend.rules()
+
+
+@pytest.mark.usefixtures("privileged")
+@pytest.mark.parametrize("name", ["iptables", "ip6tables"])
+def test_saving_and_restoring(backend: Backend, name: str) -> None:
+    run([name, "-A", "FORWARD", "-i", "foo", "-j", "ACCEPT"])
+    saved, _ = getattr(iptables, f"{name}_save")()
+    run([name, "-F", "FORWARD"])
+    getattr(iptables, f"{name}_restore")(saved)
+    assert backend.chain("FORWARD", name) == ["-A FORWARD -i foo -j ACCEPT"]
+    with pytest.raises((firewall.CommandFailed, CommandError)):
+        getattr(iptables, f"{name}_restore")("*nonsense\n")

@@ -1,0 +1,520 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What iptables has to say about a bridge, and what to tell it so that it does. Nothing acts here.
+
+Our rules are in a chain of our own, ``os-vif-FORWARD``, to which FORWARD jumps once::
+
+    -A FORWARD -m comment --comment "os-vif:generation:7" -j os-vif-FORWARD
+    -A os-vif-FORWARD -i br1 -o br1 -m comment --comment "os-vif:br1" -j ACCEPT
+    -A os-vif-FORWARD -i br1 -m comment --comment "os-vif:br1" -j DROP
+    -A os-vif-FORWARD -o br1 -m comment --comment "os-vif:br1" -j DROP
+    -A os-vif-FORWARD -i br2 -m comment --comment "os-vif:br2" -j ACCEPT
+    -A os-vif-FORWARD -o br2 -m comment --comment "os-vif:br2" -j ACCEPT
+
+A comment says whose a rule is: what has none of ours is somebody else's and is never touched,
+wherever it is. The chain has three parts: what single pairs of interfaces may do, what bridges may
+not, what bridges may. So a packet passes only if both bridges that it crosses let it, whichever
+was plugged first.
+
+The text of iptables-save goes in, the input of ``iptables-restore --noflush`` comes out, which
+each of the backends carries out as a whole or not at all. Rules are added and deleted one by one,
+so that other rules keep their counters. Whoever writes puts a jump of the next generation in
+place of the one that he has read. Where somebody else has written meanwhile, there is no such jump
+to delete (or, the first time, no such chain to make), and iptables-restore fails: nobody's rules
+can get lost, with no lock that all processes, versions and containers would have to agree on.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from os_vif import limits
+from os_vif.exception import InvalidValue
+from os_vif.wiring.errors import WiringError
+
+#: What the names of our chains and our comments begin with.
+PREFIX = "os-vif"
+#: ``forward_bridge_interface``: no interface in particular.
+ALL = "all"
+#: Bytes of a chain's name, less the closing NUL (``XT_EXTENSION_MAXNAMELEN`` in x_tables.h).
+CHAIN_LENGTH = 28
+
+_FORWARD = "FORWARD"
+#: Our chain beside it.
+OWN_FORWARD = f"{PREFIX}-{_FORWARD}"
+_BUILTINS = ("PREROUTING", "INPUT", _FORWARD, "OUTPUT", "POSTROUTING")
+_GENERATION = "generation:"
+
+#: Less than the kernel takes: iptables must not find a wildcard (a closing "+"), a negation or a
+#: quotation mark in it.
+_INTERFACE = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.@=+-]*(?<!\+)")
+#: A rule as both backends print it: the interfaces first, the match "comment" last.
+_ENTRY = re.compile(
+    r"(?P<match>.*?) ?"
+    rf'-m comment --comment "?{PREFIX}:(?P<mark>[^\s"]+)"?'
+    r"(?P<more>.*?)(?: -j (?P<target>\S+).*)?"
+)
+_MATCH = re.compile(r"(?:-i (\S+))? ?(?:-o (\S+))?")
+_CHAIN = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{CHAIN_LENGTH - 1}}}")
+
+
+class UnreadableRules(WiringError):
+    msg_fmt = "iptables cannot show the table %(table)s: %(said)s"
+
+
+# Values ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule for the packets that come in from one interface and go out to another.
+
+    :param bridge: the bridge for whose sake it is there.
+    :param target: what becomes of a packet.
+    :param in_interface: and ``out_interface``; empty for any.
+    """
+
+    bridge: str
+    target: str
+    in_interface: str = ""
+    out_interface: str = ""
+
+    @property
+    def words(self) -> str:
+        """The rule less its mark."""
+        return self._with("")
+
+    @property
+    def text(self) -> str:
+        """The rule in the order in which iptables-save prints it."""
+        return self._with(_comment(self.bridge))
+
+    def _with(self, comment: str) -> str:
+        options = (("-i", self.in_interface), ("-o", self.out_interface))
+        named = [f"{option} {name}" for option, name in options if name]
+        return " ".join(filter(None, (*named, comment, f"-j {self.target}")))
+
+    @property
+    def rank(self) -> tuple[int, str, bool, str, str, str]:
+        """Where it stands among the rules of all bridges."""
+        if self.target != "ACCEPT":
+            part = 1
+        else:
+            part = 0 if self.in_interface and self.out_interface else 2
+        incoming, outgoing = self.in_interface, self.out_interface
+        return part, self.bridge, not incoming, incoming, outgoing, self.target
+
+
+@dataclass(frozen=True)
+class Filtering:
+    """The filtering of one bridge, checked: it can be sent to the privileged daemon and back.
+
+    :param bridge: the name of the bridge.
+    :param gateway: whether traffic may be forwarded to and from it at all.
+    :param forward_bridge_interface: the option of that name, and so the following ones.
+
+    :raises InvalidValue: one of them could not be written as a single word of one rule, or is no
+        regular expression.
+    """
+
+    bridge: str
+    gateway: bool = True
+    forward_bridge_interface: tuple[str, ...] = (ALL,)
+    iptables_drop_action: str = "DROP"
+    iptables_top_regex: str = ""
+    iptables_bottom_regex: str = ""
+    use_ipv6: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "forward_bridge_interface", tuple(self.forward_bridge_interface))
+        rules_for(*self._arguments)
+        regex("iptables_top_regex", self.iptables_top_regex)
+        regex("iptables_bottom_regex", self.iptables_bottom_regex)
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """See :func:`rules_for`."""
+        return rules_for(*self._arguments)
+
+    @property
+    def _arguments(self) -> tuple[str, bool, tuple[str, ...], str]:
+        named = self.forward_bridge_interface
+        return self.bridge, self.gateway, named, self.iptables_drop_action
+
+
+def rules_for(
+    bridge: str,
+    gateway: bool = True,
+    forward_bridge_interface: Iterable[str] = (ALL,),
+    drop_action: str = "DROP",
+) -> tuple[Rule, ...]:
+    """The rules of a bridge, in their order.
+
+    What stays within the bridge is accepted always. It gets to iptables where br_netfilter is
+    loaded and ``bridge-nf-call-iptables`` is on, the kernel's default; nova-network's rules for a
+    bridge without a gateway dropped it there, and guests of one network lost each other.
+
+    :param gateway: whether traffic may be forwarded to and from the bridge at all.
+    :param forward_bridge_interface: to and from which interfaces; ``all`` among them for any.
+    :param drop_action: the target for the rest.
+    :raises InvalidValue: a name or target is not a single word that iptables takes literally.
+    """
+    interface("bridge", bridge)
+    drop_action = target("iptables_drop_action", drop_action)
+    named = [
+        interface("forward_bridge_interface", name) for name in forward_bridge_interface if name
+    ]
+    if gateway and ALL in named:
+        rules = {Rule(bridge, "ACCEPT", bridge), Rule(bridge, "ACCEPT", "", bridge)}
+    else:
+        rules = {Rule(bridge, "ACCEPT", bridge, bridge)}
+        rules |= {Rule(bridge, drop_action, bridge), Rule(bridge, drop_action, "", bridge)}
+        for name in named if gateway else ():
+            rules |= {Rule(bridge, "ACCEPT", bridge, name), Rule(bridge, "ACCEPT", name, bridge)}
+    return tuple(sorted(rules, key=lambda rule: rule.rank))
+
+
+@dataclass(frozen=True)
+class Text:
+    """A rule in the words of a caller of the historic interface; its mark is a hash of them.
+
+    iptables-save would show other words, so it is recognised by nothing else.
+
+    :param chain: the chain that it is in, by its full name.
+    :param top: whether it goes before others when it is added, or after them.
+    :raises InvalidValue: it is more than a line, or the chain cannot be called that.
+    """
+
+    chain: str
+    words: str
+    top: bool = False
+
+    def __post_init__(self) -> None:
+        chain("chain", self.chain)
+        if not self.words.isprintable():
+            raise InvalidValue(field="rule", value=self.words, reason="it must be one line")
+
+    @property
+    def mark(self) -> str:
+        return f"rule:{hashlib.sha256(self.words.encode()).hexdigest()[:16]}"
+
+    @property
+    def text(self) -> str:
+        return f"{_comment(self.mark)} {self.words}"
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a table has to hold, and what not, by the full names of chains."""
+
+    chains: tuple[str, ...] = ()
+    rules: tuple[Text, ...] = ()
+    lost_chains: tuple[str, ...] = ()
+    lost_rules: tuple[Text, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in (*self.chains, *self.lost_chains):
+            chain("chain", name)
+
+
+def own_chain(name: str) -> str:
+    """The name of our chain beside one of that name."""
+    return f"{PREFIX}-{name}"
+
+
+# Checks ------------------------------------------------------------------------------------------
+
+
+def interface(field: str, value: object) -> str:
+    """Check the name of an interface, which iptables has to take for nothing else.
+
+    :raises InvalidValue: with field, value and the broken rule.
+    """
+    name = limits.device_name(field, value)
+    if not _INTERFACE.fullmatch(name):
+        reason = "for iptables it must be letters, digits and any of _.@=+-, with _ or . the only "
+        reason += "ones of these to begin with, and no + at the end, which is a wildcard"
+        raise InvalidValue(field=field, value=value, reason=reason)
+    return name
+
+
+def chain(field: str, value: object) -> str:
+    """Check the name of a chain.
+
+    :raises InvalidValue: with field, value and the broken rule.
+    """
+    if not isinstance(value, str) or not _CHAIN.fullmatch(value):
+        reason = f"it must be at most {CHAIN_LENGTH} letters, digits and any of _.-"
+        raise InvalidValue(field=field, value=value, reason=reason)
+    return value
+
+
+def target(field: str, value: object) -> str:
+    """Check a target: a plain word, such as DROP, REJECT or the name of an administrator's chain.
+
+    :raises InvalidValue: with field, value and the broken rule.
+    """
+    if value == OWN_FORWARD:
+        raise InvalidValue(field=field, value=value, reason="that chain would jump to itself")
+    return chain(field, value)
+
+
+def regex(field: str, value: object) -> re.Pattern[str] | None:
+    """Check a regular expression; None if it is empty: it matches nothing then.
+
+    :raises InvalidValue: with field, value and what is wrong with it.
+    """
+    try:
+        return re.compile(str(value)) if value else None
+    except re.error as err:
+        raise InvalidValue(
+            field=field, value=value, reason=f"no regular expression: {err}"
+        ) from None
+
+
+# What there is -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One rule that iptables-save has printed.
+
+    :param text: as it was printed, less ``-A`` and the chain.
+    :param mark: what follows ``os-vif:`` in its comment; empty if it is not ours.
+    :param rule: the rule that it is, if it is one such as we make for a bridge.
+    """
+
+    text: str
+    mark: str = ""
+    rule: Rule | None = None
+
+    @property
+    def generation(self) -> int | None:
+        """The number in the mark of a jump to our chain."""
+        number = self.mark.removeprefix(_GENERATION)
+        return int(number) if number != self.mark and number.isdecimal() else None
+
+    def leads_to(self, name: str) -> bool:
+        return re.search(rf"-[jg] {re.escape(name)}(?!\S)", self.text) is not None
+
+
+Chains = Mapping[str, Sequence[Entry]]
+
+
+def parse(saved: str, table: str = "filter") -> dict[str, list[Entry]]:
+    """The chains of a table in the text of iptables-save.
+
+    :raises UnreadableRules: the table holds what only ``nft`` understands.
+    """
+    lines = saved.split("\n")
+    if f"*{table}" not in lines:
+        if "incompatible" in saved:  # said by iptables-nft-save, which exits with 0 nevertheless
+            raise UnreadableRules(table=table, said=saved.strip())
+        return {}  # how some versions show a table that nobody has used yet
+    chains: dict[str, list[Entry]] = {}
+    for line in lines[lines.index(f"*{table}") + 1 :]:
+        word, _, rest = line.partition(" ")
+        if word == "COMMIT":
+            break
+        if word.startswith(":"):
+            chains[word[1:]] = []
+        elif word == "-A":
+            name, _, text = rest.partition(" ")
+            chains.setdefault(name, []).append(_entry(text))
+    return chains
+
+
+def _entry(text: str) -> Entry:
+    found = _ENTRY.fullmatch(text) if f"{PREFIX}:" in text else None
+    if not found:
+        return Entry(text)
+    interfaces = _MATCH.fullmatch(found["match"])
+    if ":" in found["mark"] or found["more"] or not found["target"] or not interfaces:
+        return Entry(text, found["mark"])
+    incoming, outgoing = interfaces.groups(default="")
+    return Entry(text, found["mark"], Rule(found["mark"], found["target"], incoming, outgoing))
+
+
+def bridges(saved: str) -> tuple[str, ...]:
+    """The bridges that have rules of ours."""
+    entries = parse(saved).get(OWN_FORWARD, ())
+    return tuple(sorted({entry.mark for entry in entries if entry.mark and ":" not in entry.mark}))
+
+
+def rules_of(saved: str, bridge: str) -> tuple[Rule, ...]:
+    """The rules that a bridge has."""
+    entries = parse(saved).get(OWN_FORWARD, ())
+    return tuple(entry.rule for entry in entries if entry.rule and entry.mark == bridge)
+
+
+# What to do --------------------------------------------------------------------------------------
+
+
+def merge(
+    saved: str,
+    bridge: str,
+    rules: Iterable[Rule],
+    iptables_top_regex: str = "",
+    iptables_bottom_regex: str = "",
+) -> str | None:
+    """What to tell ``iptables-restore --noflush`` so that a bridge has these rules and no others.
+
+    The jump to our chain is put below the rules of FORWARD that match ``iptables_top_regex`` and
+    above those that match ``iptables_bottom_regex``, as ``iptables-save`` prints them. It is the
+    jump that moves: to the first place that will do, or nowhere if the one that it has will do.
+    Where the last rule for the top is below the first for the bottom, the former counts.
+
+    :param saved: the text of ``iptables-save -t filter``.
+    :param rules: of this bridge; none to take them away, and with the last rule of all bridges
+        the chain.
+    :returns: None if there is nothing to do.
+    :raises UnreadableRules: the table holds what only ``nft`` understands.
+    """
+    chains = parse(saved)
+    there = chains.get(OWN_FORWARD, ())
+    wanted = sorted(rules, key=lambda rule: rule.rank)
+    others = [entry for entry in there if entry.mark != bridge]
+    becomes = _placed(others, wanted)
+    was = [entry.rule for entry in there if entry.rule or entry.mark == bridge]
+    lines: list[str] = []
+    if was != [rule for item in becomes if (rule := _rule(item))]:
+        lines += [f"-D {OWN_FORWARD} {entry.text}" for entry in there if entry.mark == bridge]
+        lines += _insertions(becomes)
+    elif not wanted:
+        return None
+    regexes = (iptables_top_regex, iptables_bottom_regex)
+    return _input("filter", _with_jump(chains, _FORWARD, lines, bool(becomes), regexes))
+
+
+def unfilter(saved: str, bridge: str) -> str | None:
+    """What to tell ``iptables-restore --noflush`` so that a bridge has no rules.
+
+    :returns: None if it has none.
+    """
+    return merge(saved, bridge, ())
+
+
+def _rule(item: Entry | Rule) -> Rule | None:
+    return item if isinstance(item, Rule) else item.rule
+
+
+def _placed(others: Sequence[Entry], rules: Iterable[Rule]) -> list[Entry | Rule]:
+    """Put rules among those of other bridges, by rank; what is not ours stays where it is."""
+    items: list[Entry | Rule] = list(others)
+    for new in rules:
+        ranks = ((i, _rule(item)) for i, item in enumerate(items))
+        above = (i for i, rule in ranks if rule and rule.rank > new.rank)
+        items.insert(next(above, len(items)), new)
+    return items
+
+
+def _insertions(items: Sequence[Entry | Rule]) -> Iterable[str]:
+    """Insert the rules among the entries."""
+    length = sum(isinstance(item, Entry) for item in items)
+    for i, item in enumerate(items):
+        if isinstance(item, Rule):
+            where = f"-A {OWN_FORWARD}" if i == length else f"-I {OWN_FORWARD} {i + 1}"
+            yield f"{where} {item.text}"
+            length += 1
+
+
+def _with_jump(
+    chains: Chains, builtin: str, lines: Sequence[str], needed: bool, regexes: tuple[str, str]
+) -> list[str]:
+    """Join changes of our chain with the one of the jump to it, by which they stand or fall.
+
+    :param needed: whether something is left in our chain then.
+    """
+    own, entries = own_chain(builtin), chains.get(builtin, ())
+    jumps = [i for i, entry in enumerate(entries) if _is_jump(entry, own)]
+    others = [entry for entry in entries if not _is_jump(entry, own)]
+    low, high = _bounds([f"-A {builtin} {entry.text}" for entry in others], *regexes)
+    at = jumps[0] if jumps else low
+    place = max(low, min(at, high))
+    if not lines and (not needed or (len(jumps) == 1 and place == at)):
+        return []
+    before = [] if own in chains else [f"-N {own}"]
+    before += [f"-D {builtin} {entries[i].text}" for i in jumps]
+    if needed:
+        last = max((entries[i].generation or 0 for i in jumps), default=0)
+        where = f"-A {builtin}" if place == len(others) else f"-I {builtin} {place + 1}"
+        return [*before, *lines, f"{where} {_comment(f'{_GENERATION}{last + 1}')} -j {own}"]
+    used = any(entry.leads_to(own) for entry in [*others, *_all_but(chains, builtin)])
+    return [*before, *lines, *([] if used else [f"-X {own}"])]
+
+
+def _is_jump(entry: Entry, own: str) -> bool:
+    return entry.generation is not None and entry.leads_to(own)
+
+
+def _all_but(chains: Chains, name: str) -> Iterable[Entry]:
+    return (entry for other, entries in chains.items() if other != name for entry in entries)
+
+
+def _bounds(lines: Sequence[str], top: str, bottom: str) -> tuple[int, int]:
+    """Above how many of these rules the jump must not be, and below how many it may be."""
+    upper, lower = regex("iptables_top_regex", top), regex("iptables_bottom_regex", bottom)
+    low = max((i + 1 for i, line in enumerate(lines) if upper and upper.search(line)), default=0)
+    below = (i for i, line in enumerate(lines) if lower and lower.search(line))
+    return low, next(below, len(lines))
+
+
+def merge_texts(
+    saved: str,
+    table: str,
+    changes: Changes,
+    iptables_top_regex: str = "",
+    iptables_bottom_regex: str = "",
+) -> str | None:
+    """What to tell ``iptables-restore --noflush`` so that a table has these chains and rules.
+
+    A rule that is there once is right, wherever in its chain it is.
+
+    :param saved: the text of ``iptables-save -t <table>``.
+    :returns: None if there is nothing to do.
+    :raises UnreadableRules: the table holds what only ``nft`` understands.
+    """
+    chains = parse(saved, table)
+    regexes = (iptables_top_regex, iptables_bottom_regex)
+    wrapped = {own_chain(name): name for name in _BUILTINS}
+    lines = [f"-N {name}" for name in changes.chains if name not in chains]
+    for name in dict.fromkeys(rule.chain for rule in (*changes.rules, *changes.lost_rules)):
+        edits, left = _text_edits(name, chains.get(name, ()), changes)
+        builtin = wrapped.get(name)
+        lines += _with_jump(chains, builtin, edits, left > 0, regexes) if builtin else edits
+    for name in changes.lost_chains:
+        lines += [line for line in _removal(chains, name) if line not in lines]
+    return _input(table, lines)
+
+
+def _text_edits(name: str, entries: Sequence[Entry], changes: Changes) -> tuple[list[str], int]:
+    """The changes of one chain, and how many rules it has after them."""
+    wanted = {rule.mark: rule for rule in changes.rules if rule.chain == name}
+    there = [entry.mark for entry in entries]
+    added = [rule for mark, rule in wanted.items() if there.count(mark) != 1]
+    gone = {rule.mark for rule in changes.lost_rules if rule.chain == name} - wanted.keys()
+    gone |= {rule.mark for rule in added}
+    removed = [entry for entry in entries if entry.mark in gone]
+    lines = [f"-D {name} {entry.text}" for entry in removed]
+    lines += [f"-I {name} 1 {rule.text}" for rule in added if rule.top]
+    lines += [f"-A {name} {rule.text}" for rule in added if not rule.top]
+    return lines, len(entries) - len(removed) + len(added)
+
+
+def _removal(chains: Chains, name: str) -> Iterable[str]:
+    """Remove a chain, if it is there, and the rules of ours that lead to it."""
+    if name not in chains:
+        return
+    for other, entries in chains.items():
+        to_it = (entry for entry in entries if entry.mark and entry.leads_to(name))
+        yield from (f"-D {other} {entry.text}" for entry in to_it if other != name)
+    yield f"-F {name}"
+    yield f"-X {name}"
+
+
+def _input(table: str, lines: Sequence[str]) -> str | None:
+    return "\n".join((f"*{table}", *lines, "COMMIT", "")) if lines else None
+
+
+def _comment(mark: str) -> str:
+    return f'-m comment --comment "{PREFIX}:{mark}"'

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+"""iptables: the one place that reads and writes its rules.
+
+:func:`ensure`, :func:`remove`, :func:`pending` and :func:`bridges` run inside the privileged
+daemon. They start ``iptables-save`` and ``iptables-restore`` (and ``ip6tables-...``), of whichever
+backend the host has, and leave all thinking to :mod:`vif_plug_linux_bridge.filtering`.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+from oslo_log import log as logging
+
+from os_vif.exception import ExceptionBase
+from os_vif.locks import KeyedLocks
+from os_vif.wiring.deadline import Deadline
+from os_vif.wiring.errors import DeadlineExceeded, WiringError
+from vif_plug_linux_bridge import filtering
+from vif_plug_linux_bridge.filtering import Filtering, Rule, UnreadableRules
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds in which rules are taken back although the deadline has come.
+UNDO_SECONDS = 0.5
+#: How often rules are written that turn out to be other ones afterwards.
+ATTEMPTS = 3
+
+#: Where programs are looked for besides PATH, which is short in some services.
+_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+
+IPV4, IPV6 = "iptables", "ip6tables"
+FILTER = "filter"
+
+Plan = Callable[[str], str | None]
+
+
+class CommandFailed(WiringError):
+    """A program of iptables did not do what it was asked.
+
+    :param command: the program and its arguments.
+    :param code: its exit code; None if it was not started.
+    :param stderr: what it said.
+    """
+
+    msg_fmt = "%(command)s failed (exit code %(code)s): %(stderr)s"
+
+
+class RulesNotKept(WiringError):
+    """Rules were written, and others were there afterwards, again and again.
+
+    :param remaining: what is still to be written.
+    """
+
+    msg_fmt = "Others keep changing the rules of %(command)s; not done: %(remaining)s"
+
+
+# What the plugin uses ----------------------------------------------------------------------------
+
+
+def ensure(wanted: Filtering, timeout: float) -> bool:
+    """Make sure that the rules of a bridge are as described, in both families or in none.
+
+    :param timeout: seconds; 0 for no limit.
+    :returns: whether anything was written.
+    :raises CommandFailed: iptables refused; IPv4 and IPv6 are as they were.
+    :raises DeadlineExceeded: it did not happen in time. The rules were taken back, unless that
+        could not be done within half a second either; the same call again settles it.
+    """
+    deadline = Deadline(timeout)
+    before: dict[str, str] = {}
+    wrote = False
+    with turn(deadline):
+        try:
+            for program in _programs(wanted.use_ipv6):
+                before[program] = save(program, FILTER, deadline)
+                wrote |= settle(program, FILTER, _plan(wanted), deadline, before[program])
+        except ExceptionBase:
+            _take_back(before, wanted.bridge, deadline.at_least(UNDO_SECONDS))
+            raise
+    return wrote
+
+
+def remove(bridge: str, use_ipv6: bool, timeout: float) -> bool:
+    """Take away the rules of a bridge in both families.
+
+    :param use_ipv6: whether not to be able to read the rules of IPv6 is an error; else a host
+        without them is as good as one that has none of ours.
+    :param timeout: seconds; 0 for no limit.
+    :returns: whether there were any.
+    :raises CommandFailed: iptables refused.
+    :raises DeadlineExceeded: it did not happen in time.
+    """
+    deadline = Deadline(timeout)
+    wrote = False
+    with turn(deadline):
+        for program, saved in _saved(use_ipv6, deadline):
+            wrote |= settle(program, FILTER, partial(_merge, bridge, ()), deadline, saved)
+    return wrote
+
+
+def pending(wanted: Filtering, timeout: float) -> tuple[str, ...]:
+    """What :func:`ensure` would write, one text per family that is not as described.
+
+    :param timeout: seconds; 0 for no limit.
+    :raises CommandFailed: iptables refused to show its rules.
+    :raises DeadlineExceeded: it did not happen in time.
+    """
+    deadline = Deadline(timeout)
+    plan = _plan(wanted)
+    texts = (plan(save(program, FILTER, deadline)) for program in _programs(wanted.use_ipv6))
+    return tuple(text for text in texts if text is not None)
+
+
+def bridges(use_ipv6: bool, timeout: float) -> tuple[str, ...]:
+    """The bridges that have rules of ours in either family.
+
+    :param use_ipv6: and ``timeout``: see :func:`remove`.
+    :raises CommandFailed: iptables refused to show its rules.
+    :raises DeadlineExceeded: it did not happen in time.
+    """
+    found = (filtering.bridges(text) for _, text in _saved(use_ipv6, Deadline(timeout)))
+    return tuple(sorted({bridge for names in found for bridge in names}))
+
+
+def _plan(wanted: Filtering) -> Plan:
+    regexes = (wanted.iptables_top_regex, wanted.iptables_bottom_regex)
+    return partial(_merge, wanted.bridge, wanted.rules, regexes=regexes)
+
+
+def _merge(
+    bridge: str, rules: Iterable[Rule], saved: str, regexes: tuple[str, str] = ("", "")
+) -> str | None:
+    return filtering.merge(saved, bridge, rules, *regexes)
+
+
+def _programs(use_ipv6: bool) -> tuple[str, ...]:
+    return (IPV4, IPV6) if use_ipv6 else (IPV4,)
+
+
+def _saved(use_ipv6: bool, deadline: Deadline) -> Iterable[tuple[str, str]]:
+    """The rules of both families; of IPv6 only if they can be read, unless it is in use."""
+    yield IPV4, save(IPV4, FILTER, deadline)
+    try:
+        six = save(IPV6, FILTER, deadline)
+        filtering.parse(six)
+    except (CommandFailed, UnreadableRules) as err:
+        if use_ipv6:
+            raise
+        LOG.debug("Leaving out IPv6: %s", err)
+    else:
+        yield IPV6, six
+
+
+def settle(program: str, table: str, plan: Plan, deadline: Deadline, saved: str) -> bool:
+    """Plan, write and look again, until there is nothing to write.
+
+    :param program: ``iptables`` or ``ip6tables``.
+    :param saved: what iptables-save has said.
+    :returns: whether anything was written.
+    """
+    written, refused = 0, ""
+    why: CommandFailed | None = None
+    while (text := plan(saved)) is not None:
+        if written == ATTEMPTS:
+            raise RulesNotKept(command=program, remaining=" ".join(text.splitlines()))
+        try:
+            restore(program, text, deadline)
+            written += 1
+        except CommandFailed as err:
+            if text == refused:  # nobody else has written meanwhile: it is the text
+                raise
+            refused, why = text, err
+        except DeadlineExceeded as err:
+            if why:  # such as that somebody holds the lock of the legacy backend
+                raise why from err
+            raise
+        saved = save(program, table, deadline)
+    return written > 0
+
+
+def _take_back(before: dict[str, str], bridge: str, deadline: Deadline) -> None:
+    for program, saved in before.items():
+        rules = filtering.rules_of(saved, bridge)
+        try:
+            now = save(program, FILTER, deadline)
+            settle(program, FILTER, partial(_merge, bridge, rules), deadline, now)
+        except ExceptionBase as err:
+            LOG.warning("The rules (%s) of %s were not taken back: %s", program, bridge, err)
+
+
+# The programs ------------------------------------------------------------------------------------
+
+#: One thread of a process at a time; what other processes do, the rules themselves tell.
+_TURNS = KeyedLocks()
+
+
+@contextmanager
+def turn(deadline: Deadline) -> Iterator[None]:
+    """Wait for the other threads of this process.
+
+    :raises DeadlineExceeded: one of them is busy with iptables all the time.
+    """
+    with _TURNS.hold_free({IPV4}, deadline) as held:
+        if not held:
+            what = "another thread is busy with iptables"
+            raise DeadlineExceeded(seconds=deadline.seconds, what=what)
+        yield
+
+
+def save(program: str, table: str, deadline: Deadline) -> str:
+    """What iptables-save says of a table; see :func:`call`."""
+    return call([f"{program}-save", "-t", table], "", deadline)
+
+
+def restore(program: str, text: str, deadline: Deadline) -> None:
+    """Tell iptables-restore, and leave all else as it is; see :func:`call`."""
+    left = deadline.remaining()
+    # For the lock of the legacy backend, in whole seconds; without a number it waits for ever.
+    wait = "--wait" if left is None else f"--wait={max(1, int(left))}"
+    LOG.debug("%s-restore: %s", program, text)
+    call([f"{program}-restore", "--noflush", wait], text, deadline)
+
+
+def call(argv: Sequence[str], text: str, deadline: Deadline) -> str:
+    """Run a program; return what it printed.
+
+    :raises CommandFailed: it could not be started, or ended with an error.
+    :raises DeadlineExceeded: it was killed at the deadline.
+    """
+    command, left = " ".join(argv), deadline.remaining()
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_FOLDERS))
+    program = shutil.which(argv[0], path=path)
+    if program is None:
+        raise CommandFailed(command=command, code=None, stderr=f"no such program in {path}")
+    try:
+        code, out, err = _communicate([program, *argv[1:]], text, left)
+    except subprocess.TimeoutExpired:
+        raise DeadlineExceeded(seconds=deadline.seconds, what=f"{command} was killed") from None
+    except OSError as failure:
+        raise CommandFailed(command=command, code=None, stderr=str(failure)) from None
+    if code:
+        said = " ".join(err.decode(errors="replace").split())
+        raise CommandFailed(command=command, code=code, stderr=said)
+    return out.decode(errors="surrogateescape")
+
+
+def _communicate(argv: list[str], text: str, seconds: float | None) -> tuple[int, bytes, bytes]:
+    with subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "LC_ALL": "C"},
+        process_group=0,
+    ) as process:
+        try:
+            out, err = process.communicate(text.encode(errors="surrogateescape"), seconds)
+        except BaseException:
+            # With it whatever it has started: the program itself, if this is a script around it,
+            # would write when its turn has come, after we have said that it did not.
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return process.returncode, out, err
