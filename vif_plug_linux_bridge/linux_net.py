@@ -39,7 +39,8 @@ def ensure_bridge(
     """
     limits.device_name("bridge", bridge)
     firewall = wiring.filtering(bridge, _manager, gateway) if filtering else None
-    elements = wiring.bridged(bridge, interface, mtu or None, firewall)
+    mtu = mtu or None
+    elements = wiring.bridged(bridge, interface, mtu, firewall)
     if interface:
         elements = (HostInterface(limits.device_name("interface", interface), mtu), *elements)
     apply(Wiring(elements), bridge)
@@ -65,7 +66,8 @@ def ensure_vlan_bridge(
     limits.device_name("bridge", bridge)
     parent = limits.device_name("bridge_interface", bridge_interface)
     vlan = limits.vlan("vlan_num", int(vlan_num))
-    device = wiring.vlan_device(vlan, parent, mtu or None, mac_address)
-    interface = HostInterface(parent, mtu or None, shared=True)
+    mtu = mtu or None
+    device = wiring.vlan_device(vlan, parent, mtu, mac_address)
+    interface = HostInterface(parent, mtu, shared=True)
     apply(Wiring((interface, device, *wiring.bridged(bridge, device.name, mtu, None))), bridge)
     return device.name
