@@ -58,3 +58,10 @@ def ovs_dummy(netns: NetworkNamespace) -> Iterator[PrivateOvs]:
     """A private Open vSwitch on which every datapath type works and nothing is forwarded."""
     with PrivateOvs("dummy", listen_tcp=True) as running:
         yield running
+
+
+@pytest.fixture
+def ovs_kernel(netns: NetworkNamespace) -> Iterator[PrivateOvs]:
+    """A private Open vSwitch that forwards in the kernel, on bridges of type ``system``."""
+    with PrivateOvs("system") as running:
+        yield running

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.rig import CommandError, kept, run, wait_until
 from tests.rig.certificates import Certificate
 
 Daemon = Literal["vswitchd", "ovsdb-server"]
-Datapath = Literal["netdev", "dummy", "dpdk"]
+Datapath = Literal["netdev", "dummy", "dpdk", "system"]
 Row = dict[str, Any]
 
 #: Debian's build with DPDK, which stands beside the ordinary one.
@@ -31,6 +32,9 @@ _DPDK_CONFIG = (
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 
 _STOP_SECONDS = 5.0
+# In a machine that is younger than this, version 3.1 counts no processor and starts no handler:
+# the kernel's datapath forwards nothing.
+_COUNTS_PROCESSORS_AFTER = 10.0
 _DUMPED = ("Open_vSwitch", "Bridge", "Port", "Interface", "QoS", "Queue")
 # Written by vswitchd at its own pace, though the schema does not call them ephemeral.
 _VOLATILE = {
@@ -46,7 +50,8 @@ class PrivateOvs:
     datapath type ``system`` is accepted by the database and refused by vswitchd, as on a kernel
     without the openvswitch module. With ``dummy`` every datapath type, ``system`` included, is a
     dummy: the control path only, nothing is forwarded, no device needs to exist. ``dpdk`` is like
-    ``netdev``, with vhost-user ports, and without huge pages or PCI devices.
+    ``netdev``, with vhost-user ports, and without huge pages or PCI devices. ``system`` is the
+    datapath in the kernel, for which the kernel needs its openvswitch module: see `tests.rig.vm`.
 
     The daemons also end when the *thread* that started them ends.
     """
@@ -68,6 +73,8 @@ class PrivateOvs:
         self.certificate = certificate
         self.tls_port = tls_port
         self.schema = SCHEMA
+        #: Seconds for an answer; the kernel with that datapath may run on an emulated processor.
+        self.patience = 60 if datapath == "system" else 10
         self._daemons: dict[Daemon, subprocess.Popen[bytes]] = {}
         self._frozen: set[Daemon] = set()
 
@@ -103,17 +110,20 @@ class PrivateOvs:
             argv += [f"--remote=pssl:{self.tls_port}:{host}" for host in ("127.0.0.1", "[::1]")]
             argv += self.certificate.arguments()
         self._start("ovsdb-server", argv)
-        wait_until(self._server_answers, what="ovsdb-server")
+        wait_until(self._server_answers, self.patience, "ovsdb-server")
 
     def start_vswitchd(self) -> None:
         """Start ovs-vswitchd, and wait until it has caught up with the database."""
-        # Never the kernel's datapath, even where a machine has it: runs are alike everywhere. The
-        # order matters: a type that is disabled already is not overridden by the dummy.
+        # Never the kernel's datapath unless asked for, even where a machine has it: runs are alike
+        # everywhere. The order matters: the dummy does not override a type that is disabled.
         dummy = ["--enable-dummy=override"] if self.datapath == "dummy" else []
+        disabled = [] if self.datapath == "system" else ["--disable-system"]
         program = DPDK_PROGRAM if self.datapath == "dpdk" else "ovs-vswitchd"
         if self.datapath == "dpdk":
             self.vsctl("--no-wait", "init", "--", "set", "Open_vSwitch", ".", *_DPDK_CONFIG)
-        self._start("vswitchd", [program, self.remote, *dummy, "--disable-system"])
+        if self.datapath == "system":
+            time.sleep(max(0.0, _COUNTS_PROCESSORS_AFTER - time.monotonic()))
+        self._start("vswitchd", [program, self.remote, *dummy, *disabled])
         self.catch_up()
 
     def catch_up(self) -> None:
@@ -177,18 +187,18 @@ class PrivateOvs:
     # Questions --------------------------------------------------------------------------------
 
     def vsctl(self, *args: str) -> str:
-        """Run ovs-vsctl, by default waiting up to 10 s for vswitchd.
+        """Run ovs-vsctl, by default waiting for vswitchd as long as ``patience``.
 
         While vswitchd is frozen or dead, pass ``--no-wait``. ovs-vsctl succeeds even when vswitchd
         refused a device: look at `interface`.
         """
-        argv = ["ovs-vsctl", f"--db={self.remote}", "--timeout=10", *args]
+        argv = ["ovs-vsctl", f"--db={self.remote}", f"--timeout={self.patience}", *args]
         return run(argv, env=self.environment()).stdout.strip()
 
     def appctl(self, which: Daemon, *args: str) -> str:
         """Run ovs-appctl on one of the daemons."""
         target = f"--target={self.rundir}/{which}.ctl"
-        argv = ["ovs-appctl", target, "--timeout=10", *args]
+        argv = ["ovs-appctl", target, f"--timeout={self.patience}", *args]
         return run(argv, env=self.environment()).stdout.strip()
 
     def environment(self) -> dict[str, str]:
@@ -238,7 +248,8 @@ class PrivateOvs:
     def _select(self, *tables: str) -> dict[str, list[Row]]:
         operations = [{"op": "select", "table": table, "where": []} for table in tables]
         request = json.dumps(["Open_vSwitch", *operations])
-        argv = ["ovsdb-client", "--timeout=10", "transact", self.remote, request]
+        timeout = f"--timeout={self.patience}"
+        argv = ["ovsdb-client", timeout, "transact", self.remote, request]
         answer = json.loads(run(argv, env=self.environment()).stdout)
         return {table: part["rows"] for table, part in zip(tables, answer, strict=True)}
 

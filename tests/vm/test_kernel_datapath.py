@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Open vSwitch forwards in the kernel what os-vif plugged."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from tests import vifs
+from tests.rig import run, wait_until
+from tests.rig.guest import Guest
+from tests.rig.ovs import PrivateOvs
+from tests.rig.plugin import HYBRID, PER_PORT, TAP, OsVif, deviations
+from tests.rig.snapshot import difference, snapshot
+
+KINDS = {1: TAP, 2: HYBRID, 3: PER_PORT}
+PROFILE = {"datapath_type": "system"}
+WHOLE: dict[str, Any] = {"size": vifs.MTU, "dont_fragment": True}
+QOS = "linux-noop"
+#: for what must happen, under load too
+SECONDS = 30.0
+
+
+def plug_all(osvif: OsVif) -> None:
+    for number, kind in KINDS.items():
+        osvif.plug_kind(kind, number, profile=PROFILE)
+
+
+@contextmanager
+def guests() -> Iterator[list[Guest]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(kind.guest(number)) for number, kind in KINDS.items()]
+
+
+def lost(some: list[Guest], count: int = 3) -> dict[str, tuple[int, int]]:
+    """The pings between guests that were not all answered, as (sent, received)."""
+    pings = {
+        f"{one.ip} to {other.ip}": one.ping(other.ip, count, interval=0.1, wait=SECONDS, **WHOLE)
+        for one, other in permutations(some, 2)
+    }
+    return {who: counts for who, counts in pings.items() if counts != (count, count)}
+
+
+def amiss(ovs: PrivateOvs) -> list[str]:
+    """What of the VIFs is not as it must be; for a per-port bridge, packets tell."""
+    found = {line for number in (1, 2) for line in deviations(ovs, KINDS[number], number, qos=QOS)}
+    # how the kernel says that its datapath has taken the device
+    taken = {f"link {KINDS[n].port(n)}: master is 'ovs-system', not None" for n in (1, 2)}
+    return sorted(found ^ taken)
+
+
+def test_guests_reach_each_other_replugs_are_free_and_nothing_is_left(
+    ovs_kernel: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    ovs, before = ovs_kernel, snapshot(ovs_kernel)
+    plug_all(osvif)
+    assert ovs.appctl("vswitchd", "dpctl/dump-dps") == "system@ovs-system"
+    assert amiss(ovs) == []
+    with guests() as all_three:
+        assert lost(all_three) == {}
+        plugged, written, calls = snapshot(ovs), ovs.next_cfg(), len(osvif.privileged_calls)
+        plug_all(osvif)
+        assert (ovs.next_cfg(), len(osvif.privileged_calls)) == (written, calls)
+        assert not difference(plugged, snapshot(ovs))
+        assert lost(all_three, count=1) == {}
+    for number, kind in KINDS.items():
+        osvif.unplug(kind.vif(number, profile=PROFILE), number)
+    assert not difference(before, snapshot(ovs))
+
+
+def missed(ovs: PrivateOvs, port: str) -> None:
+    wait_until(lambda: ovs.interface(port)["error"], SECONDS, f"vswitchd to miss {port}")
+
+
+@pytest.mark.parametrize("noticed", [True, False], ids=["noticed", "unnoticed"])
+def test_a_replug_after_the_devices_were_lost_writes_nothing_and_connects_the_guests(
+    noticed: bool, ovs_kernel: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    """The kernel's datapath lets go of a device that is deleted, unlike the one in user space.
+
+    Unnoticed: the devices are there again before vswitchd has seen that they were gone.
+    """
+    ovs = ovs_kernel
+    plug_all(osvif)
+    rows, written = ovs.dump(), ovs.next_cfg()
+    for number, kind in KINDS.items():
+        if not noticed:
+            ovs.freeze("vswitchd")
+            osvif.after_links = lambda: ovs.thaw("vswitchd")
+        run(["ip", "link", "delete", kind.link_names(number)[-1]])
+        if noticed:
+            missed(ovs, kind.port(number))
+        osvif.plug_kind(kind, number, profile=PROFILE)
+    assert (ovs.next_cfg(), ovs.dump()) == (written, rows)
+    assert amiss(ovs) == []
+    with guests() as all_three:
+        assert lost(all_three) == {}
