@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import ovs.poller
 import pytest
 
 from os_vif import exception
@@ -30,7 +31,7 @@ from tests.rig.plugin import (
     deviations,
 )
 from tests.rig.snapshot import difference, links, snapshot
-from vif_plug_ovs.ovsdb import connection
+from vif_plug_ovs.ovsdb import connection, rows
 
 THREADS, EACH = 10, 6
 SOON = 5  # seconds
@@ -263,6 +264,138 @@ def test_statistics_are_not_monitored(ovs_dummy: PrivateOvs) -> None:
     with connection.get(ovs_dummy.remote).current(Deadline(SOON)) as tables:
         for table in tables.tables.values():
             assert not {"statistics", "status"} & set(table.columns)
+
+
+# Who receives ----------------------------------------------------------------------------------
+
+
+def test_a_caller_who_is_alone_receives_in_its_own_thread(ovs_dummy: PrivateOvs) -> None:
+    """A change of threads costs more than the rest of a question."""
+    shared = connection.get(ovs_dummy.remote)
+    run, ran = shared._tables.run, set()
+
+    def noted() -> bool:
+        ran.add(threading.get_ident())
+        return bool(run())
+
+    shared._tables.run = noted
+    began = time.monotonic()
+    for _ in range(10):
+        with shared.current(Deadline(SOON)):
+            pass
+    assert time.monotonic() - began < connection.TEND_SECONDS, "too slow for this test"
+    assert ran == {threading.get_ident()}
+
+
+def _waiting_for(shared: connection.Connection, name: str, deadline: Deadline) -> bool:
+    """Wait for a bridge without asking the server for anything."""
+    return shared.wait_for(lambda tables: rows.named(tables, "Bridge", name), deadline) is not None
+
+
+def test_whoever_waits_on_receives_when_the_first_has_given_up(ovs_dummy: PrivateOvs) -> None:
+    shared = connection.get(ovs_dummy.remote)
+    with shared.current(Deadline(SOON)):
+        pass
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(_waiting_for, shared, "br-none", Deadline(0.3))
+        wait_until(lambda: shared._receiving, what="the first to receive")
+        others = [pool.submit(_waiting_for, shared, "br0", Deadline(SOON)) for _ in range(2)]
+        assert not first.result()
+        wait_until(lambda: shared._receiving, what="another to receive")
+        ovs_dummy.vsctl("--no-wait", "add-br", "br0")
+        began = time.monotonic()
+        assert [other.result() for other in others] == [True, True]
+        assert time.monotonic() - began < connection.TEND_SECONDS / 2
+
+
+def test_an_interrupted_caller_leaves_the_connection_to_the_others(
+    ovs_dummy: PrivateOvs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a greenthread's timeout does, or an operator."""
+    shared = connection.get(ovs_dummy.remote)
+    with shared.current(Deadline(SOON)):
+        pass
+    block, interrupt = ovs.poller.Poller.block, threading.Event()
+
+    def interrupted(poller: ovs.poller.Poller) -> None:
+        block(poller)
+        if interrupt.is_set():
+            interrupt.clear()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ovs.poller.Poller, "block", interrupted)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(_waiting_for, shared, "br0", Deadline(SOON))
+        wait_until(lambda: shared._receiving, what="the first to receive")
+        other = pool.submit(_waiting_for, shared, "br0", Deadline(SOON))
+        interrupt.set()
+        ovs_dummy.vsctl("--no-wait", "add-br", "br0")
+        assert isinstance(first.exception(), KeyboardInterrupt)
+        assert other.result()
+
+
+def test_the_replica_follows_the_server_while_nobody_asks(ovs_dummy: PrivateOvs) -> None:
+    """Else the server would have to keep what it sends, and find its probes unanswered."""
+    shared = connection.get(ovs_dummy.remote)
+    with shared.current(Deadline(SOON)):
+        pass
+    ovs_dummy.vsctl("--no-wait", "add-br", "br0")
+    wait_until(
+        lambda: shared.wait_for(lambda tables: rows.named(tables, "Bridge", "br0"), None),
+        2 * connection.TEND_SECONDS,
+        "the bridge to be in the replica",
+    )
+
+
+def test_the_connection_is_made_anew_while_nobody_asks(ovs_dummy: PrivateOvs) -> None:
+    """Then the next verb has it."""
+    shared = connection.get(ovs_dummy.remote)
+    with shared.current(Deadline(SOON)):
+        pass
+    number = shared._session_number()
+    ovs_dummy.kill("ovsdb-server")
+    ovs_dummy.start_server()
+    wait_until(
+        lambda: shared._session_number() != number and shared._is_connected(),
+        SOON,
+        "a new session",
+    )
+
+
+def test_close_all_does_not_wait_for_those_who_wait(ovs_dummy: PrivateOvs) -> None:
+    shared = connection.get(ovs_dummy.remote)
+    with shared.current(Deadline(SOON)):
+        pass
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(_waiting_for, shared, "br0", Deadline(2)) for _ in range(2)]
+        wait_until(lambda: shared._receiving, what="one of them to receive")
+        began = time.monotonic()
+        connection.close_all()
+        assert time.monotonic() - began < 1
+        assert threads_of(ovs_dummy.remote) == []
+        assert [each.result() for each in waiting] == [False, False]
+
+
+def test_a_server_that_sends_what_is_no_update_is_given_time(
+    ovs_dummy: PrivateOvs, caplog: pytest.LogCaptureFixture
+) -> None:
+    """python-ovs raises; the connection is made anew, and not all the time."""
+    shared = connection.get(ovs_dummy.remote)
+    with shared.current(Deadline(SOON)):
+        pass
+    run = shared._tables.run
+
+    def fail() -> bool:
+        run()
+        raise TypeError("no update")
+
+    shared._tables.run = fail
+    with pytest.raises(errors.NotConnected), shared.current(Deadline(1)):
+        pass
+    assert 1 <= len(caplog.records) < 10
+    shared._tables.run = run
+    with shared.current(Deadline(SOON)):
+        pass
 
 
 # Servers that come and go -----------------------------------------------------------------------

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A connection to an OVSDB server that many callers share.
 
-One thread runs python-ovs' IDL: it reads what the server sends and keeps the replica. Callers
-read the replica and send transactions themselves, under the lock that also guards the thread's
-reading; they wait for answers on a condition, outside of it. So transactions of several callers
-are in flight at once and no wait holds up anybody else.
+Callers send their transactions themselves, under the lock that guards the replica. The first who
+has to wait receives for all, in its own thread, which saves most of what a question costs: the
+changes of threads. The others wait on a condition. Whoever waits does so without the lock, so
+transactions of several callers are in flight at once and no wait holds up anybody else. While
+nobody waits, a thread looks after the connection now and then.
 """
 
 import contextlib
 import functools
+import math
 import os
 import re
 import select
@@ -19,13 +21,14 @@ from typing import Any, TypeVar
 
 import ovs.poller
 import ovs.stream
+import ovs.timeval
 from oslo_log import log as logging
 from ovs.db import idl
 
 from os_vif.exception import InvalidValue
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
-from vif_plug_ovs.ovsdb import rows, tls
+from vif_plug_ovs.ovsdb import messages, rows, tls
 from vif_plug_ovs.ovsdb.operations import Operation
 
 LOG = logging.getLogger(__name__)
@@ -34,6 +37,10 @@ C = TypeVar("C", bound="Connection")
 
 #: Seconds between attempts to connect while somebody waits for the connection.
 RETRY_SECONDS = 0.2
+#: Seconds between looks at what the server has sent while nobody waits for it.
+TEND_SECONDS = 1.0
+#: Seconds after which who receives looks at the clock, though nothing came; poll() has a limit.
+TURN_SECONDS = 3600
 #: Seconds that a caller waits for an ovs-vswitchd which another caller has found to be stuck.
 STUCK_SECONDS = 4
 
@@ -75,23 +82,26 @@ class Connection:
         self._remote = check_remote(remote)
         self.remote = tls.shown(remote)
         self._changed = threading.Condition()
-        self._tables = self._replica(remote)
-        self._closed = False
+        self._tables = messages.use_in(self._replica(remote))
         self._stuck_at: int | None = None
+        self._receiving = False  # whether somebody waits for the server, and so for all
+        self._closed = threading.Event()
         # Sockets: eventlet's os.read would wait for a pipe that is not meant to be waited for.
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
-        self._thread = threading.Thread(target=self._run, name=f"os-vif {remote}", daemon=True)
+        self._thread = threading.Thread(target=self._tend, name=f"os-vif {remote}", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """End the thread and drop the connection."""
+        self._closed.set()
         with self._changed:
-            self._closed = True
-        self._wake()
+            self._wake()
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._receiving)
+            self._tables.close()
         self._thread.join()
-        self._tables.close()
         self._wake_read.close()
         self._wake_write.close()
 
@@ -144,7 +154,7 @@ class Connection:
             self._wait_for(lambda: bool(predicate(self._tables)), deadline)
             return predicate(self._tables)
 
-    # Below here the lock is held, but for _run and _wake.
+    # Below here the lock is held, but for _tend.
 
     def _transact(
         self,
@@ -154,6 +164,7 @@ class Connection:
         writes: bool,
     ) -> int | None:
         with self._changed:
+            self._catch_up()  # the connection may have ended while nobody looked
             while True:
                 self._wait_for_connection(deadline)
                 wanted = build(self._tables) if callable(build) else build
@@ -231,8 +242,44 @@ class Connection:
         raise errors.NotConnected(remote=self.remote, reason="it does not answer")
 
     def _wait_for(self, predicate: Callable[[], bool], deadline: Deadline) -> bool:
-        """Wait on the condition, by the deadline's clock."""
-        return self._changed.wait_for(predicate, deadline.remaining())
+        """Wait until something holds, by the deadline's clock."""
+        while not predicate():
+            if deadline.remaining() == 0:
+                return False
+            if self._may_receive():
+                self._receive(deadline.at_most(TURN_SECONDS))
+            else:
+                self._changed.wait(deadline.remaining())
+        return True
+
+    def _may_receive(self) -> bool:
+        return not self._receiving and not self._closed.is_set()
+
+    def _receive(self, deadline: Deadline) -> None:
+        """Wait for the server without the lock, and take in what it sends."""
+        poller = _poller()
+        self._tables.wait(poller)
+        poller.fd_wait(self._wake_read, ovs.poller.POLLIN)
+        poller.timer_wait(math.ceil(1000 * (deadline.remaining() or 0)))
+        self._receiving = True
+        self._changed.release()
+        try:
+            poller.block()
+        finally:
+            self._changed.acquire()
+            self._receiving = False
+            with contextlib.suppress(BlockingIOError):
+                self._wake_read.recv(4096)
+            self._take_in()
+
+    def _take_in(self) -> None:
+        """Bring the replica up to what has arrived; all who wait look, and one of them goes on."""
+        try:
+            self._tables.run()
+        except Exception:
+            LOG.exception("What %s sent was not understood; reconnecting", self.remote)
+            self._tables._session.force_reconnect()  # the replica's would not pause before it
+        self._changed.notify_all()
 
     def _why(self, deadline: Deadline) -> str:
         error, stream = ovs.stream.Stream.open(self._remote)
@@ -242,25 +289,31 @@ class Connection:
         return f"{reason} (after {deadline.seconds} s)"
 
     def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # full of wake-ups already
-            self._wake_write.send(b".")
+        """Have whoever receives look at the connection again."""
+        if self._receiving:
+            with contextlib.suppress(BlockingIOError):  # full of wake-ups already
+                self._wake_write.send(b".")
 
-    def _run(self) -> None:
-        while not self._closed:
-            poller = _poller()
+    def _tend(self) -> None:
+        """While nobody waits: take in what comes, probe the server, connect again."""
+        pause = TEND_SECONDS
+        while not self._closed.wait(pause):
             with self._changed:
-                try:
-                    self._tables.run()
-                    self._tables.wait(poller)
-                except Exception:
-                    LOG.exception("What %s sent was not understood; reconnecting", self.remote)
-                    self._tables.force_reconnect()
-                    poller.timer_wait(int(RETRY_SECONDS * 1000))
-                self._changed.notify_all()
-            poller.fd_wait(self._wake_read, ovs.poller.POLLIN)
-            poller.block()
-            with contextlib.suppress(BlockingIOError):
-                self._wake_read.recv(4096)
+                self._catch_up()
+                self._wait_for(lambda: self._is_connected() or self._closed.is_set(), Deadline(0))
+                pause = self._until_probe()
+
+    def _catch_up(self) -> None:
+        if self._may_receive():
+            self._take_in()
+
+    def _until_probe(self) -> float:
+        """Seconds until python-ovs has to find out whether the server is still there."""
+        reconnect = self._tables._session.reconnect
+        milliseconds: int | None = reconnect.timeout(ovs.timeval.msec())
+        if milliseconds is None or self._receiving:
+            return TEND_SECONDS
+        return min(TEND_SECONDS, milliseconds / 1000)
 
 
 def _is_complete(transaction: Any) -> bool:

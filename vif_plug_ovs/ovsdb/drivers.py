@@ -2,24 +2,28 @@
 """Which way to OVSDB the configuration asks for."""
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oslo_log import log as logging
 
 from vif_plug_ovs.ovsdb import tls
 from vif_plug_ovs.ovsdb.backend import NativeRows
-from vif_plug_ovs.ovsdb.vsctl import VsctlRows
+
+if TYPE_CHECKING:
+    from vif_plug_ovs.ovsdb.vsctl import VsctlRows
 
 LOG = logging.getLogger(__name__)
 
 
-def rows(config: Any) -> NativeRows | VsctlRows:
+def rows(config: Any) -> "NativeRows | VsctlRows":
     """The rows of the database that an option group points to.
 
     :param config: a group that holds ``OvsPlugin.CONFIG_OPTS``, or an older list of them.
     :raises InvalidValue: the remote is of no known form, or a TLS file is bad.
     """
     if config.ovsdb_interface == "vsctl":
+        from vif_plug_ovs.ovsdb.vsctl import VsctlRows  # which few need
+
         _warn_of_vsctl()
         return VsctlRows(config.ovsdb_connection, _credentials(config))
     return NativeRows(remote(config))

@@ -5,7 +5,9 @@ See ovs-vswitchd.conf.db(5) for what the columns mean.
 """
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ovs.db import data, idl, types
@@ -77,11 +79,9 @@ SCHEMA: dict[str, Any] = {
     },
 }
 
-#: How rows are looked up: by name, or by an id among their ``external_ids``.
+#: How rows are looked up: by name, or by the id among their ``external_ids``.
 _NAMED = ("Bridge", "Port", "Interface")
-_NAME = "name"
-_QOS_KEY, _IFACE_ID = "id", "iface-id"
-_BY_ID = (("QoS", _QOS_KEY), ("Interface", _IFACE_ID))
+_NAME, _ID = "name", "id"
 
 
 #: Where unused OpenFlow port numbers are looked for; the specification reserves those above.
@@ -94,36 +94,75 @@ def replica(remote: str) -> idl.Idl:
     helper.register_all()
     tables = idl.Idl(remote, helper)
     for table in _NAMED:
-        tables.index_create(table, _NAME).add_columns("name")
-    for table, key in _BY_ID:
-        by_id = functools.partial(_external_id, key)
-        tables.index_create(table, key).add_column("external_ids", key=by_id)
+        tables.tables[table].rows.indexes[_NAME] = _Index(_name)
+    tables.tables["QoS"].rows.indexes[_ID] = _Index(functools.partial(_external_id, key=_ID))
     return tables
 
 
-def _external_id(key: str, row: Any) -> str:
-    return str(row.external_ids.get(key, ""))
+class _Index:
+    """Rows by a key. python-ovs' own is a list sorted by comparisons in Python."""
+
+    columns = ()  # none that python-ovs would have to look after: we change no Row objects
+
+    def __init__(self, key: Callable[[Any], str]) -> None:
+        self._key = key
+        self._rows: defaultdict[str, dict[uuid.UUID, Any]] = defaultdict(dict)
+
+    def add(self, row: Any) -> None:
+        """Called by python-ovs with each row that is new, or was changed."""
+        self._rows[self._key(row)][row.uuid] = row
+
+    def remove(self, row: Any) -> None:
+        """Called by python-ovs with each row that goes, or is about to be changed."""
+        key = self._key(row)
+        del self._rows[key][row.uuid]
+        if not self._rows[key]:
+            del self._rows[key]
+
+    def clear(self) -> None:
+        """Called by python-ovs when it fetches everything anew."""
+        self._rows.clear()
+
+    def get(self, key: str) -> list[Any]:
+        """The rows of a key; a name has two for a moment, when a row takes another's place."""
+        return list(self._rows.get(key, {}).values())
+
+
+# A Row's attributes copy and convert a value several times; these read it where it lies.
+
+
+def _name(row: Any) -> str:
+    return str(_scalar(row, "name"))
+
+
+def _external_id(row: Any, key: str) -> str:
+    found = row._data["external_ids"].values.get(data.Atom(types.StringType, key))
+    return str(found.value) if found else ""
+
+
+def _scalar(row: Any, column: str, default: Any = None) -> Any:
+    return next((atom.value for atom in row._data[column].values), default)
+
+
+def _map(row: Any, column: str) -> dict[str, str]:
+    return {key.value: value.value for key, value in row._data[column].values.items()}
 
 
 def named(tables: idl.Idl, table: str, name: str) -> Any:
     """The row of that name, or None."""
-    entry = tables.tables[table].rows.IndexEntry(name=name)
-    return next(tables.index_equal(table, _NAME, entry), None)
-
-
-def _identified(tables: idl.Idl, table: str, key: str, value: str) -> list[Any]:
-    entry = tables.tables[table].rows.IndexEntry(external_ids={key: value})
-    return list(tables.index_equal(table, key, entry))
+    return next(iter(tables.tables[table].rows.indexes[_NAME].get(name)), None)
 
 
 def qos_of(tables: idl.Idl, device: str) -> list[Any]:
     """The QoS rows that os-vif made for a device, whatever their type."""
-    return _identified(tables, "QoS", _QOS_KEY, names.qos_id(device))
+    found: list[Any] = tables.tables["QoS"].rows.indexes[_ID].get(names.qos_id(device))
+    return found
 
 
 def names_of(tables: idl.Idl, iface_id: str) -> list[str]:
     """The names of the interfaces with that iface-id."""
-    return [row.name for row in _identified(tables, "Interface", _IFACE_ID, iface_id)]
+    rows = tables.tables["Interface"].rows.values()
+    return [_name(row) for row in rows if _external_id(row, "iface-id") == iface_id]
 
 
 def switch(tables: idl.Idl) -> Any:
@@ -141,13 +180,13 @@ def switch(tables: idl.Idl) -> Any:
 
 def cur_cfg(tables: idl.Idl) -> int:
     """The configuration that ovs-vswitchd has finished; -1 in an uninitialised database."""
-    found = [int(row.cur_cfg) for row in tables.tables["Open_vSwitch"].rows.values()]
-    return found[0] if found else -1
+    rows = tables.tables["Open_vSwitch"].rows.values()
+    return next((int(_scalar(row, "cur_cfg")) for row in rows), -1)
 
 
 def unused_ofport(tables: idl.Idl) -> int:
     """An OpenFlow port number that no interface has on any bridge."""
-    used = {port for row in tables.tables["Interface"].rows.values() for port in row.ofport}
+    used = {_scalar(row, "ofport") for row in tables.tables["Interface"].rows.values()}
     return next(number for number in range(HIGH_OFPORT, MAX_OFPORT) if number not in used)
 
 
@@ -175,7 +214,11 @@ def _bridges(tables: idl.Idl, first: str) -> Iterator[Any]:
 def bridges(tables: idl.Idl, wanted: Iterable[str]) -> dict[str, Bridge]:
     """The OVS bridges of these names as values; missing ones are left out."""
     found = ((name, named(tables, "Bridge", name)) for name in wanted)
-    return {name: Bridge(name, row.datapath_type, row.external_ids) for name, row in found if row}
+    return {name: _bridge(name, row) for name, row in found if row}
+
+
+def _bridge(name: str, row: Any) -> Bridge:
+    return Bridge(name, _scalar(row, "datapath_type"), _map(row, "external_ids"))
 
 
 def ports(tables: idl.Idl, likely_bridges: Mapping[str, str]) -> dict[str, Port]:
@@ -189,18 +232,18 @@ def ports(tables: idl.Idl, likely_bridges: Mapping[str, str]) -> dict[str, Port]
 
 def _port(tables: idl.Idl, name: str, row: Any, likely_bridge: str) -> Port:
     bridge = bridge_of(tables, row, likely_bridge)
-    bridge_name = bridge.name if bridge else ""
+    bridge_name = _name(bridge) if bridge else ""
     interface = named(tables, "Interface", name)
     if interface is None:
-        return Port(name, bridge_name, row.external_ids, bond=True)
+        return Port(name, bridge_name, _map(row, "external_ids"), bond=True)
     return Port(
         name,
         bridge_name,
-        row.external_ids,
-        interface_type=interface.type,
-        interface_ids=interface.external_ids,
-        options=interface.options,
-        mtu_request=next(iter(interface.mtu_request), None),
-        ofport=next(iter(interface.ofport), None),
-        error=next(iter(interface.error), ""),
+        _map(row, "external_ids"),
+        interface_type=_scalar(interface, "type"),
+        interface_ids=_map(interface, "external_ids"),
+        options=_map(interface, "options"),
+        mtu_request=_scalar(interface, "mtu_request"),
+        ofport=_scalar(interface, "ofport"),
+        error=_scalar(interface, "error", ""),
     )

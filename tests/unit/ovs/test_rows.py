@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of a replica as values, and how they are looked up; no server is asked."""
+
+import uuid
+from typing import Any
+
+import pytest
+from ovs.db import idl
+
+from os_vif.wiring.state import Bridge, Port
+from vif_plug_ovs.ovsdb import rows
+from vif_plug_ovs.wiring.names import qos_id
+
+#: As a server sends what is not set.
+EMPTY: Any = ["set", []]
+
+
+class Replica:
+    """A replica that the tests put rows into, as python-ovs does when a server sends them."""
+
+    def __init__(self) -> None:
+        self.tables = rows.replica("unix:nowhere")
+
+    def insert(self, table: str, **columns: Any) -> uuid.UUID:
+        key = uuid.uuid4()
+        self._put(table, key, {"initial": columns})
+        return key
+
+    def modify(self, table: str, key: uuid.UUID, **columns: Any) -> None:
+        """Change columns, as differences."""
+        self._put(table, key, {"modify": columns})
+
+    def delete(self, table: str, key: uuid.UUID) -> None:
+        self._put(table, key, {"delete": None})
+
+    def replace(self, table: str, old: uuid.UUID, *, first: str, **columns: Any) -> uuid.UUID:
+        """Let a row take another's place in one update, in either order."""
+        new = uuid.uuid4()
+        changes: dict[str, Any] = {str(old): {"delete": None}, str(new): {"insert": columns}}
+        if first == "insert":
+            changes = dict(reversed(changes.items()))
+        self._update({table: changes})
+        return new
+
+    def _put(self, table: str, key: uuid.UUID, change: dict[str, Any]) -> None:
+        self._update({table: {str(key): change}})
+
+    def _update(self, update: dict[str, Any]) -> None:
+        self.tables._Idl__parse_update(update, idl.OVSDB_UPDATE2)
+
+    def clear(self) -> None:
+        self.tables._Idl__clear()
+
+
+@pytest.fixture
+def replica() -> Replica:
+    return Replica()
+
+
+def test_a_row_is_found_by_name_until_it_is_deleted(replica: Replica) -> None:
+    key = replica.insert("Port", name="tap1")
+    replica.insert("Port", name="tap2")
+    found = rows.named(replica.tables, "Port", "tap1")
+    assert found.uuid == key
+    assert rows.named(replica.tables, "Interface", "tap1") is None
+    replica.delete("Port", key)
+    assert rows.named(replica.tables, "Port", "tap1") is None
+    assert rows.named(replica.tables, "Port", "tap2")
+
+
+@pytest.mark.parametrize("first", ["insert", "delete"])
+def test_a_row_that_takes_the_place_of_another_is_found(first: str, replica: Replica) -> None:
+    """A server sends the rows of an update in any order."""
+    old = replica.insert("Interface", name="tap1")
+    new = replica.replace("Interface", old, first=first, name="tap1")
+    assert rows.named(replica.tables, "Interface", "tap1").uuid == new
+    replica.delete("Interface", new)
+    assert rows.named(replica.tables, "Interface", "tap1") is None
+
+
+def test_nothing_is_found_when_all_is_fetched_anew(replica: Replica) -> None:
+    replica.insert("Bridge", name="br-int")
+    replica.insert("QoS", external_ids=["map", [["id", qos_id("tap1")]]])
+    replica.clear()
+    assert rows.named(replica.tables, "Bridge", "br-int") is None
+    assert rows.qos_of(replica.tables, "tap1") == []
+
+
+def test_a_changed_row_is_found_by_what_it_is_now(replica: Replica) -> None:
+    key = replica.insert("QoS", external_ids=["map", [["id", qos_id("tap1")]]])
+    other = replica.insert("QoS", external_ids=["map", [["_type", "linux-noop"]]])
+    assert [row.uuid for row in rows.qos_of(replica.tables, "tap1")] == [key]
+    replica.modify("QoS", key, external_ids=["map", [["id", qos_id("tap2")]]])
+    assert rows.qos_of(replica.tables, "tap1") == []
+    assert [row.uuid for row in rows.qos_of(replica.tables, "tap2")] == [key]
+    replica.modify("QoS", other, external_ids=["map", [["id", qos_id("tap2")]]])
+    assert {row.uuid for row in rows.qos_of(replica.tables, "tap2")} == {key, other}
+
+
+def test_interfaces_are_found_by_their_iface_id(replica: Replica) -> None:
+    for name, ids in (("tap1", [["iface-id", "a"]]), ("tap2", [["iface-id", "b"]]), ("tap3", [])):
+        replica.insert("Interface", name=name, external_ids=["map", ids])
+    assert rows.names_of(replica.tables, "a") == ["tap1"]
+    assert rows.names_of(replica.tables, "c") == []
+
+
+def test_a_bridge_as_a_value(replica: Replica) -> None:
+    ids = ["map", [["os-vif", "ovs:tap:a"]]]
+    replica.insert("Bridge", name="br-int", datapath_type="netdev", external_ids=ids)
+    replica.insert("Bridge", name="br-ex")
+    assert rows.bridges(replica.tables, ["br-int", "br-ex", "br-none"]) == {
+        "br-int": Bridge("br-int", "netdev", {"os-vif": "ovs:tap:a"}),
+        "br-ex": Bridge("br-ex", "", {}),
+    }
+
+
+def test_a_port_as_a_value(replica: Replica) -> None:
+    port = replica.insert("Port", name="tap1", external_ids=["map", [["a", "b"]]])
+    replica.insert(
+        "Interface",
+        name="tap1",
+        type="internal",
+        options=["map", [["peer", "x"]]],
+        external_ids=["map", [["iface-id", "c"]]],
+        mtu_request=1400,
+        ofport=7,
+        error="no such device",
+    )
+    replica.insert("Bridge", name="br-ex")
+    replica.insert("Bridge", name="br-int", ports=["set", [["uuid", str(port)]]])
+    expected = Port(
+        "tap1",
+        "br-int",
+        {"a": "b"},
+        interface_type="internal",
+        interface_ids={"iface-id": "c"},
+        options={"peer": "x"},
+        mtu_request=1400,
+        ofport=7,
+        error="no such device",
+    )
+    for likely in ("br-int", "br-ex", "br-none", ""):
+        assert rows.ports(replica.tables, {"tap1": likely, "tap2": likely}) == {"tap1": expected}
+
+
+def test_a_port_of_which_little_is_set(replica: Replica) -> None:
+    replica.insert("Port", name="tap1")
+    replica.insert("Interface", name="tap1", ofport=EMPTY, mtu_request=EMPTY, error=EMPTY)
+    expected = Port(
+        "tap1", "", {}, interface_type="", interface_ids={}, options={}, mtu_request=None,
+        ofport=None, error="",
+    )  # fmt: skip
+    assert rows.ports(replica.tables, {"tap1": "br-int"}) == {"tap1": expected}
+
+
+def test_a_port_without_an_interface_of_its_name_is_a_bond(replica: Replica) -> None:
+    replica.insert("Port", name="bond0")
+    assert rows.ports(replica.tables, {"bond0": ""}) == {"bond0": Port("bond0", "", {}, bond=True)}
+
+
+def test_an_openflow_port_number_that_is_free(replica: Replica) -> None:
+    assert rows.unused_ofport(replica.tables) == rows.HIGH_OFPORT
+    for name, number in (("tap1", rows.HIGH_OFPORT), ("tap2", rows.HIGH_OFPORT + 1), ("tap3", -1)):
+        replica.insert("Interface", name=name, ofport=number)
+    replica.insert("Interface", name="tap4", ofport=EMPTY)
+    assert rows.unused_ofport(replica.tables) == rows.HIGH_OFPORT + 2
+
+
+def test_the_configuration_that_vswitchd_has_finished(replica: Replica) -> None:
+    assert rows.cur_cfg(replica.tables) == -1
+    key = replica.insert("Open_vSwitch", cur_cfg=3, next_cfg=4)
+    assert rows.cur_cfg(replica.tables) == 3
+    replica.modify("Open_vSwitch", key, cur_cfg=4)
+    assert rows.cur_cfg(replica.tables) == 4
