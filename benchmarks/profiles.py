@@ -21,11 +21,11 @@ _CALLER = {
     "describing": [("vif_plug_ovs/wiring/__init__.py", "plugged"), ("__init__.py", "unplugged")],
     "planning": [("wiring/plan.py", "to_apply"), ("wiring/plan.py", "to_remove")],
 }
-#: Of the connection's thread: what it does, by the file of the function that does it.
-_THREAD = {
-    "parsing JSON": ["ovs/json.py", "json/decoder.py", "json/scanner.py", "raw_decode"],
+#: Of a first connection: what is done, by the file of the function that does it.
+_CONNECTING = {
+    "parsing JSON": ["ovsdb/messages.py", "re.Pattern", "json/", "raw_decode"],
     "rows of the replica": ["ovs/db/", "ovs/ovsuuid.py", "uuid.py", "sortedcontainers"],
-    "ours: index keys, waking the callers": ["vif_plug_ovs", "threading.py"],
+    "ours: index keys and the verb": ["vif_plug_ovs", "os_vif", "threading.py"],
     "the socket": ["ovs/stream.py", "ovs/socket_util.py", "ovs/jsonrpc.py", "recv"],
     "waiting for ovsdb-server": ["ovs/poller.py", "poll"],
 }
@@ -45,11 +45,11 @@ def measure(here: Host, found: Results, times: int = 5) -> None:
 
 
 def first_connection(here: Host, pairs: list[Pair], found: Results) -> None:
-    """Profile our first verb; the two threads' shares overlap."""
+    """Profile our first verb: who waits receives, so the caller's thread does all of it."""
     with Worker(OURS, here.ovs.remote) as one:
         profile = one.call("profile", verb="plug", pairs=pairs)
-    parts = _by_file(profile["threads"])
-    _note(found, f"first connection with {here.ports} ports: its thread under cProfile", parts)
+    parts = _by_file(profile["caller"])
+    _note(found, f"first connection with {here.ports} ports: under cProfile", parts)
 
 
 def _turn(here: Host, one: Worker, kind: str) -> dict[str, Any]:
@@ -77,14 +77,14 @@ def _cumulative(lines: Iterable[Line], file: str, function: str) -> float:
 
 def _by_file(lines: Iterable[Line]) -> dict[str, float]:
     """Milliseconds by where the functions of a thread are."""
-    parts = dict.fromkeys([*_THREAD, "the rest"], 0.0)
+    parts = dict.fromkeys([*_CONNECTING, "the rest"], 0.0)
     for file, function, own, _ in lines:
         parts[_part(file, function)] += 1000 * own
     return parts
 
 
 def _part(file: str, function: str) -> str:
-    for part, places in _THREAD.items():
+    for part, places in _CONNECTING.items():
         if any(place in file or (file == "~" and place in function) for place in places):
             return part
     return "the rest"

@@ -287,7 +287,7 @@ class FakeRows:
     def settled(self, cfg: int, deadline: Deadline) -> bool:
         return self.cur_cfg >= cfg
 
-    def working(self, ports: Collection[str], deadline: Deadline | None) -> Mapping[str, Port]:
+    def working(self, ports: Mapping[str, int], deadline: Deadline | None) -> Mapping[str, Port]:
         if deadline is not None:
             self._reconfigure()
         return _some(self.ports, ports)

@@ -85,9 +85,10 @@ class Rows(Protocol):
         """Wait until ovs-vswitchd has caught up with a configuration number; False if it
         has not by the deadline."""
 
-    def working(self, ports: Collection[str], deadline: Deadline | None) -> Mapping[str, Port]:
+    def working(self, ports: Mapping[str, int], deadline: Deadline | None) -> Mapping[str, Port]:
         """Tell what ovs-vswitchd says of these ports.
 
+        :param ports: name -> the index of its device; 0 for whichever device.
         :param deadline: wait so long for all of them to work; None not to wait.
         """
         ...
@@ -107,7 +108,7 @@ class _NoRows:
     def settled(self, cfg: int, deadline: Deadline) -> bool:
         return True
 
-    def working(self, ports: Collection[str], deadline: Deadline | None) -> Mapping[str, Port]:
+    def working(self, ports: Mapping[str, int], deadline: Deadline | None) -> Mapping[str, Port]:
         return {}
 
 
@@ -276,17 +277,20 @@ class Engine:
                 )
 
     def _verify(self, jobs: list[_Job], committed: list[int], deadline: Deadline) -> None:
-        # What ovs-vswitchd says after a new configuration is final; without one it has yet to
-        # notice that a device has come.
-        ports = {port for job in _live(jobs) for port in job.plan.awaited}
+        ports = {port: 0 for job in _live(jobs) for port in job.plan.awaited}
         if not ports:
             return
-        found = self._rows.working(ports, None if committed else deadline)
+        if committed:  # what ovs-vswitchd says after a new configuration is final
+            found = self._rows.working(ports, None)
+        else:  # it has yet to notice that a device has come, perhaps even that the former is gone
+            devices = self._links.observe(ports)
+            ports |= {name: device.index for name, device in devices.items()}
+            found = self._rows.working(ports, deadline)
         for job in _live(jobs):
             broken = [
-                Difference(f"OVS port {name}", *_failure(found.get(name)))
+                Difference(f"OVS port {name}", *_failure(found.get(name), ports[name]))
                 for name in job.plan.awaited
-                if name not in found or not found[name].works
+                if name not in found or not found[name].works_with(ports[name])
             ]
             if broken and self._strict:
                 job.failure = errors.NotAsDescribed(report=report(broken))
@@ -366,10 +370,12 @@ def _logging(what: str) -> Iterator[None]:
         LOG.error("%s: %s", what, err)
 
 
-def _failure(port: Port | None) -> tuple[str, object, object]:
+def _failure(port: Port | None, index: int) -> tuple[str, object, object]:
     """What, wanted and found of a port that does not work."""
     if port is None:
         return "present", True, False
     if port.error:
         return "error", "", port.error
+    if port.works:
+        return "ifindex", index, port.ifindex
     return "ofport", "a number", "none: ovs-vswitchd could not set it up, its log says why"

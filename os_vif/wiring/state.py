@@ -48,11 +48,19 @@ class Port:
     mtu_request: int | None = None
     ofport: int | None = None  # None: ovs-vswitchd has not seen it; -1: it could not open it
     error: str = ""  # in ovs-vswitchd's words
+    ifindex: int | None = None  # of the device that ovs-vswitchd has opened; not all have one
 
     @property
     def works(self) -> bool:
         """Whether ovs-vswitchd has opened the device."""
         return not self.error and self.ofport is not None and self.ofport > 0
+
+    def works_with(self, index: int) -> bool:
+        """Whether it has opened the device of this index, and not one that had its name before.
+
+        :param index: 0 for whichever device.
+        """
+        return self.works and (not index or self.ifindex in (None, index))
 
     def interface(self, key: str) -> str | int | None:
         """A value of the Interface row, by ovs-vsctl's notation: ``column`` or ``column:key``."""

@@ -359,7 +359,7 @@ def test_what_is_seen_of_a_port_whose_device_is_missing(ovs: PrivateOvs, br_int:
     assert number is not None
     assert rows.settled(number, Deadline(AMPLE))
     began = time.monotonic()
-    found = rows.working(["tap-missing", "no-such-port"], Deadline(SHORT))
+    found = rows.working({"tap-missing": 0, "no-such-port": 0}, Deadline(SHORT))
     assert SHORT <= time.monotonic() - began < SHORT + GRACE
     assert list(found) == ["tap-missing"]
     assert "No such device" in found["tap-missing"].error

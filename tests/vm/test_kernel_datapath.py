@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from os_vif import exception
 from tests import vifs
 from tests.rig import run, wait_until
 from tests.rig.guest import Guest
 from tests.rig.ovs import PrivateOvs
 from tests.rig.plugin import HYBRID, PER_PORT, TAP, OsVif, deviations
 from tests.rig.snapshot import difference, snapshot
+from tests.vm.conftest import PATIENCE
 
 KINDS = {1: TAP, 2: HYBRID, 3: PER_PORT}
 PROFILE = {"datapath_type": "system"}
@@ -72,6 +74,26 @@ def test_guests_reach_each_other_replugs_are_free_and_nothing_is_left(
 
 def missed(ovs: PrivateOvs, port: str) -> None:
     wait_until(lambda: ovs.interface(port)["error"], SECONDS, f"vswitchd to miss {port}")
+
+
+def test_a_replug_does_not_take_a_device_that_is_gone_for_the_new_one(
+    ovs_kernel: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    """What a frozen ovs-vswitchd last said of a port is true of a device that is no more."""
+    ovs = ovs_kernel
+    plug_all(osvif)
+    ovs.freeze("vswitchd")
+    osvif.configure(ovs_vsctl_timeout=5)
+    for number, kind in KINDS.items():
+        run(["ip", "link", "delete", kind.link_names(number)[-1]])
+        with pytest.raises(exception.PlugException, match="ifindex should be"):
+            osvif.plug_kind(kind, number, profile=PROFILE)
+    osvif.configure(ovs_vsctl_timeout=PATIENCE)
+    ovs.thaw("vswitchd")
+    plug_all(osvif)
+    assert amiss(ovs) == []
+    with guests() as all_three:
+        assert lost(all_three) == {}
 
 
 @pytest.mark.parametrize("noticed", [True, False], ids=["noticed", "unnoticed"])

@@ -54,14 +54,14 @@ class NativeRows:
         """See :meth:`os_vif.wiring.engine.Rows.settled`."""
         return self._connection.settled(cfg, deadline)
 
-    def working(self, ports: Collection[str], deadline: Deadline | None) -> Mapping[str, Port]:
+    def working(self, ports: Mapping[str, int], deadline: Deadline | None) -> Mapping[str, Port]:
         """See :meth:`os_vif.wiring.engine.Rows.working`."""
 
         anywhere = dict.fromkeys(ports, "")
 
         def all_work(tables: idl.Idl) -> bool:
             found = rows.ports(tables, anywhere)
-            return all(name in found and found[name].works for name in ports)
+            return all(name in found and found[name].works_with(ports[name]) for name in ports)
 
         if deadline is not None:
             self._connection.wait_for(all_work, deadline)

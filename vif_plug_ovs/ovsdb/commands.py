@@ -70,7 +70,7 @@ def reading(ports: Collection[str], *, ofports: bool = False) -> list[str]:
     for port in ports:
         name = f"name={_quoted(port)}"
         qos_id = f"external_ids:id={_quoted(names.qos_id(port))}"
-        columns = "_uuid,type,options,external_ids,mtu_request,ofport,error"
+        columns = "_uuid,type,options,external_ids,mtu_request,ofport,error,ifindex"
         commands.append(["--columns=_uuid,external_ids", "find", "Port", name])
         commands.append([f"--columns={columns}", "find", "Interface", name])
         commands.append(["--columns=_uuid", "find", "QoS", qos_id])
@@ -90,13 +90,16 @@ def catching_up(cfg: int) -> list[str]:
     return _joined([[WAIT, "Open_vSwitch", ".", f"cur_cfg>={cfg}"]])
 
 
-def coming_to_work(interfaces: Iterable[str]) -> list[str]:
+def coming_to_work(interfaces: Mapping[str, int]) -> list[str]:
     """Build the arguments of an invocation that ends when ovs-vswitchd has opened the devices of
     these interfaces.
 
-    :param interfaces: the UUIDs of their rows.
+    :param interfaces: the UUID of each row -> the index of its device; 0 for whichever device.
     """
-    return _joined([WAIT, "Interface", uuid, "ofport>0", "error=[]"] for uuid in interfaces)
+    return _joined(
+        [WAIT, "Interface", uuid, "ofport>0", "error=[]", *([f"ifindex={index}"] if index else [])]
+        for uuid, index in interfaces.items()
+    )
 
 
 class _Transaction:

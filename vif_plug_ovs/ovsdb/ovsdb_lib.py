@@ -294,7 +294,7 @@ class _AcceptedIsEnough:
             LOG.warning("ovs-vswitchd has not acted on a change after %s s", deadline.seconds)
         return True
 
-    def working(self, ports: Collection[str], deadline: Deadline | None) -> Mapping[str, Port]:
+    def working(self, ports: Mapping[str, int], deadline: Deadline | None) -> Mapping[str, Port]:
         """See :meth:`os_vif.wiring.engine.Rows.working`; nothing is waited for."""
         return self._rows.working(ports, None)
 

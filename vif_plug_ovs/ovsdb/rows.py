@@ -73,6 +73,7 @@ SCHEMA: dict[str, Any] = {
                 "mtu_request": _optional("integer"),
                 "ofport": _optional("integer"),
                 "error": _optional("string"),
+                "ifindex": _optional("integer"),
             },
             "indexes": [["name"]],
         },
@@ -246,4 +247,5 @@ def _port(tables: idl.Idl, name: str, row: Any, likely_bridge: str) -> Port:
         mtu_request=_scalar(interface, "mtu_request"),
         ofport=_scalar(interface, "ofport"),
         error=_scalar(interface, "error", ""),
+        ifindex=_scalar(interface, "ifindex"),
     )

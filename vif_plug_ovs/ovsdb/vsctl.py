@@ -169,7 +169,7 @@ class VsctlRows:
         server.stuck_at = None if done else server.seen
         return done
 
-    def working(self, ports: Collection[str], deadline: Deadline | None) -> Mapping[str, Port]:
+    def working(self, ports: Mapping[str, int], deadline: Deadline | None) -> Mapping[str, Port]:
         """See :meth:`os_vif.wiring.engine.Rows.working`.
 
         :raises NotConnected: the server cannot be reached by the deadline, or that of the verb.
@@ -177,10 +177,14 @@ class VsctlRows:
         until: Deadline = deadline or getattr(self._verb, "deadline", None) or Deadline(0)
         view = self._read(ports, until.at_least(_LAST_LOOK_SECONDS))
         found = {name: port for name in ports if (port := view.port(name))}
-        idle = [view.uuid("Interface", name) for name, port in found.items() if not port.works]
+        idle = {
+            uuid: ports[name] if port.ifindex else 0
+            for name, port in found.items()
+            if not port.works_with(ports[name]) and (uuid := view.uuid("Interface", name))
+        }
         if deadline is None or not idle:
             return found
-        waiting = commands.coming_to_work(uuid for uuid in idle if uuid)
+        waiting = commands.coming_to_work(idle)
         self._wait(waiting, self._server.patience(deadline))
         view = self._read(ports, deadline.at_least(_LAST_LOOK_SECONDS))
         return {name: port for name in ports if (port := view.port(name))}
@@ -408,6 +412,7 @@ class _View:
             mtu_request=_optional(interface["mtu_request"]),
             ofport=_optional(interface["ofport"]),
             error=_optional(interface["error"]) or "",
+            ifindex=_optional(interface["ifindex"]),
         )
 
     def _row(self, table: str, name: str) -> Row | None:
