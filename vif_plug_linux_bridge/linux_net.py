@@ -39,7 +39,7 @@ def ensure_bridge(
     """
     limits.device_name("bridge", bridge)
     firewall = wiring.filtering(bridge, _manager, gateway) if filtering else None
-    mtu = mtu or None
+    mtu = limits.mtu("mtu", mtu) if mtu else None
     elements = wiring.bridged(bridge, interface, mtu, firewall)
     if interface:
         elements = (HostInterface(limits.device_name("interface", interface), mtu), *elements)
@@ -65,8 +65,9 @@ def ensure_vlan_bridge(
     """
     limits.device_name("bridge", bridge)
     parent = limits.device_name("bridge_interface", bridge_interface)
-    vlan = limits.vlan("vlan_num", int(vlan_num))
-    mtu = mtu or None
+    number = int(vlan_num) if str(vlan_num).isdecimal() else vlan_num
+    vlan = limits.vlan("vlan_num", number)
+    mtu = limits.mtu("mtu", mtu) if mtu else None
     device = wiring.vlan_device(vlan, parent, mtu, mac_address)
     interface = HostInterface(parent, mtu, shared=True)
     apply(Wiring((interface, device, *wiring.bridged(bridge, device.name, mtu, None))), bridge)

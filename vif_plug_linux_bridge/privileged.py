@@ -32,14 +32,14 @@ def change_links(
 @privsep.vif_plug.entrypoint
 def _change_links(groups: list[Any], go_on: bool, seconds: float) -> list[Outcome]:
     # Here, because only the daemon needs them: importing them would take half of our time.
-    from os_vif.kernel import execute
+    from os_vif.kernel import execute, observe
     from vif_plug_linux_bridge import firewall
     from vif_plug_linux_bridge.filtering import Filtering
 
     def filter_bridge(step: FilterBridge) -> None:
-        if step.settings is None:
-            firewall.remove(step.bridge, use_ipv6=False, timeout=seconds)
-        else:
+        if step.settings is not None:
             firewall.ensure(Filtering(**{**step.settings, "bridge": step.bridge}), seconds)
+        elif not observe.links([step.bridge]):
+            firewall.remove(step.bridge, use_ipv6=False, timeout=seconds)
 
     return execute.execute(groups, go_on, filter_bridge)

@@ -28,7 +28,8 @@ def together(netlink: IPRoute, steps: Iterable[LinkStep]) -> None:
     Only links that bear an os-vif mark and are of the kind that was asked for enter the group,
     which nobody else uses: it is random, and its members are read back.
     """
-    wanted = {step.name: step.kind for step in steps if isinstance(step, DeleteLink)}
+    deleted = (step for step in steps if isinstance(step, DeleteLink))
+    wanted = {step.name: step.kind for step in deleted if not step.if_empty}
     if len(wanted) < WORTHWHILE:
         return
     group = random.SystemRandom().randrange(1 << 30, 1 << 31)

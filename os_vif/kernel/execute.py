@@ -10,8 +10,9 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from os_vif.kernel import deletions, joining, packing, sysctl, tap
+from os_vif.kernel import deletions, joining, observe, packing, sysctl, tap
 from os_vif.kernel.gate import gate
+from os_vif.wiring.compare import has_ipv6
 from os_vif.wiring.errors import WiringError
 from os_vif.wiring.steps import CreateLink, DeleteLink, FilterBridge, JoinBridge, LinkStep, SetLink
 
@@ -117,6 +118,8 @@ def _mark(netlink: IPRoute, step: CreateLink) -> None:
 def _set(netlink: IPRoute, step: SetLink) -> None:
     index = _index(step.name)
     for key in step.attributes.keys() & sysctl.FAMILY:
+        if key == "disable_ipv6" and step.attributes[key] and _has_ipv6(step.name):
+            continue  # somebody else was faster, and its addresses would be gone
         sysctl.write(step.name, key, int(step.attributes[key]))
     for options in _bridge_options(step):
         netlink.link("set", index=index, kind="bridge", **options)
@@ -164,10 +167,15 @@ def _delete(netlink: IPRoute, step: DeleteLink) -> None:
         kind = link.get(("linkinfo", "kind"))
         if kind != step.kind:
             raise OSError(errno.EPERM, f"it is a {kind or 'hardware'} device")
-        netlink.link("del", index=index)
+        if not (step.if_empty and netlink.get_links(master=index)):
+            netlink.link("del", index=index)
     except (NetlinkError, OSError) as err:
         if _code(err) != errno.ENODEV:
             raise
+
+
+def _has_ipv6(name: str) -> bool:
+    return any(has_ipv6(link) for link in observe.links([name], addressed=[name]).values())
 
 
 def _index(name: str) -> int:

@@ -8,6 +8,7 @@ This runs inside a plugin's privileged daemon.
 import contextlib
 import errno
 import struct
+import time
 from collections.abc import Callable, Iterable, Iterator
 
 from oslo_log import log as logging
@@ -22,8 +23,13 @@ LOG = logging.getLogger(__name__)
 
 # linux/rtnetlink.h, linux/if_link.h
 _LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, device type, index, flags, change
-_RTM_NEWLINK = 16
-_IFLA_ADDRESS, _IFLA_MTU, _IFLA_MASTER = 1, 4, 10
+_RTM_NEWLINK, _RTM_GETLINK = 16, 18
+_IFLA_ADDRESS, _IFLA_MTU, _IFLA_MASTER, _IFLA_OPERSTATE = 1, 4, 10, 16
+_CAN_SEND = (b"\0", b"\6")  # IF_OPER_UNKNOWN: it had a carrier all along; IF_OPER_UP
+
+#: Seconds for what the kernel does in the background to be done; where a bridge of others does
+#: STP, it takes far longer anyhow.
+_BACKGROUND_SECONDS, _POLL_SECONDS = 0.5, 0.001
 
 #: It is there, or gone, already: another process does the same, or did it and was killed.
 _DONE = {errno.EEXIST, errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL}
@@ -58,28 +64,78 @@ def join(step: JoinBridge) -> None:
             take([_set(bridge, _IFLA_ADDRESS, _mac(port), _mac(bridge))])
         if has_ipv6(port):
             _let_do_ipv6(bridge, port, undo)
-        take(_moves(kernel, port, bridge))
+        take(_moves(kernel, port, bridge, _does_ipv6(bridge)))
         if step.mtu is not None:  # not before there is a port: older kernels bound it by theirs
             before = int(bridge.attributes["mtu"])
             take([_set(bridge, _IFLA_MTU, *map(rtnetlink.pack_u32, (step.mtu, before)))])
         undo.pop_all()
 
 
-def _moves(kernel: rtnetlink.Socket, port: Link, bridge: Link) -> Iterator[Change]:
-    """What moves addresses and routes: they arrive, the port joins, they depart."""
+def _moves(
+    kernel: rtnetlink.Socket, port: Link, bridge: Link, with_ipv6: bool
+) -> Iterator[Change]:
+    """What moves addresses and routes: they arrive, the port joins, they depart.
+
+    :param with_ipv6: whether the bridge does IPv6; else the port's routes of IPv6, of which it
+        makes no use without an address, are left where they are.
+    """
+
+    def dump(kind: int, body: bytes) -> list[bytes]:
+        return [one for one in kernel.dump(kind, body) if with_ipv6 or not moving.is_ipv6(one)]
+
     old, new = Device(port.name, port.index), Device(bridge.name, bridge.index)
-    dumped = kernel.dump(moving.RTM_GETADDR, moving.EVERY_ADDRESS)
-    addresses = [moving.address(body, old, new) for body in moving.addresses_of(dumped, old)]
-    dumped = kernel.dump(moving.RTM_GETROUTE, moving.EVERY_ROUTE)
+    dumped = dump(moving.RTM_GETADDR, moving.EVERY_ADDRESS)
+    ours = moving.addresses_of(dumped, old)
+    addresses = [moving.address(body, old, new) for body in ours]
+    dumped = dump(moving.RTM_GETROUTE, moving.EVERY_ROUTE)
     routes = [moving.route(body, old, new) for body in moving.routes_of(dumped, old)]
+    dumped = dump(moving.RTM_GETNEIGH, moving.EVERY_NEIGHBOUR)
+    dumped += dump(moving.RTM_GETNEIGH, moving.EVERY_PROXY)
+    neighbours = [moving.neighbour(body, old, new) for body in moving.neighbours_of(dumped, old)]
+    dumped = _nexthops(dump)
+    nexthops = [moving.nexthop(body, old, new) for body in moving.nexthops_of(dumped, old)]
 
     yield from (move.arrive for move in addresses)
+    yield from (move.arrive for move in neighbours)
+    _wait_until(
+        lambda: moving.are_usable(ours, dump(moving.RTM_GETROUTE, moving.EVERY_ROUTE), new)
+    )
     if not port.attributes["master"]:
         yield _set(port, _IFLA_MASTER, rtnetlink.pack_u32(bridge.index), rtnetlink.pack_u32(0))
+    # Without a cable there is nothing to wait for.
+    _wait_until(lambda: _can_send(kernel, bridge) or not _can_send(kernel, port))
     yield from (move.arrive for move in routes)
+    yield from nexthops
     yield from (move.depart for move in reversed(routes))
+    yield from (move.depart for move in neighbours)
     # Deleting a primary IPv4 address would delete its secondary ones.
     yield from (move.depart for move in reversed(addresses))
+
+
+def _can_send(kernel: rtnetlink.Socket, link: Link) -> bool:
+    """Whether a link that is up has noticed that it has a carrier, if it had none before.
+
+    Until then the kernel drops what is sent through it.
+    """
+    body = kernel.get(_RTM_GETLINK, _LINK.pack(0, 0, link.index, 0, 0))
+    its = dict(rtnetlink.attributes(body[_LINK.size :]))
+    return its.get(_IFLA_OPERSTATE) in _CAN_SEND
+
+
+def _wait_until(done: Callable[[], bool]) -> None:
+    """Give the kernel some time for what it does in the background; it will be done one day."""
+    last = time.monotonic() + _BACKGROUND_SECONDS
+    while not done() and time.monotonic() < last:
+        time.sleep(_POLL_SECONDS)
+
+
+def _nexthops(dump: Callable[[int, bytes], list[bytes]]) -> list[bytes]:
+    try:
+        return dump(moving.RTM_GETNEXTHOP, moving.EVERY_NEXTHOP)
+    except OSError as err:
+        if err.errno != errno.EOPNOTSUPP:  # before Linux 5.3
+            raise
+        return []
 
 
 def _set(link: Link, attribute: int, value: bytes, before: bytes) -> Change:
@@ -109,6 +165,10 @@ def _take_back(action: Callable[..., object], *arguments: object) -> None:
         action(*arguments)
     except OSError as err:
         LOG.error("An address, a route or a bridge's port could not be put back: %s", err)
+
+
+def _does_ipv6(bridge: Link) -> bool:
+    return not sysctl.read(bridge.name, ("disable_ipv6",)).get("disable_ipv6", 1)
 
 
 def _let_do_ipv6(bridge: Link, port: Link, undo: contextlib.ExitStack) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pure: the addresses and routes of a device, as the requests that move them to another.
+"""Pure: the addresses, routes and permanent neighbours of a device, as requests that move them.
 
 What the kernel dumped is sent back to it with another device's index, so whatever an address or a
 route has (lifetimes, metrics, flags, attributes that nobody here knows) moves along. First all of
@@ -15,28 +15,38 @@ from dataclasses import dataclass
 from os_vif.kernel import rtnetlink
 from os_vif.limits import NAME_LENGTH
 
-# linux/rtnetlink.h, linux/if_addr.h
+# linux/rtnetlink.h, linux/if_addr.h, linux/neighbour.h, linux/nexthop.h
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
+RTM_NEWNEXTHOP, RTM_GETNEXTHOP = 104, 106
 _ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg: family, prefix length, flags, scope, index
-_IFA_LABEL, _IFA_FLAGS = 3, 8
-_IFA_F_NODAD = 0x02
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_FLAGS, _IFA_PROTO = 1, 2, 3, 8, 11
+_IFA_F_NODAD, _IFA_F_DADFAILED, _IFA_F_TENTATIVE, _IFA_F_STABLE_PRIVACY = 0x02, 0x08, 0x40, 0x800
+_IFAPROT_KERNEL_LL = b"\3"
 _SCOPE_LINK = 253
 
 #: rtmsg: family, lengths of destination and source, TOS, table, protocol, scope, type, flags
 _ROUTE = struct.Struct("=BBBBBBBBI")
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_MULTIPATH, _RTA_CACHEINFO = 1, 4, 5, 9, 12
-_RTA_VIA, _RTA_ENCAP_TYPE, _RTA_ENCAP, _RTA_EXPIRES, _RTA_NH_ID = 18, 21, 22, 23, 30
-_GATEWAYS = {_RTA_GATEWAY, _RTA_VIA, _RTA_MULTIPATH, _RTA_NH_ID}
-_RT_TABLE_LOCAL = 255
-_RESOLVED = {_RTA_OIF, _RTA_GATEWAY, _RTA_VIA, _RTA_MULTIPATH, _RTA_ENCAP_TYPE, _RTA_ENCAP}
+_RTA_VIA, _RTA_EXPIRES, _RTA_NH_ID = 18, 23, 30
+_GATEWAYS = {_RTA_GATEWAY, _RTA_VIA, _RTA_MULTIPATH}
+_RT_TABLE_LOCAL, _RTPROT_KERNEL = 255, 2
+_LINK_LOCAL = b"\xfe\x80" + bytes(14)  # fe80::/64 (RFC 4291)
 _RTM_F_CLONED, _RTNH_F_ONLINK = 0x200, 0x4
 _HOP = struct.Struct("=HBBi")  # rtnexthop: length, flags, weight, index
 _CACHEINFO = struct.Struct("=IIi")  # rta_cacheinfo's first: references, last use, expiry
 _USER_HZ = 100
 
+_NEXTHOP = struct.Struct("=BBBxI")  # nhmsg: family, scope, protocol, flags
+_NHA_OIF = 5
+_NEIGHBOUR = struct.Struct("=BxxxiHBB")  # ndmsg: family, index, state, flags, type
+_NUD_PERMANENT, _NTF_PROXY = 0x80, 0x08
+
 #: What a dump is asked for with.
 EVERY_ADDRESS, EVERY_ROUTE = bytes(_ADDRESS.size), bytes(_ROUTE.size)
+EVERY_NEXTHOP, EVERY_NEIGHBOUR = bytes(_NEXTHOP.size), bytes(_NEIGHBOUR.size)
+EVERY_PROXY = _NEIGHBOUR.pack(0, 0, 0, _NTF_PROXY, 0)
 
 _Attributes = Iterable[tuple[int, bytes]]
 
@@ -68,7 +78,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Move:
-    """One address or route on its way: what makes it there, and what takes it from here."""
+    """Something on its way: what makes it there, and what takes it from here."""
 
     arrive: Change
     depart: Change
@@ -79,17 +89,29 @@ class Move:
 
 def addresses_of(dumped: Iterable[bytes], device: Device) -> list[bytes]:
     """The addresses of one device, the oldest first, less those that come with any link."""
-    headers = ((_ADDRESS.unpack_from(body), body) for body in dumped)
-    its = [
-        body
-        for (*_, scope, index), body in headers
-        if index == device.index and scope != _SCOPE_LINK
-    ]
+    its = [body for body in dumped if _index(body) == device.index and not _comes_by_itself(body)]
     # The kernel lists those of IPv6 the other way round.
     return [
         *(body for body in its if not is_ipv6(body)),
         *(body for body in reversed(its) if is_ipv6(body)),
     ]
+
+
+def _index(body: bytes) -> int:
+    return int(_ADDRESS.unpack_from(body)[4])
+
+
+def _comes_by_itself(body: bytes) -> bool:
+    """Whether an address is the link-local one that the kernel gives each device that does IPv6.
+
+    Linux says so since 5.18; before, it is told by how it is made (RFC 4291, RFC 7217).
+    """
+    scope, its = _ADDRESS.unpack_from(body)[3], _address_attributes(body)
+    if not is_ipv6(body) or scope != _SCOPE_LINK:
+        return False
+    made_of_mac = its[_IFA_ADDRESS][11:13] == b"\xff\xfe"
+    stable = bool(_address_flags(body) & _IFA_F_STABLE_PRIVACY)
+    return its.get(_IFA_PROTO) == _IFAPROT_KERNEL_LL or made_of_mac or stable
 
 
 def is_ipv6(body: bytes) -> bool:
@@ -111,41 +133,56 @@ def _new_address(body: bytes) -> Request:
 
 
 def _address_on(body: bytes, device: Device, old: Device) -> bytes:
-    family, length, flags, scope, _ = _ADDRESS.unpack_from(body)
-    header = _ADDRESS.pack(family, length, flags, scope, device.index)
-    return (
-        header
-        + b"".join(
-            rtnetlink.attribute(kind, value)
-            for kind, value in _relabelled(
-                rtnetlink.attributes(body[_ADDRESS.size :]), device, old
-            )
-            if kind != _IFA_FLAGS
-        )
-        + rtnetlink.attribute(_IFA_FLAGS, rtnetlink.pack_u32(_address_flags(body)))
+    family, length, low_flags, scope, _ = _ADDRESS.unpack_from(body)
+    # Of IPv6 it is not asked again whether somebody else has it: the host has it already, on the
+    # same segment and with the same MAC address, and until the answer came nobody could use it.
+    flags = _address_flags(body) | (_IFA_F_NODAD if _is_known_to_be_free(body) else 0)
+    told = {**_address_attributes(body), _IFA_FLAGS: rtnetlink.pack_u32(flags)}
+    return _ADDRESS.pack(family, length, low_flags, scope, device.index) + b"".join(
+        rtnetlink.attribute(kind, value) for kind, value in _relabelled(told.items(), device, old)
     )
 
 
-def _address_flags(body: bytes) -> int:
-    """Those of an address; of IPv6 it is not asked again whether somebody else has it.
+def _address_attributes(body: bytes) -> dict[int, bytes]:
+    return dict(rtnetlink.attributes(body[_ADDRESS.size :]))
 
-    The host has it already, on the same segment and with the same MAC address. Until the answer
-    came, nobody could use it.
+
+def _address_flags(body: bytes) -> int:
+    its = _address_attributes(body)
+    return rtnetlink.u32(its[_IFA_FLAGS]) if _IFA_FLAGS in its else body[2]
+
+
+def _is_known_to_be_free(body: bytes) -> bool:
+    """Whether nobody else has an address of IPv6; the kernel may be about to find out."""
+    return is_ipv6(body) and not _address_flags(body) & (_IFA_F_TENTATIVE | _IFA_F_DADFAILED)
+
+
+def are_usable(addresses: Iterable[bytes], routes: Iterable[bytes], device: Device) -> bool:
+    """Whether addresses that have arrived on a device are the host's there, as its routes tell.
+
+    Those of IPv6 are so some time after they were added.
+
+    :param addresses: as they were found on the old device.
     """
-    its = dict(rtnetlink.attributes(body[_ADDRESS.size :]))
-    flags = rtnetlink.u32(its[_IFA_FLAGS]) if _IFA_FLAGS in its else body[2]
-    return flags | _IFA_F_NODAD if is_ipv6(body) else flags
+    wanted = (_address_attributes(body) for body in addresses if _is_known_to_be_free(body))
+    locals_ = {
+        _route_attributes(body).get(_RTA_DST)
+        for body in routes
+        if _ROUTE.unpack_from(body)[4] == _RT_TABLE_LOCAL and _leads_through(body, device)
+    }
+    return all((its.get(_IFA_LOCAL) or its[_IFA_ADDRESS]) in locals_ for its in wanted)
 
 
 def _relabelled(attributes: _Attributes, device: Device, old: Device) -> _Attributes:
-    """Let a label say the new device's name; one that would be too long goes (IPv4 only)."""
+    """Let a label say the new device's name, if it says the old one's (IPv4 only).
+
+    A label that would be too long goes.
+    """
     for kind, value in attributes:
-        if kind != _IFA_LABEL:
+        name, colon, rest = value.rstrip(b"\0").partition(b":")
+        if kind != _IFA_LABEL or name != old.name.encode():
             yield kind, value
-            continue
-        label = value.rstrip(b"\0").removeprefix(old.name.encode())
-        label = device.name.encode() + label
-        if len(label) <= NAME_LENGTH:
+        elif len(label := device.name.encode() + colon + rest) <= NAME_LENGTH:
             yield kind, label + b"\0"
 
 
@@ -163,29 +200,30 @@ def routes_of(dumped: Iterable[bytes], device: Device) -> list[bytes]:
 
 
 def _is_configured(body: bytes) -> bool:
-    """Whether a route is none of those that come with any link."""
-    *_, table, _, _, _, flags = _ROUTE.unpack_from(body)
+    """Whether a route is none of those that come with any link, nor one of multicast or MPLS."""
+    _, length, _, _, table, protocol, *_, flags = _ROUTE.unpack_from(body)
+    if body[0] not in (socket.AF_INET, socket.AF_INET6):
+        return False
     to = _route_attributes(body).get(_RTA_DST, b"")
-    # fe80::/10 (RFC 4291)
-    link_local = is_ipv6(body) and to[:1] == b"\xfe" and to[1] & 0xC0 == 0x80
-    return table != _RT_TABLE_LOCAL and not flags & _RTM_F_CLONED and not link_local
+    of_any_link = (protocol, length) == (_RTPROT_KERNEL, 64) and to == _LINK_LOCAL
+    return table != _RT_TABLE_LOCAL and not flags & _RTM_F_CLONED and not of_any_link
 
 
 def _leads_through(body: bytes, device: Device) -> bool:
     its = _route_attributes(body)
+    if _RTA_NH_ID in its:
+        return False  # its nexthop object does
     if _RTA_OIF in its:
         return rtnetlink.u32(its[_RTA_OIF]) == device.index
     return any(index == device.index for index, _ in _hops(its.get(_RTA_MULTIPATH, b"")))
 
 
 def route(body: bytes, old: Device, new: Device) -> Move:
-    """Move a route; of one with several next hops those hops that lead through the old device.
-
-    A route of a nexthop object becomes one of its own: the object stays the old device's.
-    """
-    its = _route_attributes(body)
-    there = _route_with(body, _redirected(body, its, old, new))
-    here = _route_with(body, _as_it_was(body, its, old))
+    """Move a route; of one with several next hops those hops that lead through the old device."""
+    here, there = (
+        _route_with(body, _redirected(body, _route_attributes(body), old, device))
+        for device in (old, new)
+    )
     return Move(
         arrive=Change(_new_route(there), Request(RTM_DELROUTE, 0, there)),
         depart=Change(Request(RTM_DELROUTE, 0, here), _new_route(here)),
@@ -215,17 +253,7 @@ def _redirected(body: bytes, its: dict[int, bytes], old: Device, new: Device) ->
             yield kind, rtnetlink.pack_u32(new.index)
         elif kind == _RTA_MULTIPATH:
             yield kind, _multipath(body, value, old, new)
-        elif kind != _RTA_NH_ID:
-            yield kind, value
-
-
-def _as_it_was(body: bytes, its: dict[int, bytes], old: Device) -> _Attributes:
-    # The kernel takes a nexthop object, or what that resolves to, but not both.
-    left_out = _RESOLVED if _RTA_NH_ID in its else set()
-    for kind, value in _told(its):
-        if kind == _RTA_MULTIPATH and kind not in left_out:
-            yield kind, _multipath(body, value, old, old)
-        elif kind not in left_out:
+        else:
             yield kind, value
 
 
@@ -261,3 +289,71 @@ def _hops(data: bytes) -> Iterator[tuple[int, bytes]]:
             return
         yield index, data[at : at + size]
         at += (size + 3) & ~3
+
+
+# Nexthop objects ---------------------------------------------------------------------------------
+
+
+def nexthops_of(dumped: Iterable[bytes], device: Device) -> list[bytes]:
+    """The nexthop objects through one device; groups are made of such."""
+    return [body for body in dumped if _nexthop_attributes(body).get(_NHA_OIF) == _oif(device)]
+
+
+def nexthop(body: bytes, old: Device, new: Device) -> Change:
+    """Lead a nexthop object through another device, and with it whatever routes are made of it."""
+    back, do = (_nexthop_on(body, device) for device in (old, new))
+    return Change(do, back)
+
+
+def _nexthop_on(body: bytes, device: Device) -> Request:
+    family, _, protocol, flags = _NEXTHOP.unpack_from(body)
+    its = {**_nexthop_attributes(body), _NHA_OIF: _oif(device)}
+    # Its scope is the kernel's to find out.
+    return Request(
+        RTM_NEWNEXTHOP,
+        rtnetlink.CREATE | rtnetlink.REPLACE,
+        _NEXTHOP.pack(family, 0, protocol, flags & _RTNH_F_ONLINK)
+        + b"".join(rtnetlink.attribute(kind, value) for kind, value in its.items()),
+    )
+
+
+def _nexthop_attributes(body: bytes) -> dict[int, bytes]:
+    return dict(rtnetlink.attributes(body[_NEXTHOP.size :]))
+
+
+def _oif(device: Device) -> bytes:
+    return rtnetlink.pack_u32(device.index)
+
+
+# Neighbours --------------------------------------------------------------------------------------
+
+
+def neighbours_of(dumped: Iterable[bytes], device: Device) -> list[bytes]:
+    """What somebody has written down of a device's neighbours, or answers in their stead.
+
+    With a device's last address the kernel forgets even that. What it found out itself it finds
+    out again.
+    """
+    headers = ((_NEIGHBOUR.unpack_from(body), body) for body in dumped)
+    return [
+        body
+        for (_, index, state, flags, _), body in headers
+        if index == device.index and (state & _NUD_PERMANENT or flags & _NTF_PROXY)
+    ]
+
+
+def neighbour(body: bytes, old: Device, new: Device) -> Move:
+    """Move a neighbour."""
+    family, _, *rest = _NEIGHBOUR.unpack_from(body)
+    here, there = (
+        _NEIGHBOUR.pack(family, device.index, *rest) + body[_NEIGHBOUR.size :]
+        for device in (old, new)
+    )
+    return Move(
+        arrive=Change(_new_neighbour(there), Request(RTM_DELNEIGH, 0, there)),
+        depart=Change(Request(RTM_DELNEIGH, 0, here), _new_neighbour(here)),
+    )
+
+
+def _new_neighbour(body: bytes) -> Request:
+    return Request(RTM_NEWNEIGH, rtnetlink.CREATE | rtnetlink.EXCLUSIVE, body)

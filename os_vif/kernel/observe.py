@@ -66,11 +66,12 @@ def _ask(kernel: rtnetlink.Socket, name: str) -> Link | None:
 
 
 def _addresses(kernel: rtnetlink.Socket, index: int) -> Iterator[str]:
-    """A link's addresses of more than link scope, as in ``10.0.0.1/24``."""
+    """A link's addresses, as in ``10.0.0.1/24``, less those of IPv6 of link scope."""
     kernel.only_what_is_asked_for()
     for answer in kernel.dump(_RTM_GETADDR, _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, index)):
         family, length, _, scope, its_index = _ADDRESS.unpack_from(answer)
-        if its_index == index and scope != _SCOPE_LINK and family in _IP:
+        of_any_link = family == socket.AF_INET6 and scope == _SCOPE_LINK
+        if its_index == index and not of_any_link and family in _IP:
             its = dict(rtnetlink.attributes(answer[_ADDRESS.size :]))
             yield f"{_IP[family](its.get(_IFA_LOCAL) or its[_IFA_ADDRESS])}/{length}"
 

@@ -77,8 +77,8 @@ def _set(name: str, attributes: Mapping[str, Any]) -> SetLink:
     return SetLink(limits.device_name("name", name), checked)
 
 
-def _delete(name: str, kind: str) -> DeleteLink:
-    return DeleteLink(limits.device_name("name", name), _kind(kind))
+def _delete(name: str, kind: str, if_empty: bool = False) -> DeleteLink:
+    return DeleteLink(limits.device_name("name", name), _kind(kind), _flag("if_empty", if_empty))
 
 
 def _filter(bridge: str, settings: Mapping[str, Any] | None) -> FilterBridge:

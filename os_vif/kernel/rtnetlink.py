@@ -18,7 +18,8 @@ _ATTRIBUTE = struct.Struct("=HH")  # nlattr: length, type
 _ERROR = struct.Struct("=i")
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _REQUEST, _ACK, _DUMP_INTERRUPTED, _DUMP = 0x1, 0x4, 0x10, 0x300
-_SOL_NETLINK, _STRICT_CHECK = 270, 12
+_SOL_NETLINK, _CAPPED_ACK, _EXTENDED_ACK, _STRICT_CHECK = 270, 10, 11, 12
+_EXPLAINED, _EXPLANATION = 0x200, 1  # of an answer: NLM_F_ACK_TLVS, NLMSGERR_ATTR_MSG
 _NESTED = 0x8000
 
 #: Flags of a request that makes something (linux/netlink.h).
@@ -35,6 +36,8 @@ class Socket:
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        self._set(_CAPPED_ACK)
+        self._set(_EXTENDED_ACK)
 
     def __enter__(self) -> "Socket":
         return self
@@ -80,10 +83,13 @@ class Socket:
 
         Older kernels ignore that, and dump everything.
         """
+        self._set(_STRICT_CHECK)
+
+    def _set(self, option: int) -> None:
         try:
-            self._socket.setsockopt(_SOL_NETLINK, _STRICT_CHECK, 1)
+            self._socket.setsockopt(_SOL_NETLINK, option, 1)
         except OSError as err:
-            if err.errno != errno.ENOPROTOOPT:
+            if err.errno != errno.ENOPROTOOPT:  # older kernels
                 raise
 
     def _send(self, kind: int, flags: int, body: bytes) -> None:
@@ -104,10 +110,18 @@ class Socket:
             size, kind, flags, *_ = _HEADER.unpack_from(data, at)
             body = data[at + _HEADER.size : at + size]
             if kind == _NLMSG_ERROR and (code := -_ERROR.unpack_from(body)[0]):
-                raise OSError(code, os.strerror(code))
+                raise OSError(code, os.strerror(code) + _explanation(flags, body))
             messages.append((kind, flags, body))
             at += (size + 3) & ~3
         return messages
+
+
+def _explanation(flags: int, body: bytes) -> str:
+    """What the kernel says of an error besides its number, if anything (Linux 4.12)."""
+    if not flags & _EXPLAINED:
+        return ""
+    its = dict(attributes(body[_ERROR.size + _HEADER.size :]))
+    return f": {its[_EXPLANATION].rstrip(bytes(1)).decode()}" if _EXPLANATION in its else ""
 
 
 def attribute(kind: int, value: bytes) -> bytes:

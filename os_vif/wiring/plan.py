@@ -119,7 +119,8 @@ def inverse(plan: Plan, found: Found) -> Plan:
         if not (isinstance(step, SetLink) and step.name in new)
     )
     return Plan(
-        links=tuple(links),
+        # A bridge that is not empty by now stays, and so do its rules.
+        links=tuple(sorted(links, key=lambda step: isinstance(step, FilterBridge))),
         rows=tuple(back for step in reversed(plan.rows) for back in _row_inverse(step, found)),
     )
 
@@ -250,7 +251,7 @@ def _is_the_vifs(wanted: OvsPort, port: Port) -> bool:
 def _link_inverse(step: LinkStep, found: Found) -> Iterator[LinkStep]:
     match step:
         case CreateLink():
-            yield DeleteLink(step.name, step.kind)
+            yield DeleteLink(step.name, step.kind, if_empty=step.kind == "bridge")
         case SetLink() if (before := found.links.get(step.name)) is not None:
             known = {k: before.attributes[k] for k in step.attributes if k in before.attributes}
             yield SetLink(step.name, known)

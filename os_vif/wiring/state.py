@@ -48,7 +48,7 @@ class Port:
     mtu_request: int | None = None
     ofport: int | None = None  # None: ovs-vswitchd has not seen it; -1: it could not open it
     error: str = ""  # in ovs-vswitchd's words
-    ifindex: int | None = None  # of the device that ovs-vswitchd has opened; not all have one
+    ifindex: int | None = None  # of the device that ovs-vswitchd has opened; a dummy has 0
 
     @property
     def works(self) -> bool:
@@ -60,7 +60,7 @@ class Port:
 
         :param index: 0 for whichever device.
         """
-        return self.works and (not index or self.ifindex in (None, index))
+        return self.works and (not index or not self.ifindex or self.ifindex == index)
 
     def interface(self, key: str) -> str | int | None:
         """A value of the Interface row, by ovs-vsctl's notation: ``column`` or ``column:key``."""

@@ -40,10 +40,14 @@ class SetLink:
 
 @dataclass(frozen=True)
 class DeleteLink:
-    """Delete a link if it is (still) there and of this kind."""
+    """Delete a link if it is (still) there and of this kind.
+
+    :param if_empty: leave a bridge when others have put ports into it.
+    """
 
     name: str
     kind: str
+    if_empty: bool = False
 
     def __str__(self) -> str:
         return f"delete {self.kind} {self.name}"
@@ -53,7 +57,7 @@ class DeleteLink:
 class FilterBridge:
     """Make the firewall's rules about a Linux bridge so; they are read and written in one go.
 
-    :param settings: None for no rules.
+    :param settings: None for no rules, unless the bridge is there.
     """
 
     bridge: str

@@ -11,8 +11,12 @@ import pytest
 from os_vif.wiring import errors
 from os_vif.wiring.compare import differences
 from os_vif.wiring.model import (
+    BridgePort,
+    ForwardingFilter,
+    HostInterface,
     LinuxBridge,
     Mark,
+    OnRemove,
     OvsBridge,
     OvsPort,
     Tap,
@@ -403,3 +407,112 @@ def test_a_batch_fails_as_a_whole_when_vswitchd_hangs_and_is_taken_back(world: W
         failures = apply_all(world, BATCH, SHORT)
     assert {type(failure) for failure in failures} == {errors.DeadlineExceeded}
     assert world.everything() == before
+
+
+# A bridge of the host's own interface ------------------------------------------------------------
+
+INTERFACE, ADDRESSES = "eth7", ("192.0.2.1/24",)
+SHARED_MARK = Mark("linux_bridge", "bridge", "br100")
+SHARED_BRIDGE = LinuxBridge("br100", SHARED_MARK, on_remove=OnRemove.KEEP)
+FLAT = Wiring(
+    (
+        HostInterface(INTERFACE, 1400),
+        SHARED_BRIDGE,
+        ForwardingFilter("br100", {"bridge": "br100"}),
+        BridgePort(INTERFACE, "br100", 1400),
+    )
+)
+UNFILTERED = replace(
+    FLAT, elements=tuple(e for e in FLAT.elements if not isinstance(e, ForwardingFilter))
+)
+
+
+@pytest.mark.parametrize("flat", [FLAT, UNFILTERED], ids=["filtered", "unfiltered"])
+def test_a_hosts_interface_joins_a_bridge_with_its_addresses(world: World, flat: Wiring) -> None:
+    world.add_interface(INTERFACE, *ADDRESSES)
+    apply(world, flat)
+    state = found(world, flat)
+    assert differences(flat, state) == ()
+    assert state.links["br100"].addresses == ADDRESSES
+    assert world.filtered == ({"br100": {"bridge": "br100"}} if flat is FLAT else {})
+    assert (world.privileged_calls, world.transactions) == (1, WRITTEN_BEFORE[type(world)])
+
+
+def test_then_there_is_nothing_more_to_do_and_nothing_is_removed(world: World) -> None:
+    world.add_interface(INTERFACE, *ADDRESSES)
+    apply(world, UNFILTERED)
+    before = world.everything()
+    apply(world, UNFILTERED)
+    remove(world, UNFILTERED)
+    assert world.everything() == before
+    assert world.privileged_calls == 1
+
+
+@pytest.mark.parametrize(
+    ("link", "attributes"),
+    [
+        (INTERFACE, {"mtu": 1300}),
+        (INTERFACE, {"up": False}),
+        (INTERFACE, {"master": ""}),
+        ("br100", {"mtu": 1300}),
+        ("br100", {"up": False}),
+    ],
+)
+def test_of_a_joined_interface_a_change_is_corrected(
+    world: World, link: str, attributes: dict[str, object]
+) -> None:
+    world.add_interface(INTERFACE, *ADDRESSES)
+    apply(world, UNFILTERED)
+    world.set_link(link, **attributes)
+    assert differences(UNFILTERED, found(world, UNFILTERED))
+    apply(world, UNFILTERED)
+    assert differences(UNFILTERED, found(world, UNFILTERED)) == ()
+
+
+def test_an_interface_that_is_missing_is_named_and_nothing_is_made(world: World) -> None:
+    before = world.everything()
+    with pytest.raises(errors.Contradiction, match=f"link {INTERFACE} is missing"):
+        apply(world, FLAT)
+    assert world.everything() == before
+    assert world.privileged_calls == 0
+
+
+def test_an_interface_of_another_bridge_is_named_and_nothing_is_changed(world: World) -> None:
+    apply(world, Wiring((LinuxBridge("br-other", SHARED_MARK),)))
+    world.add_interface(INTERFACE, *ADDRESSES)
+    world.set_link(INTERFACE, master="br-other")
+    before = world.everything()
+    with pytest.raises(errors.Contradiction, match=r"should be 'br100' and is 'br-other'"):
+        apply(world, FLAT)
+    assert world.everything() == before
+
+
+def test_a_join_that_fails_takes_the_bridge_and_its_rules_back(world: World) -> None:
+    """The other end of a veth pair cannot be put into a bridge that is no bridge."""
+    world.add_interface(INTERFACE, *ADDRESSES)
+    before = world.everything()
+    no_bridge = Wiring((*FLAT.elements[:3], BridgePort(INTERFACE, "no-such-bridge", 1400)))
+    with pytest.raises(errors.LinkFailed, match=f"put {INTERFACE} into bridge no-such-bridge"):
+        apply(world, no_bridge)
+    assert world.everything() == before
+    assert world.filtered == {"br100": None}
+
+
+def test_a_batch_of_guests_of_one_bridge(world: World) -> None:
+    world.add_interface(INTERFACE, *ADDRESSES)
+    assert apply_all(world, [FLAT, FLAT, UNFILTERED]) == [None] * 3
+    state = found(world, FLAT)
+    assert differences(FLAT, state) == ()
+    assert state.links["br100"].addresses == ADDRESSES
+
+
+def test_others_bridge_is_joined_and_keeps_its_settings(world: World) -> None:
+    others = LinuxBridge("br100", Mark("libvirt", "network", "x"))
+    apply(world, Wiring((others,)))
+    world.add_interface(INTERFACE, *ADDRESSES)
+    settings = dict(found(world, FLAT).links["br100"].attributes)
+    apply(world, FLAT)
+    link = found(world, FLAT).links["br100"]
+    assert link.alias == "os-vif:libvirt:network:x"
+    kept = settings.keys() - {"mtu", "mac"}
+    assert {key: link.attributes[key] for key in kept} == {key: settings[key] for key in kept}

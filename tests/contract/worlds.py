@@ -15,11 +15,12 @@ from os_vif.kernel.execute import Outcome, execute
 from os_vif.wiring.compare import link_specs
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.engine import Engine, Links, Rows
-from os_vif.wiring.model import Wiring
+from os_vif.wiring.model import BridgePort, ForwardingFilter, Wiring
 from os_vif.wiring.state import Bridge, Found, Port
-from os_vif.wiring.steps import RowStep, SetLink
+from os_vif.wiring.steps import FilterBridge, RowStep, SetLink
 from tests import fakes
 from tests.rig import run
+from tests.rig.addressing import addressing
 from tests.rig.ovs import PrivateOvs
 from tests.rig.snapshot import snapshot
 from vif_plug_ovs.ovsdb import connection
@@ -43,7 +44,13 @@ class World(Protocol):
     def everything(self) -> object:
         """All that is configured on this host, to be compared with itself later."""
 
+    #: What the firewall was told of each Linux bridge.
+    filtered: dict[str, Any]
+
     def add_bridge(self, name: str) -> None: ...
+    def add_interface(self, name: str, address: str) -> None:
+        """An interface of the host's own, up and with an address."""
+
     def add_port(self, bridge: str, name: str, ids: Mapping[str, str]) -> None: ...
     def remove_port(self, name: str) -> None: ...
     def delete_link(self, name: str) -> None: ...
@@ -58,6 +65,7 @@ class FakeWorld:
     def __init__(self) -> None:
         host = fakes.FakeHost()
         self._host, self.links, self.rows = host, host.links, host.rows
+        self.filtered = host.links.filtered
 
     @property
     def transactions(self) -> int:
@@ -72,6 +80,10 @@ class FakeWorld:
 
     def add_bridge(self, name: str) -> None:
         self.rows.add(Bridge(name, "netdev"), Port(name, name, interface_type="internal"))
+
+    def add_interface(self, name: str, address: str) -> None:
+        link = fakes.new_link(name, "", up=True)
+        self.links.links[name] = replace(link, addresses=(address,))
 
     def add_port(self, bridge: str, name: str, ids: Mapping[str, str]) -> None:
         self.rows.add(Port(name, bridge, interface_ids=ids))
@@ -104,20 +116,30 @@ class RealWorld:
         self.links = KernelLinks(self._execute)
         self.rows = driver(ovs.remote)
         self.privileged_calls = 0
+        self.filtered = {}
 
     def _execute(self, groups: list[Any], go_on: bool, timeout: float | None) -> list[Outcome]:
         self.privileged_calls += 1
-        return execute(groups, go_on)
+        return execute(groups, go_on, self._filter)
+
+    def _filter(self, step: FilterBridge) -> None:
+        self.filtered[step.bridge] = step.settings
 
     @property
     def transactions(self) -> int:
         return self._ovs.next_cfg()
 
     def everything(self) -> object:
-        return snapshot(self._ovs)
+        return snapshot(self._ovs), vars(addressing())
 
     def add_bridge(self, name: str) -> None:
         self._ovs.vsctl("add-br", name, "--", "set", "Bridge", name, "datapath_type=netdev")
+
+    def add_interface(self, name: str, address: str) -> None:
+        run(["ip", "link", "add", name, "type", "veth", "peer", "name", f"{name}-wire"])
+        for end in (name, f"{name}-wire"):
+            run(["ip", "link", "set", end, "up"])
+        run(["ip", "address", "add", address, "dev", name, "nodad"])
 
     def add_port(self, bridge: str, name: str, ids: Mapping[str, str]) -> None:
         pairs = [f'external_ids:{key}="{value}"' for key, value in ids.items()]
@@ -174,9 +196,11 @@ def found(world: World, wiring: Wiring) -> Found:
     """What stands under the names of a wiring."""
     elements = wiring.all_elements
     names = [spec.name for element in elements for spec in link_specs(element)]
-    others = dict.fromkeys((element.name for element in elements), "")
+    others = dict.fromkeys((e.name for e in elements if not isinstance(e, ForwardingFilter)), "")
     rows = world.rows.observe(others, others, Deadline(LONG))
-    return replace(rows, links=world.links.observe(names))
+    joined = [e for e in elements if isinstance(e, BridgePort)]
+    addressed = {name for e in joined for name in (e.name, e.bridge)}
+    return replace(rows, links=world.links.observe(names, addressed))
 
 
 def apply_all(

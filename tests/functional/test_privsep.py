@@ -183,7 +183,7 @@ FORGED = {
     "name-that-is-a-number": ("SetLink", {"name": 1, "attributes": {"up": True}}),
     "name-template": ("SetLink", {"name": "tap%d", "attributes": {"up": True}}),
     "empty-name": ("DeleteLink", {"name": "", "kind": "tun"}),
-    "kind-that-we-do-not-make": ("DeleteLink", {"name": "eth0", "kind": "vlan"}),
+    "kind-that-we-do-not-make": ("DeleteLink", {"name": "eth0", "kind": "vxlan"}),
     "hardware": ("DeleteLink", {"name": "eth0", "kind": ""}),
     "attribute-that-we-do-not-set": ("SetLink", {"name": "tap1", "attributes": {"netns": 1}}),
     "attributes-of-no-kind": ("SetLink", {"name": "tap1", "attributes": ["up"]}),

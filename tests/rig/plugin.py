@@ -16,10 +16,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Self
 from unittest import mock
 
 from oslo_config import cfg
+from oslo_privsep.priv_context import PrivContext
 
 import os_vif
 from os_vif import registry
@@ -62,6 +64,9 @@ def _plugin_classes(_: object) -> dict[str, tuple[str, type[PluginBase]]]:
 class OsVif:
     """The verbs, and what they asked of the privileged side."""
 
+    #: The options of the plugin, and its door to the privileged side.
+    group: str = GROUP
+    door: Callable[..., Any] = privileged.change_links
     #: The steps of each privileged call, packed.
     privileged_calls: list[Steps] = field(default_factory=list)
     #: Called before and after each privileged call, to change the host behind a verb's back.
@@ -82,9 +87,9 @@ class OsVif:
         self.plug(kind.vif(number, **overrides), number)
 
     def configure(self, **options: Any) -> None:
-        """Set options of ``[os_vif_ovs]`` until the end of the test."""
+        """Set options of the plugin until the end of the test."""
         for name, value in options.items():
-            cfg.CONF.set_override(name, value, group=GROUP)
+            cfg.CONF.set_override(name, value, group=self.group)
 
     def once_before_links(self, act: Callable[[], object]) -> None:
         """Do something before the next privileged call only."""
@@ -101,12 +106,35 @@ class OsVif:
         """Stand in for ``privileged.change_links``."""
         self.privileged_calls.append([step for group in groups for step in group])
         self.before_links()
-        outcome = _change_links(groups, go_on)
+        outcome = self.door(groups, go_on)
         self.after_links()
         return outcome
 
 
-_change_links = privileged.change_links
+@contextmanager
+def installed() -> Iterator[None]:
+    """Initialize os_vif in this process with the plugins of this repository, until the end."""
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(registry, "plugin_classes", _plugin_classes))
+        stack.enter_context(mock.patch.object(os_vif, "_plugins", None))
+        cfg.CONF([], project="os-vif-tests", default_config_files=[], default_config_dirs=[])
+        stack.callback(cfg.CONF.reset)
+        os_vif.initialize()
+        yield
+
+
+@contextmanager
+def without_daemon(osvif: OsVif, door: ModuleType, context: PrivContext) -> Iterator[None]:
+    """Make a plugin's privileged calls in this process, and count them.
+
+    :param door: its module ``privileged``.
+    """
+    with mock.patch.object(door, "change_links", osvif.change_links):
+        context.set_client_mode(False)
+        try:
+            yield
+        finally:
+            context.set_client_mode(True)
 
 
 @contextmanager
@@ -119,15 +147,9 @@ def initialized(remote: str, timeout: int = TIMEOUT, in_process: bool = True) ->
     """
     self = OsVif()
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(registry, "plugin_classes", _plugin_classes))
-        stack.enter_context(mock.patch.object(os_vif, "_plugins", None))
         if in_process:
-            stack.enter_context(mock.patch.object(privileged, "change_links", self.change_links))
-            privsep.vif_plug.set_client_mode(False)
-            stack.callback(privsep.vif_plug.set_client_mode, True)
-        cfg.CONF([], project="os-vif-tests", default_config_files=[], default_config_dirs=[])
-        stack.callback(cfg.CONF.reset)
-        os_vif.initialize()
+            stack.enter_context(without_daemon(self, privileged, privsep.vif_plug))
+        stack.enter_context(installed())
         stack.callback(cfg.CONF.clear_override, "ovsdb_connection", group=GROUP)
         stack.callback(cfg.CONF.clear_override, "ovs_vsctl_timeout", group=GROUP)
         self.configure(ovsdb_connection=remote, ovs_vsctl_timeout=timeout)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from os_vif import limits
+from os_vif.exception import InvalidValue
 from os_vif.objects.base import get
 from os_vif.objects.network import Network
 from os_vif.objects.vif import VIFBridge
@@ -72,13 +73,14 @@ def is_provided(vif: VIFBridge) -> bool:
 
 def _interface(network: Network, settings: Settings, tagged: bool) -> str:
     option = "vlan_interface" if tagged else "flat_interface"
-    configured = getattr(settings, option)
-    if configured:
-        return limits.device_name(f"{GROUP} {option}", configured)
-    field = f"vif.network.bridge_interface (nor is {GROUP} {option})"
-    return limits.device_name(
-        "vif.network.bridge_interface", limits.required(field, get(network, "bridge_interface"))
-    )
+    field, name = f"{GROUP} {option}", getattr(settings, option)
+    if not name:
+        unset = f"vif.network.bridge_interface (nor is {field})"
+        field, name = "vif.network.bridge_interface", get(network, "bridge_interface")
+        limits.required(unset, name)
+    if name == "lo":
+        raise InvalidValue(field=field, value=name, reason="the loopback device leads nowhere")
+    return limits.device_name(field, name)
 
 
 def _mtu(network: Network, settings: Settings) -> int:

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from os_vif.exception import InvalidValue
 from os_vif.kernel import packing
 from os_vif.wiring.model import Mark
-from os_vif.wiring.steps import CreateLink, DeleteLink, LinkStep, SetLink
+from os_vif.wiring.steps import (
+    CreateLink,
+    DeleteLink,
+    FilterBridge,
+    JoinBridge,
+    LinkStep,
+    SetLink,
+)
 
 ALIAS = Mark("ovs", "hybrid", "a0000001-feed-4bee-8fad-000000000001").alias
 MAC = "fa:16:3e:00:00:01"
@@ -43,6 +50,14 @@ STEPS = [
     DeleteLink("qbr1", "bridge"),
     DeleteLink("qvb1", "veth"),
     DeleteLink("tap1", "tun"),
+    CreateLink("vlan7", "vlan", ALIAS, parent="eth0", vlan=7),
+    SetLink("vlan7", {"mtu": 9000, "up": True, "mac": MAC}),
+    DeleteLink("vlan7", "vlan"),
+    JoinBridge("eth0", "br100", 1450),
+    JoinBridge("eth0", "br100", None),
+    FilterBridge("br100", None),
+    FilterBridge("br100", {}),
+    FilterBridge("br100", {"gateway": True, "use_ipv6": False, "iptables_top_regex": "a.b"}),
 ]
 
 
@@ -90,6 +105,13 @@ def test_attributes_arrive_in_their_order(step: SetLink) -> None:
         ("SetLink", {"name": "tap1", "attributes": {1: True}}),
         ("DeleteLink", {"name": "tap1"}),
         ("DeleteLink", {"name": "tap1", "kind": "tun", "force": True}),
+        ("JoinBridge", {"name": "eth0", "bridge": "br100"}),
+        ("JoinBridge", {"name": "eth0", "mtu": 1450}),
+        ("JoinBridge", {"name": "eth0", "bridge": "br100", "mtu": 1450, "force": True}),
+        ("FilterBridge", {"bridge": "br100"}),
+        ("FilterBridge", {"settings": None}),
+        ("FilterBridge", {"bridge": "br100", "settings": ()}),
+        ("FilterBridge", {"bridge": "br100", "settings": "ACCEPT"}),
     ],
     ids=repr,
 )
@@ -108,6 +130,7 @@ BAD_NAMES = ["", None, 7, "x" * 16, "a/b", "..", "a b", "a:b", "a\n", "a\0", "\u
         ("CreateLink", CREATE),
         ("SetLink", {"attributes": {"up": True}}),
         ("DeleteLink", {"kind": "tun"}),
+        ("JoinBridge", {"bridge": "br100", "mtu": 1450}),
     ],
 )
 def test_a_bad_name_is_refused(step: str, fields: dict[str, Any], name: object) -> None:
@@ -119,6 +142,43 @@ def test_a_bad_name_is_refused(step: str, fields: dict[str, Any], name: object) 
 def test_a_bad_name_of_a_veths_other_end_is_refused(peer: object) -> None:
     with pytest.raises(InvalidValue):
         packing.unpack(("CreateLink", {**VETH, "peer": peer}))
+
+
+@pytest.mark.parametrize("name", BAD_NAMES, ids=repr)
+@pytest.mark.parametrize(
+    ("step", "fields", "field"),
+    [
+        ("JoinBridge", {"name": "eth0", "mtu": None}, "bridge"),
+        ("FilterBridge", {"settings": None}, "bridge"),
+        ("CreateLink", {**CREATE, "kind": "vlan", "vlan": 7}, "parent"),
+    ],
+)
+def test_a_bad_name_of_a_bridge_or_a_parent_is_refused(
+    step: str, fields: dict[str, Any], field: str, name: object
+) -> None:
+    with pytest.raises(InvalidValue, match=field):
+        packing.unpack((step, {**fields, field: name}))
+
+
+@pytest.mark.parametrize("mtu", [0, 67, 65536, "1500", True], ids=repr)
+def test_a_bad_mtu_of_a_bridge_is_refused(mtu: object) -> None:
+    with pytest.raises(InvalidValue, match="mtu"):
+        packing.unpack(("JoinBridge", {"name": "eth0", "bridge": "br100", "mtu": mtu}))
+
+
+@pytest.mark.parametrize("vlan", [0, 4095, -1, "7", True, None], ids=repr)
+def test_a_bad_vlan_is_refused(vlan: object) -> None:
+    with pytest.raises(InvalidValue, match="vlan"):
+        packing.unpack(("CreateLink", {**CREATE, "kind": "vlan", "parent": "eth0", "vlan": vlan}))
+
+
+@pytest.mark.parametrize("more", [{"parent": "eth0"}, {"vlan": 7}, {"parent": "eth0", "vlan": 7}])
+@pytest.mark.parametrize("kind", ["bridge", "tun", "veth"])
+def test_only_a_vlan_device_has_a_parent(kind: str, more: dict[str, object]) -> None:
+    with pytest.raises(InvalidValue, match="parent"):
+        packing.unpack(
+            ("CreateLink", {**(VETH if kind == "veth" else CREATE), "kind": kind, **more})
+        )
 
 
 @pytest.mark.parametrize("kind", ["bridge", "tun"])
@@ -233,6 +293,16 @@ NEARLY = st.one_of(
         ),
     ),
     st.tuples(st.just("DeleteLink"), st.fixed_dictionaries({"name": VALUES, "kind": VALUES})),
+    st.tuples(
+        st.just("JoinBridge"),
+        st.fixed_dictionaries({"name": VALUES, "bridge": VALUES, "mtu": VALUES}),
+    ),
+    st.tuples(
+        st.just("FilterBridge"),
+        st.fixed_dictionaries(
+            {"bridge": VALUES, "settings": st.dictionaries(KEYS, VALUES, max_size=3) | ANYTHING}
+        ),
+    ),
 )
 
 
@@ -242,7 +312,7 @@ def test_whatever_comes_is_a_valid_step_or_an_invalid_value(message: Any) -> Non
         step = packing.unpack(carried(message))
     except InvalidValue:
         return
-    assert isinstance(step, CreateLink | SetLink | DeleteLink)
+    assert isinstance(step, LinkStep)
     assert packing.unpack(carried(packing.pack(step))) == step
-    if not isinstance(step, SetLink):
+    if isinstance(step, CreateLink | DeleteLink):
         assert step.kind in packing.KINDS

@@ -965,7 +965,7 @@ def test_a_device_of_somebody_else_is_not_removed(kind: str) -> None:
             to_apply(HYBRID, found()),
             (),
             Plan(
-                links=(DeleteLink("qvb1", "veth"), DeleteLink("qbr1", "bridge")),
+                links=(DeleteLink("qvb1", "veth"), DeleteLink("qbr1", "bridge", if_empty=True)),
                 rows=(RemovePort("qvo1", "br-int"), RemoveBridge("br-int", if_empty=True)),
             ),
             id="everything was made: all of it goes, last made first",

@@ -1,0 +1,793 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plugin for Linux bridges on a real kernel; ``test_linux_bridge_moves`` has the addresses."""
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from oslo_config import cfg
+
+import os_vif
+from os_vif import exception
+from os_vif.kernel import execute, joining
+from os_vif.wiring import errors
+from os_vif.wiring.steps import JoinBridge
+from tests import vifs
+from tests.rig import run, wait_until
+from tests.rig.addressing import addressing, changes
+from tests.rig.guest import BridgeGuest
+from tests.rig.linux_bridge import (
+    BRIDGE,
+    HOST,
+    HOST6,
+    HOST_MAC,
+    INTERFACE,
+    MARK,
+    NEIGHBOUR,
+    NEIGHBOUR6,
+    give_ipv6,
+    guest,
+    initialized,
+    interface,
+    vif,
+)
+from tests.rig.namespace import NetworkNamespace, private_network
+from tests.rig.plugin import ROOT, Child, OsVif, sysctl
+from tests.rig.snapshot import Facts, difference, links
+from vif_plug_linux_bridge import firewall, iptables, linux_bridge, linux_net
+
+AMPLE = 30.0  # seconds
+
+
+@pytest.fixture
+def plugin(netns: NetworkNamespace) -> Iterator[OsVif]:
+    with initialized() as verbs:
+        yield verbs
+
+
+@pytest.fixture
+def wire(netns: NetworkNamespace) -> Iterator[BridgeGuest]:
+    """A host with an interface, and the machine at the other end of it."""
+    for family in ("default", "all"):  # no waiting for an answer that nobody gives
+        Path(f"/proc/sys/net/ipv6/conf/{family}/accept_dad").write_text("0")
+    with interface() as machine:
+        ip(f"address add {HOST}/24 dev {INTERFACE}")
+        yield machine
+
+
+def ip(words: str, check: bool = True) -> str:
+    return run(["ip", *words.split()], check).stdout
+
+
+def host() -> Facts:
+    """All of a host that a verb might change."""
+    devices = [path.name for path in Path("/proc/sys/net/ipv4/conf").iterdir()]
+    return {
+        "links": links(),
+        "addressing": vars(addressing()),
+        "settings": {
+            f"{device} {path}": sysctl(device, path).read_text()
+            for device in devices
+            for path in SETTINGS
+        },
+        "rules": run(["iptables-save"]).stdout.count("os-vif"),
+    }
+
+
+SETTINGS = [
+    "ipv4/{}/arp_ignore",
+    "ipv4/{}/arp_announce",
+    "ipv6/{}/disable_ipv6",
+    "ipv6/{}/accept_ra",
+    "ipv6/{}/autoconf",
+]
+
+
+def ports(bridge: str = BRIDGE) -> set[str]:
+    return {name for name, link in links().items() if link["master"] == bridge}
+
+
+# Packets -----------------------------------------------------------------------------------------
+
+
+def test_guests_of_a_flat_bridge_reach_each_other_the_host_and_the_wire(
+    plugin: OsVif, wire: BridgeGuest
+) -> None:
+    plugin.plug(vif(1))
+    plugin.plug(vif(2))
+    with guest(1) as one, guest(2) as two:
+        for address in (two.ip, HOST, NEIGHBOUR):
+            assert one.ping(address, count=2, interval=0.05) == (2, 2)
+        assert wire.ping(two.ip, count=2, interval=0.05) == (2, 2)
+        assert wire.ping(HOST, count=2, interval=0.05) == (2, 2)
+        assert ports() == {INTERFACE, one.port_name, two.port_name}
+
+
+def test_the_bridge_is_as_described(plugin: OsVif, wire: BridgeGuest) -> None:
+    """Ageing in particular is the kernel's: with none (bug 1837252), frames flood."""
+    plugin.plug(vif())
+    facts = links()[BRIDGE]
+    assert facts == {
+        "kind": "bridge",
+        "mtu": 1500,
+        "mac": HOST_MAC,
+        "up": True,
+        "promisc": False,
+        "master": None,
+        "alias": MARK,
+        "group": "default",
+        "parent": None,
+        "ageing_time": 30000,
+        "stp_state": 0,
+        "forward_delay": 0,
+        "mcast_snooping": 0,
+    }
+    said = [sysctl(BRIDGE, path).read_text().strip() for path in SETTINGS[:3]]
+    assert said == ["1", "2", "1"]
+
+
+@pytest.mark.parametrize(("mtu", "before"), [(1400, 1500), (3000, 1500)])
+def test_packets_of_the_networks_mtu_pass_and_no_longer_ones(
+    mtu: int, before: int, plugin: OsVif, wire: BridgeGuest
+) -> None:
+    """The guests may have a larger one, by mistake."""
+    assert links()[INTERFACE]["mtu"] == before
+    wire.namespace.run(["ip", "link", "set", "eth0", "mtu", "9000"])
+    plugin.plug(vif(network={"mtu": mtu}))
+    assert {links()[name]["mtu"] for name in (INTERFACE, BRIDGE)} == {mtu}
+    with guest(1, mtu=9000) as one:
+        some = {"count": 1, "wait": 0.3, "dont_fragment": True}
+        for address in (NEIGHBOUR, HOST):
+            assert one.ping(address, size=mtu, **some) == (1, 1)
+        assert one.ping(NEIGHBOUR, size=mtu + 1, **some) == (1, 0)
+        assert wire.ping(one.ip, size=mtu, **some) == (1, 1)
+        assert run(["ping", "-c1", "-Mdo", f"-s{mtu - 28}", NEIGHBOUR]).returncode == 0
+        assert run(["ping", "-c1", "-Mdo", f"-s{mtu - 27}", NEIGHBOUR], check=False).returncode
+
+
+def test_without_an_mtu_of_the_network_it_is_the_options(plugin: OsVif, wire: BridgeGuest) -> None:
+    plugin.configure(network_device_mtu=1300)
+    plugin.plug(vif(network={"mtu": None}))
+    assert {links()[name]["mtu"] for name in (INTERFACE, BRIDGE)} == {1300}
+
+
+def test_the_mtu_of_a_bridge_is_not_that_of_its_smallest_port(
+    plugin: OsVif, wire: BridgeGuest
+) -> None:
+    ip(f"link add {BRIDGE} type bridge forward_delay 0")
+    with guest(1, mtu=1280):
+        plugin.plug(vif(network={"mtu": 1400}))
+        assert links()[BRIDGE]["mtu"] == 1400
+
+
+def test_a_bridge_does_not_answer_for_an_address_of_another_interface(
+    plugin: OsVif, wire: BridgeGuest
+) -> None:
+    """ARP flux: with the kernel's setting it would."""
+    plugin.plug(vif())
+    elsewhere = "198.51.100.1"
+    with interface("eth1", neighbour="198.51.100.254", mac="02:00:00:00:00:02"):
+        ip(f"address add {elsewhere}/24 dev eth1")
+        with guest(1) as one:
+            one.namespace.run(["ip", "route", "add", elsewhere, "dev", "eth0"])
+            assert one.ping(HOST, count=1) == (1, 1)
+            assert one.ping(elsewhere, count=1, wait=0.5) == (1, 0)
+            sysctl(BRIDGE, "ipv4/{}/arp_ignore").write_text("0")
+            one.namespace.run(["ip", "neighbour", "flush", "dev", "eth0"])
+            assert one.ping(elsewhere, count=1, wait=0.5) == (1, 1)
+
+
+def test_a_bridge_does_no_ipv6_with_guests(plugin: OsVif, wire: BridgeGuest) -> None:
+    """Bug 1302080: guests could reach the host by its link-local address."""
+    plugin.plug(vif())
+    assert "inet6" not in ip(f"-6 address show dev {BRIDGE}")
+
+
+# Again -------------------------------------------------------------------------------------------
+
+_SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
+#: linux/rtnetlink.h: of links, of addresses, routes and settings of both families, of nexthops
+GROUPS = (1, 5, 7, 9, 11, 24, 25, 32)
+
+
+class Monitor:
+    """Listens to what changes in the calling thread's network namespace."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        self._socket.bind((0, 0))
+        for group in GROUPS:
+            self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+
+    def heard(self, seconds: float = 0.1) -> int:
+        """Wait until it has been quiet for some time; return how many messages came before."""
+        messages = 0
+        self._socket.settimeout(seconds)
+        while True:
+            try:
+                self._socket.recv(65536)
+                messages += 1
+            except TimeoutError:
+                return messages
+
+    def __enter__(self) -> "Monitor":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+
+@pytest.mark.parametrize("filtered", [True, False])
+def test_plugging_takes_one_privileged_call_and_again_changes_nothing(
+    filtered: bool, plugin: OsVif, wire: BridgeGuest
+) -> None:
+    ip(f"address add {HOST6}/64 dev {INTERFACE} nodad")
+    with Monitor() as monitor:
+        plugin.plug(vif(1, has_traffic_filtering=filtered))
+        assert len(plugin.privileged_calls) == 1
+        assert monitor.heard() > 5
+        before, rules = host(), run(["iptables-save"]).stdout
+        plugin.plug(vif(2, has_traffic_filtering=filtered))
+        plugin.plug(vif(1, has_traffic_filtering=filtered))
+        plugin.unplug(vif(1, has_traffic_filtering=filtered))
+        assert monitor.heard() == 0
+    assert not difference(before, host())
+    # Only the privileged side can see whether the rules are there.
+    again = plugin.privileged_calls[1:]
+    assert [[name for name, _ in steps] for steps in again] == ([] if filtered else [READ] * 2)
+    assert _less_comments(run(["iptables-save"]).stdout) == _less_comments(rules)
+
+
+READ = ["FilterBridge"]
+
+
+def _less_comments(saved: str) -> list[str]:
+    return [line for line in saved.splitlines() if not line.startswith("#")]
+
+
+def test_a_guest_does_not_change_what_plugging_again_finds(
+    plugin: OsVif, wire: BridgeGuest
+) -> None:
+    """Its tap may have a lower MAC address, which the kernel would give the bridge."""
+    plugin.plug(vif())
+    with guest(1) as one:
+        ip(f"link set {one.port_name} address 00:00:00:00:00:01")
+        before = host()
+        plugin.plug(vif(2))
+        assert not difference(before, host())
+        assert len(plugin.privileged_calls) == 1
+        assert links()[BRIDGE]["mac"] == HOST_MAC
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        f"link set {INTERFACE} nomaster",
+        f"link set {INTERFACE} down",
+        f"link set {BRIDGE} down",
+        f"link set {BRIDGE} mtu 1300",
+        f"link set {INTERFACE} mtu 1300",
+        f"link set {BRIDGE} type bridge stp_state 1",
+        f"link set {BRIDGE} type bridge mcast_snooping 1",
+        f"address add 203.0.113.7/24 dev {INTERFACE}",
+    ],
+)
+def test_what_was_changed_is_corrected(change: str, plugin: OsVif, wire: BridgeGuest) -> None:
+    plugin.plug(vif())
+    before = host()
+    ip(change)
+    assert difference(before, host())
+    plugin.plug(vif())
+    ip(f"address delete 203.0.113.7/24 dev {BRIDGE}", check=False)
+    assert not difference(before, host())
+
+
+# Refused, and taken back -------------------------------------------------------------------------
+
+REFUSALS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "no such interface": ("", {"network": {"bridge_interface": "eth7"}}, "link eth7 is missing"),
+    "an interface of another bridge": (
+        f"link add br-other type bridge; link set {INTERFACE} master br-other",
+        {},
+        f"link {INTERFACE}: master should be '{BRIDGE}' and is 'br-other'",
+    ),
+    "the name is that of another kind": (
+        f"link add {BRIDGE} type veth peer name other",
+        {},
+        f"link {BRIDGE}: kind should be 'bridge' and is 'veth'",
+    ),
+    "a bridge in itself": (
+        f"link add {BRIDGE} type bridge; address add 203.0.113.1/24 dev {BRIDGE}",
+        {"network": {"bridge_interface": BRIDGE}},
+        f"{BRIDGE}",
+    ),
+    "a bridge in a bridge": (
+        "link add br-other type bridge; address add 203.0.113.1/24 dev br-other",
+        {"network": {"bridge_interface": "br-other"}},
+        "put br-other into bridge",
+    ),
+    "an interface without a MAC address": (
+        "tuntap add tun0 mode tun",
+        {"network": {"bridge_interface": "tun0"}},
+        "put tun0 into bridge",
+    ),
+    "an mtu that the interface does not take": (
+        "link add eth9 type vxlan id 9 dev eth0 dstport 4789; link set eth9 up",
+        {"network": {"bridge_interface": "eth9", "mtu": 9000}},
+        "set mtu=9000",
+    ),
+    "a name that is too long": ("", {"bridge_name": "x" * 16}, "vif.bridge_name, 'x"),
+    "a name with a slash": ("", {"bridge_name": "../br"}, "vif.bridge_name, '../br'"),
+    "an option that iptables would misread": (
+        "",
+        {"bridge_name": "br+", "has_traffic_filtering": False},
+        "bridge, 'br+'",
+    ),
+    "no interface at all": (
+        "",
+        {"network": {"bridge_interface": None}},
+        "vif.network.bridge_interface (nor is [os_vif_linux_bridge] flat_interface), None",
+    ),
+    "an mtu that nothing takes": ("", {"network": {"mtu": 67}}, "vif.network.mtu, 67"),
+    "no vlan": (
+        "",
+        {"network": {"should_provide_vlan": True}},
+        "vif.network.vlan, None",
+    ),
+    "an impossible vlan": (
+        "",
+        {"network": {"should_provide_vlan": True, "vlan": 4095}},
+        "vif.network.vlan, 4095",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_what_is_refused_changes_nothing(case: str, plugin: OsVif, wire: BridgeGuest) -> None:
+    made, wrong, said = REFUSALS[case]
+    ip(f"address add {HOST6}/64 dev {INTERFACE} nodad")
+    for command in filter(None, made.split(";")):
+        ip(command)
+    before = host()
+    with pytest.raises(exception.PlugException) as failure:
+        plugin.plug(vif(**wrong))
+    assert said in str(failure.value)
+    assert not difference(before, host())
+
+
+def test_another_kind_of_vif_is_refused(plugin: OsVif) -> None:
+    with pytest.raises(exception.PlugException, match="VIFOpenVSwitch"):
+        plugin.plug(vifs.vif_open_vswitch(plugin="linux_bridge"))
+
+
+#: iptables as it might be on some host.
+PROGRAMS = {
+    "refuses": "exit 4",
+    "is not there": None,
+    "is killed": "kill -9 $$",
+    "talks nonsense": "echo '*filter'; echo '-A FORWARD'; exit 1",
+}
+
+
+@pytest.mark.parametrize("how", PROGRAMS)
+def test_when_iptables_fails_all_is_as_before(
+    how: str, plugin: OsVif, wire: BridgeGuest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = host()
+    with monkeypatch.context() as patched:
+        patched.setattr(firewall, "_FOLDERS", ())
+        patched.setenv("PATH", str(tmp_path))
+        if PROGRAMS[how] is not None:
+            for program in ("iptables-save", "iptables-restore"):
+                (tmp_path / program).write_text(f"#!/bin/sh\n{PROGRAMS[how]}\n")
+                (tmp_path / program).chmod(0o755)
+        with pytest.raises(exception.PlugException, match="iptables-save"):
+            plugin.plug(vif(has_traffic_filtering=False))
+    assert not difference(before, host())
+
+
+def test_what_fails_on_a_bridge_of_others_leaves_it(
+    plugin: OsVif, wire: BridgeGuest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ip(f"link add {BRIDGE} type bridge stp_state 1")
+    with guest(2):
+        before = host()
+        monkeypatch.setattr(firewall, "ensure", _refuse)
+        with pytest.raises(exception.PlugException, match="not today"):
+            plugin.plug(vif(network={"mtu": 1400}, has_traffic_filtering=False))
+        assert not difference(before, host())
+
+
+def _refuse(*_: object) -> None:
+    raise OSError(5, "not today")
+
+
+# Nothing to do -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"multi_host": True},
+        {"should_provide_bridge": False},
+        {"should_provide_bridge": False, "should_provide_vlan": True, "bridge_interface": None},
+    ],
+    ids=str,
+)
+def test_a_network_of_somebody_else_is_left_to_them(
+    network: dict[str, Any], plugin: OsVif, wire: BridgeGuest
+) -> None:
+    before = host()
+    plugin.plug(vif(network=network))
+    assert not difference(before, host())
+    assert plugin.privileged_calls == []
+
+
+def test_unplug_leaves_the_bridge_for_others(plugin: OsVif, wire: BridgeGuest) -> None:
+    plugin.plug(vif(has_traffic_filtering=False))
+    before = host()
+    plugin.unplug(vif(has_traffic_filtering=False))
+    assert not difference(before, host())
+    assert len(plugin.privileged_calls) == 1
+
+
+@pytest.mark.parametrize(
+    "unset", ["id", "address", "bridge_name", "vif_name", "has_traffic_filtering", "network"]
+)
+def test_unplug_needs_nothing(unset: str, plugin: OsVif) -> None:
+    bare = vif()
+    delattr(bare, f"_obj_{unset}")
+    plugin.unplug(bare)
+
+
+@pytest.mark.parametrize("unset", ["id", "address", "vif_name"])
+def test_plug_does_not_need_what_it_does_not_use(
+    unset: str, plugin: OsVif, wire: BridgeGuest
+) -> None:
+    bare = vif()
+    delattr(bare, f"_obj_{unset}")
+    plugin.plug(bare)
+    assert ports() == {INTERFACE}
+
+
+# What others made --------------------------------------------------------------------------------
+
+
+def test_a_bridge_of_others_keeps_what_they_gave_it(plugin: OsVif, wire: BridgeGuest) -> None:
+    """STP may be all that holds a loop open."""
+    ip(f"link add {BRIDGE} address 02:00:00:00:00:99 type bridge stp_state 1 forward_delay 400")
+    ip(f"link set {BRIDGE} up type bridge mcast_snooping 1")
+    ip(f"address add {HOST6}9/64 dev {BRIDGE} nodad")
+    ip(f"link set {BRIDGE} alias theirs")
+    theirs, settings = links()[BRIDGE], host()["settings"]
+    plugin.plug(vif())
+    assert not difference(theirs, links()[BRIDGE])
+    assert not difference(settings, host()["settings"])
+    assert ports() == {INTERFACE}
+    assert f'"{HOST6}9"' in str(addressing().of(BRIDGE))
+    assert f'"{HOST}"' in str(addressing().of(BRIDGE))
+
+
+def test_a_bridge_of_others_that_is_complete_is_not_touched(
+    plugin: OsVif, wire: BridgeGuest
+) -> None:
+    ip(f"link add {BRIDGE} type bridge")
+    ip(f"link set {BRIDGE} up")
+    ip(f"address delete {HOST}/24 dev {INTERFACE}")
+    ip(f"link set {INTERFACE} master {BRIDGE}")
+    before = host()
+    plugin.plug(vif())
+    assert not difference(before, host())
+    assert plugin.privileged_calls == []
+
+
+def test_our_bridge_keeps_ipv6_addresses_that_somebody_gave_it(
+    plugin: OsVif, wire: BridgeGuest
+) -> None:
+    plugin.plug(vif())
+    sysctl(BRIDGE, "ipv6/{}/disable_ipv6").write_text("0")
+    ip(f"address add {HOST6}/64 dev {BRIDGE} nodad")
+    plugin.plug(vif(2))
+    assert f'"{HOST6}"' in str(addressing().of(BRIDGE))
+
+
+# Killed ------------------------------------------------------------------------------------------
+
+
+def killed_before(step: int, work: Callable[[], object]) -> bool:
+    """Do something in another process, which dies before its n-th step in the kernel."""
+    real, steps = execute._take, iter(range(1000))
+
+    def take(*arguments: Any) -> None:
+        if next(steps) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(*arguments)
+
+    with mock.patch.object(execute, "_take", take), Child(work) as process:
+        process.wait()
+        return process.killed
+
+
+def test_killed_between_any_two_steps_plugging_again_converges(netns: NetworkNamespace) -> None:
+    kills = 0
+    wanted: Facts = {}
+    for step in range(10):
+        with private_network(), initialized() as plugin, interface():
+            ip(f"address add {HOST}/24 dev {INTERFACE}")
+            if killed_before(step, lambda plugin=plugin: plugin.plug(vif())):
+                kills += 1
+                plugin.plug(vif())
+            wanted = wanted or host()
+            assert not difference(wanted, host())
+    assert kills >= 3
+
+
+def test_killed_while_a_bridge_is_made_it_is_made_ready(plugin: OsVif, wire: BridgeGuest) -> None:
+    """Its name alone stands: it bears no mark yet."""
+    ip(f"link add {BRIDGE} type bridge")
+    plugin.plug(vif())
+    facts = links()[BRIDGE]
+    assert (facts["up"], facts["forward_delay"], facts["mcast_snooping"]) == (True, 0, 0)
+    assert ports() == {INTERFACE}
+
+
+# Several at once ---------------------------------------------------------------------------------
+
+
+def at_once(count: int, filtered: bool) -> list[str]:
+    """Plug VIFs in processes of their own, at the same time; say what went wrong."""
+    read, write = os.pipe()
+
+    def work(number: int) -> str:
+        os.close(write)
+        os.read(read, 1)  # until all are there
+        with initialized() as plugin:
+            plugin.plug(vif(number, has_traffic_filtering=filtered))
+        return ""
+
+    children = [Child(lambda number=n: work(number)) for n in range(1, count + 1)]
+    os.close(write)
+    os.close(read)
+    return [child.result() for child in children]
+
+
+@pytest.mark.parametrize(("filtered", "rounds"), [(True, 12), (False, 3)])
+def test_processes_that_plug_on_the_same_bridge_at_once(
+    filtered: bool, rounds: int, off_the_host: None
+) -> None:
+    for _ in range(rounds):
+        with private_network(), interface() as machine:
+            ip(f"address add {HOST}/24 dev {INTERFACE}")
+            ip(f"address add 192.0.2.2/24 dev {INTERFACE}")
+            ip(f"route add default via {NEIGHBOUR}")
+            before = addressing()
+            assert at_once(3, filtered) == [""] * 3
+            assert not changes(before.moved(INTERFACE, BRIDGE), addressing())
+            assert links()[BRIDGE]["alias"] == MARK
+            assert ports() == {INTERFACE}
+            assert machine.ping(HOST, count=1) == (1, 1)
+
+
+def test_threads_that_plug_on_the_same_bridge_at_once(plugin: OsVif, wire: BridgeGuest) -> None:
+    before = addressing()
+    raised: list[BaseException] = []
+
+    def plug(number: int) -> None:
+        try:
+            plugin.plug(vif(number, has_traffic_filtering=False), number)
+        except BaseException as err:
+            raised.append(err)
+
+    threads = [threading.Thread(target=plug, args=(n,)) for n in range(1, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(AMPLE)
+    assert raised == []
+    assert not changes(before.moved(INTERFACE, BRIDGE), addressing())
+    # One made it; the others looked at the rules.
+    made = [steps for steps in plugin.privileged_calls if len(steps) > 1]
+    assert len(made) == 1
+
+
+def test_whoever_joins_the_bridge_meanwhile_keeps_its_ipv6(
+    plugin: OsVif, wire: BridgeGuest
+) -> None:
+    """Between our look at a bridge and our settings for it another process has finished it."""
+    ip(f"address add {HOST6}/64 dev {INTERFACE} nodad")
+    ip(f"link add {BRIDGE} type bridge")
+    ip(f"link set {BRIDGE} alias {MARK}")
+    linux_bridge.BUSY._forget()
+    plugin.once_before_links(_plug_elsewhere)
+    plugin.plug(vif(1))
+    assert f'"{HOST6}"' in str(addressing().of(BRIDGE))
+
+
+def test_a_bridge_that_somebody_else_has_begun_to_use_is_not_taken_back(
+    plugin: OsVif, wire: BridgeGuest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process has put the interface into the bridge that we made; then our plug fails."""
+
+    def ensure(*_: object) -> None:
+        joining.join(JoinBridge(INTERFACE, BRIDGE, None))
+        _refuse()
+
+    monkeypatch.setattr(firewall, "ensure", ensure)
+    with pytest.raises(exception.PlugException, match="not today"):
+        plugin.plug(vif(has_traffic_filtering=False))
+    assert f'"{HOST}"' in str(addressing().of(BRIDGE))
+
+
+def test_the_loopback_is_refused(plugin: OsVif, wire: BridgeGuest) -> None:
+    before = host()
+    with pytest.raises(exception.PlugException, match=r"bridge_interface.*lo"):
+        plugin.plug(vif(network={"bridge_interface": "lo"}))
+    assert not difference(before, host())
+
+
+def _plug_elsewhere() -> None:
+    def plug() -> None:
+        linux_bridge.BUSY._forget()
+        with initialized() as other:
+            other.plug(vif(2))
+
+    with Child(plug) as process:
+        process.result()
+
+
+# Through the public API, and the real daemon -----------------------------------------------------
+
+
+def test_all_of_a_host_at_once(plugin: OsVif, wire: BridgeGuest) -> None:
+    good, bad = vif(1), vif(2, network={"bridge_interface": "eth7"}, bridge_name="br7")
+    pairs = [(one, vifs.instance(n)) for n, one in enumerate((good, bad, vif(3)), 1)]
+    results = os_vif.plug_all(pairs)
+    assert [type(result.error) for result in results] == [
+        type(None),
+        exception.PlugException,
+        type(None),
+    ]
+    assert ports() == {INTERFACE}
+    assert "br7" not in links()
+    assert [result.error for result in os_vif.unplug_all(pairs)] == [None] * 3
+
+
+def test_the_plugin_says_that_it_takes_bridges_without_a_port_profile(plugin: OsVif) -> None:
+    (info,) = (
+        one for one in os_vif.host_info(None).plugin_info if one.plugin_name == "linux_bridge"
+    )
+    (supported,) = info.vif_info
+    assert supported.vif_object_name == "VIFBridge"
+    assert supported.supported_port_profiles == []
+
+
+def test_through_the_real_daemon(
+    wire: BridgeGuest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps, settings of the filter and errors cross; a forged one is refused."""
+    helper = Path(sys.prefix, "bin", "privsep-helper")
+    if not helper.exists():
+        pytest.skip(f"there is no {helper}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore")
+    settings = tmp_path / "os-vif.conf"
+    settings.write_text("[DEFAULT]\n")
+
+    def verbs() -> tuple[str, str]:
+        with initialized(in_process=False) as osvif:
+            section = "vif_plug_linux_bridge_privileged"
+            command = f"{helper} --config-file {settings}"
+            cfg.CONF.set_override("helper_command", command, group=section)
+            osvif.configure(forward_bridge_interface=["eth1", "eth2"], iptables_top_regex="a.b")
+            osvif.plug(vif(1, has_traffic_filtering=False))
+            before = host()
+            osvif.plug(vif(2, has_traffic_filtering=False))
+            changed = difference(before, host())
+            with pytest.raises(exception.PlugException) as failure:
+                osvif.plug(vif(3, bridge_name="br7", network={"bridge_interface": BRIDGE}))
+            return changed + difference(before, host()), str(failure.value)
+
+    before = addressing()
+    with Child(verbs) as process:
+        changed, said = process.result(AMPLE)
+    assert changed == ""
+    assert said.endswith(": Can not enslave a bridge to a bridge")
+    assert not changes(before.moved(INTERFACE, BRIDGE), addressing())
+    assert f"-i {BRIDGE} -o eth1" in run(["iptables-save"]).stdout
+    wait_until(
+        lambda: (
+            not any(
+                str(settings).encode() in path.read_bytes()
+                for path in Path("/proc").glob("[0-9]*/cmdline")
+                if path.exists()
+            )
+        ),
+        what="the daemon to end with its client",
+    )
+
+
+# The functions for callers outside of this repository --------------------------------------------
+
+
+def test_a_bridge_without_a_vif(plugin: OsVif, wire: BridgeGuest) -> None:
+    before = addressing()
+    linux_net.ensure_bridge(BRIDGE, INTERFACE, filtering=False, mtu=1400)
+    assert not changes(before.moved(INTERFACE, BRIDGE), addressing())
+    assert {links()[name]["mtu"] for name in (INTERFACE, BRIDGE)} == {1400}
+    assert links()[BRIDGE]["alias"] == MARK
+    state = host()
+    linux_net.ensure_bridge(BRIDGE, INTERFACE, filtering=False, mtu=1400)
+    linux_net.ensure_bridge(BRIDGE, INTERFACE, filtering=False)
+    assert not difference(state, host())
+    assert len(plugin.privileged_calls) == 1
+
+
+def test_a_bridge_without_an_interface(plugin: OsVif, wire: BridgeGuest) -> None:
+    linux_net.ensure_bridge(BRIDGE, None, filtering=False)
+    assert links()[BRIDGE]["up"]
+    assert ports() == set()
+
+
+@pytest.mark.parametrize(
+    ("gateway", "expected"),
+    [(True, [f"-i {BRIDGE} -o eth1", "-j REJECT"]), (False, ["-j REJECT"])],
+)
+def test_a_bridge_is_filtered_by_the_managers_options(
+    gateway: bool, expected: list[str], plugin: OsVif, wire: BridgeGuest
+) -> None:
+    manager = iptables.IptablesManager(
+        forward_bridge_interface=["eth1"], iptables_drop_action="REJECT"
+    )
+    with mock.patch.object(linux_net, "_manager", None):
+        linux_net.configure(manager)
+        linux_net.ensure_bridge(BRIDGE, INTERFACE, None, gateway)
+    rules = run(["iptables-save"]).stdout
+    assert all(one in rules for one in expected)
+    assert (f"-i {BRIDGE} -o eth1" in rules) == gateway
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("../br", INTERFACE),
+        ("", INTERFACE),
+        (BRIDGE, "x" * 16),
+        (BRIDGE, "eth7"),
+        (BRIDGE, INTERFACE, None, True, False, 67),
+    ],
+    ids=repr,
+)
+def test_a_bridge_that_cannot_be_is_refused(
+    arguments: tuple[Any, ...], plugin: OsVif, wire: BridgeGuest
+) -> None:
+    before = host()
+    with pytest.raises((exception.InvalidValue, errors.WiringError)):
+        linux_net.ensure_bridge(*arguments)
+    assert not difference(before, host())
+
+
+def test_a_refused_vlan_leaves_the_host_as_it_was(plugin: OsVif, wire: BridgeGuest) -> None:
+    """This kernel may have VLAN devices or not; the parent is not there."""
+    before = host()
+    with pytest.raises(errors.WiringError, match="link eth7 is missing"):
+        linux_net.ensure_vlan_bridge(7, BRIDGE, "eth7", mtu=1400)
+    with pytest.raises(exception.InvalidValue, match="vlan_num, 4095"):
+        linux_net.ensure_vlan_bridge(4095, BRIDGE, INTERFACE)
+    assert not difference(before, host())
+
+
+def test_ipv6_of_the_wire_reaches_the_host_through_the_bridge(
+    plugin: OsVif, wire: BridgeGuest
+) -> None:
+    give_ipv6(wire)
+    ip(f"address add {HOST6}/64 dev {INTERFACE} nodad")
+    plugin.plug(vif())
+    assert wire.ping(HOST6, count=1) == (1, 1)
+    assert run(["ping", "-c1", NEIGHBOUR6]).returncode == 0

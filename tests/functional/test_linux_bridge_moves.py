@@ -1,0 +1,883 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host's addresses and routes, on their way from an interface to the bridge it is put into."""
+
+import contextlib
+import errno
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from os_vif import exception
+from os_vif.kernel import joining, rtnetlink
+from os_vif.wiring.steps import JoinBridge
+from tests.rig import run, wait_until
+from tests.rig.addressing import Addressing, addressing, changes, settled
+from tests.rig.guest import BridgeGuest
+from tests.rig.linux_bridge import (
+    BRIDGE,
+    HOST,
+    HOST6,
+    INTERFACE,
+    NEIGHBOUR,
+    NEIGHBOUR6,
+    give_ipv6,
+    initialized,
+    interface,
+    vif,
+)
+from tests.rig.namespace import NetworkNamespace, private_network
+from tests.rig.plugin import Child, OsVif
+
+OTHER = "eth1"
+OLD, NEW = INTERFACE, BRIDGE
+
+
+def ip(words: str, check: bool = True) -> str:
+    return run(["ip", *words.split()], check).stdout
+
+
+def batch(commands: list[str]) -> str:
+    """Run commands of ``ip``, those of ``ip -6`` last; return what those said that failed."""
+    said = ""
+    for family in ("-4", "-6"):
+        its = [
+            one.removeprefix("-6 ") for one in commands if one.startswith("-6") == (family == "-6")
+        ]
+        argv = ["ip", *([family] if family == "-6" else []), "-force", "-batch", "-"]
+        text = "\n".join(its)
+        done = subprocess.run(argv, input=text, text=True, capture_output=True, check=False)
+        said += done.stderr
+    return said
+
+
+MAKE = [
+    f"link add {OLD} address 02:00:00:00:00:01 type veth peer name wire0",
+    f"link add {OTHER} address 02:00:00:00:00:02 type veth peer name wire1",
+    *(f"link set {name} up" for name in (OLD, "wire0", OTHER, "wire1")),
+    f"address add 10.250.0.1/24 dev {OTHER}",
+    f"address add 2001:db8:250::1/64 dev {OTHER} nodad",
+    f"link add {NEW} type bridge forward_delay 0",
+]
+
+
+@pytest.fixture(scope="module")
+def network(off_the_host: None) -> Iterator[NetworkNamespace]:
+    """One for all of these, because each takes a while."""
+    with private_network() as here:
+        yield here
+
+
+@contextlib.contextmanager
+def bridged_host(*commands: str) -> Iterator[Addressing]:
+    """A host with two interfaces, and a bridge for the first of them; yield what is configured."""
+    batch([*MAKE, *commands])
+    Path(f"/proc/sys/net/ipv6/conf/{NEW}/disable_ipv6").write_text("1")
+    ip(f"link set {NEW} up")
+    try:
+        yield wait_until(complete, what="addresses of IPv6 to be usable")
+    finally:
+        ids = [str(one["id"]) for one in json.loads(ip("-json nexthop") or "[]") if one]
+        gone = [f"nexthop delete id {one}" for one in ids]
+        batch([*gone, *(f"link delete {name}" for name in (OLD, OTHER, NEW))])
+        batch([f"{v}route flush table {t}" for v in ("", "-6 ") for t in ("main", "7")])
+
+
+def complete() -> Addressing | None:
+    """What is configured, once the kernel has added all of it."""
+    now = addressing()
+    wanted = sum('"family": "inet6"' in one for one in now.addresses)
+    there = sum('"type": "local"' in one and ":" in json.loads(one)["dst"] for one in now.routes)
+    return now if there >= wanted else None
+
+
+def join() -> None:
+    joining.join(JoinBridge(OLD, NEW, None))
+
+
+# One by one --------------------------------------------------------------------------------------
+
+V4, V6 = f"address add 10.0.0.1/24 dev {OLD}", f"address add 2001:db8::1/64 dev {OLD} nodad"
+
+CASES: dict[str, list[str]] = {
+    "nothing": [],
+    "ipv4": [V4],
+    "ipv6": [V6],
+    "secondary addresses": [
+        V4,
+        *(f"address add 10.0.0.{n}/24 dev {OLD}" for n in (9, 3, 7)),
+        f"address add 10.0.1.1/24 dev {OLD}",
+    ],
+    "many of ipv6, in their order": [
+        *(f"address add 2001:db8::{n}/64 dev {OLD} nodad" for n in (9, 3, 7, 1))
+    ],
+    "labels": [
+        f"address add 10.0.0.1/24 dev {OLD} label {OLD}:mgmt",
+        f"address add 10.0.1.1/24 dev {OLD} label storage",
+    ],
+    "scopes": [
+        f"address add 10.0.0.1/24 dev {OLD} scope host",
+        f"address add 10.0.1.1/24 dev {OLD} scope 200",
+        f"address add 169.254.1.1/16 dev {OLD} scope link",
+        f"address add fec0::1/64 dev {OLD} nodad",
+    ],
+    "a link-local address of the administrator's": [V6, f"address add fe80::1/64 dev {OLD} nodad"],
+    "lives": [
+        f"address add 10.0.0.1/24 dev {OLD} valid_lft 36000 preferred_lft 18000",
+        f"address add 2001:db8::1/64 dev {OLD} nodad valid_lft 36000 preferred_lft 18000",
+        f"address add 2001:db8::2/64 dev {OLD} nodad preferred_lft 0",
+    ],
+    "peers": [
+        f"address add 10.0.0.1 peer 10.0.0.2/32 dev {OLD}",
+        f"address add 10.0.1.1 peer 10.0.1.2/24 dev {OLD}",
+        f"address add 2001:db8::1 peer 2001:db8::2/128 dev {OLD} nodad",
+    ],
+    "broadcast addresses": [
+        f"address add 10.0.0.1/24 broadcast + dev {OLD}",
+        f"address add 10.0.1.1/24 broadcast 10.0.1.77 dev {OLD}",
+    ],
+    "as NetworkManager has it": [
+        f"address add 10.0.0.1/24 dev {OLD} noprefixroute",
+        f"route add 10.0.0.0/24 dev {OLD} proto kernel scope link src 10.0.0.1 metric 100",
+        f"route add default via 10.0.0.254 dev {OLD} proto dhcp src 10.0.0.1 metric 100",
+        f"address add 2001:db8::1/64 dev {OLD} nodad noprefixroute",
+        f"-6 route add 2001:db8::/64 dev {OLD} proto ra metric 100",
+        f"-6 route add default via fe80::1 dev {OLD} proto ra metric 100",
+    ],
+    "metrics of addresses": [
+        f"address add 10.0.0.1/24 dev {OLD} metric 77",
+        f"address add 2001:db8::1/64 dev {OLD} nodad metric 77",
+    ],
+    "flags of addresses": [
+        f"address add 2001:db8::1/64 dev {OLD} nodad home",
+        f"address add 2001:db8::2/64 dev {OLD} nodad mngtmpaddr",
+        f"address add 2001:db8::3/64 dev {OLD} optimistic",
+    ],
+    "gateways": [
+        V4,
+        f"route add default via 10.0.0.254 dev {OLD}",
+        f"route add 172.16.0.0/16 via 10.0.0.253 dev {OLD} metric 5 proto static",
+        V6,
+        f"-6 route add default via 2001:db8::fe dev {OLD}",
+        f"-6 route add 2001:db8:7::/48 via 2001:db8::fd dev {OLD} metric 5 proto static",
+    ],
+    "a link-local gateway": [V6, f"-6 route add default via fe80::1 dev {OLD}"],
+    "router advertisements": [
+        V6,
+        f"-6 route add default via fe80::1 dev {OLD} proto ra expires 36000 pref high",
+        f"-6 route add 2001:db8:7::/64 dev {OLD} proto ra expires 36000",
+    ],
+    "on-link": [
+        V4,
+        f"route add 172.16.0.0/16 dev {OLD}",
+        f"route add 172.17.0.0/16 via 192.168.7.7 dev {OLD} onlink",
+        V6,
+        f"-6 route add 2001:db8:7::/48 dev {OLD}",
+    ],
+    "a gateway that is reached by a route": [
+        f"address add 10.0.0.1/32 dev {OLD}",
+        f"route add 192.168.9.9 dev {OLD} scope link",
+        f"route add default via 192.168.9.9 dev {OLD}",
+    ],
+    "other tables": [
+        V4,
+        f"route add default via 10.0.0.254 dev {OLD} table 7",
+        f"route add 10.0.0.0/24 dev {OLD} table 7 src 10.0.0.1",
+        "rule add from 10.0.0.1 lookup 7 priority 77",
+        V6,
+        f"-6 route add default via 2001:db8::fe dev {OLD} table 7",
+    ],
+    "several next hops": [
+        V4,
+        f"route add default nexthop via 10.0.0.253 dev {OLD} weight 3 "
+        f"nexthop via 10.0.0.254 dev {OLD}",
+        f"route add 172.16.0.0/16 nexthop via 10.0.0.253 dev {OLD} "
+        f"nexthop via 10.250.0.254 dev {OTHER}",
+        V6,
+        f"-6 route add default nexthop via 2001:db8::fd dev {OLD} weight 3 "
+        f"nexthop via fe80::1 dev {OLD}",
+        f"-6 route add 2001:db8:7::/48 nexthop via 2001:db8::fd dev {OLD} "
+        f"nexthop via 2001:db8:250::fe dev {OTHER}",
+    ],
+    "nexthop objects": [
+        V4,
+        V6,
+        f"nexthop add id 1 via 10.0.0.254 dev {OLD} protocol zebra",
+        f"nexthop add id 2 via 10.9.9.9 dev {OLD} onlink",
+        f"nexthop add id 3 via 10.250.0.254 dev {OTHER}",
+        f"nexthop add id 4 dev {OLD}",
+        f"nexthop add id 5 via 2001:db8::fe dev {OLD}",
+        "nexthop add id 6 blackhole",
+        "nexthop add id 9 group 1/2,7/3",
+        "route add default nhid 1",
+        "route add 172.16.0.0/16 nhid 9",
+        "route add 172.17.0.0/16 nhid 4",
+        "route add 172.18.0.0/16 nhid 6",
+        "-6 route add 2001:db8:7::/48 nhid 5",
+    ],
+    "source addresses": [
+        V4,
+        f"address add 10.0.1.1/24 dev {OLD}",
+        f"route add default via 10.0.0.254 dev {OLD} src 10.0.1.1",
+        V6,
+        f"address add 2001:db8:1::1/64 dev {OLD} nodad",
+        f"-6 route add default via 2001:db8::fe dev {OLD} src 2001:db8:1::1",
+        f"-6 route add default from 2001:db8:1::/64 via 2001:db8::fe dev {OLD}",
+    ],
+    "metrics of routes": [
+        V4,
+        f"route add default via 10.0.0.254 dev {OLD} mtu lock 1400 initcwnd 20 congctl cubic",
+        V6,
+        f"-6 route add default via 2001:db8::fe dev {OLD} mtu 1400 advmss 1200 hoplimit 9",
+    ],
+    "types, tos and the same destination": [
+        V4,
+        f"route add 172.16.0.0/16 via 10.0.0.254 dev {OLD} tos 0x10",
+        f"route add 172.16.0.0/16 via 10.0.0.253 dev {OLD}",
+        f"route append 172.16.0.0/16 via 10.0.0.252 dev {OLD}",
+        f"route append 172.16.0.0/16 via 10.250.0.254 dev {OTHER}",
+        "route add unreachable 172.17.0.0/16",
+        "route add blackhole 172.18.0.0/16",
+        V6,
+        "-6 route add unreachable 2001:db8:8::/48",
+        f"-6 route append 2001:db8:9::/48 via 2001:db8::fe dev {OLD}",
+        f"-6 route append 2001:db8:9::/48 via 2001:db8:250::fe dev {OTHER}",
+    ],
+    "an ipv4 route through a gateway of ipv6": [
+        V4,
+        V6,
+        f"route add 172.16.0.0/16 via inet6 fe80::1 dev {OLD}",
+    ],
+    "neighbours that were written down": [
+        V4,
+        V6,
+        f"neighbour add 10.0.0.254 lladdr 06:00:00:00:00:01 dev {OLD} nud permanent",
+        f"neighbour add 2001:db8::fe lladdr 06:00:00:00:00:01 dev {OLD} nud permanent",
+        f"neighbour add proxy 10.0.0.77 dev {OLD}",
+        f"neighbour add proxy 2001:db8::77 dev {OLD}",
+        f"neighbour add 10.250.0.254 lladdr 06:00:00:00:00:02 dev {OTHER} nud permanent",
+    ],
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_all_of_it_moves(case: str, network: NetworkNamespace) -> None:
+    with bridged_host() as _:
+        assert batch(CASES[case]) == ""
+        before = wait_until(complete)
+        join()
+        assert settled(before.moved(OLD, NEW)) == ""
+        assert addressing().of(OLD) == []
+        join()  # again
+        assert changes(before.moved(OLD, NEW), addressing()) == ""
+    batch(["rule delete priority 77"])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_whatever_fails_all_of_it_is_as_before(case: str, network: NetworkNamespace) -> None:
+    with bridged_host() as _:
+        assert batch(CASES[case]) == ""
+        before = wait_until(complete)
+        requests = 0
+        while fails_at(requests):
+            assert settled(before) == "", f"after request {requests}"
+            requests += 1
+        assert settled(before.moved(OLD, NEW)) == ""
+    assert requests >= 2
+    batch(["rule delete priority 77"])
+
+
+class At:
+    """Lets something happen in place of the n-th request of a change."""
+
+    def __init__(self, number: int, act: Callable[[], None]) -> None:
+        self.left, self.act = number, act
+
+    def __enter__(self) -> None:
+        real = rtnetlink.Socket.change
+
+        def change(kernel: rtnetlink.Socket, kind: int, flags: int, body: bytes) -> None:
+            self.left -= 1
+            if self.left == -1:
+                self.act()
+            real(kernel, kind, flags, body)
+
+        self.patch = mock.patch.object(rtnetlink.Socket, "change", change)
+        self.patch.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.patch.stop()
+
+
+def fails_at(number: int) -> bool:
+    """Let the n-th request fail; False if there were not so many."""
+    with At(number, _fail), contextlib.suppress(Injected):
+        join()
+        return False
+    return True
+
+
+class Injected(OSError):
+    pass
+
+
+def _fail() -> None:
+    raise Injected(errno.EIO, "injected")
+
+
+def killed_at(number: int) -> bool:
+    """Be killed in place of the n-th request."""
+
+    def work() -> None:
+        with At(number, lambda: os.kill(os.getpid(), signal.SIGKILL)):
+            join()
+
+    with Child(work) as process:
+        process.wait()
+        return process.killed
+
+
+# Whatever there may be ---------------------------------------------------------------------------
+
+NUMBERS = st.integers(1, 3)
+FAMILIES = st.sampled_from([4, 6])
+
+
+def maybe(*words: str) -> st.SearchStrategy[str]:
+    return st.sampled_from(["", "", *words])
+
+
+@st.composite
+def addresses(draw: st.DrawFn) -> str:
+    """One address of 10.1.0.0/24 to 10.3.0.0/24 and the like."""
+    net, number = draw(NUMBERS), draw(NUMBERS)
+    life = draw(maybe("valid_lft 36000 preferred_lft 18000"))
+    more = f"{draw(maybe('noprefixroute'))} {draw(maybe('metric 7', 'metric 9'))} {life}"
+    if draw(FAMILIES) == 4:
+        length = draw(st.sampled_from([24, 24, 25, 32]))
+        label = draw(maybe(f"label {OLD}:{number}", "label other"))
+        scope = draw(maybe("scope link", "scope host"))
+        return f"address add 10.{net}.0.{number}/{length} dev {OLD} {label} {scope} {more}"
+    prefix = draw(st.sampled_from([f"2001:db8:{net}", "2001:db8", "fe80"]))
+    length = draw(st.sampled_from([64, 64, 128]))
+    return f"address add {prefix}::{number}/{length} dev {OLD} nodad {more}"
+
+
+@st.composite
+def hops(draw: st.DrawFn, family: int) -> str:
+    net, number = draw(NUMBERS), draw(st.integers(200, 202))
+    of_other = draw(st.integers(0, 4)) == 0
+    where, net = (OTHER, 250) if of_other else (OLD, net)
+    if family == 4:
+        return f"via 10.{net}.0.{number} dev {where}"
+    gateway = draw(st.sampled_from([f"2001:db8:{net}::{number}", "2001:db8::99", "fe80::99"]))
+    return f"via {gateway} dev {where}"
+
+
+@st.composite
+def routes(draw: st.DrawFn) -> str:
+    """A route that the kernel may take or not, according to what it has."""
+    family, net = draw(FAMILIES), draw(NUMBERS)
+    to = draw(
+        st.sampled_from(
+            ["default", f"172.16.{net}.0/24", f"10.{net}.0.0/24"]
+            if family == 4
+            else ["default", f"2001:db8:77{net}::/48", f"2001:db8:{net}::/64"]
+        )
+    )
+    verb = draw(st.sampled_from(["add", "append"]))
+    options = [
+        draw(maybe("metric 5", "metric 9")),
+        draw(maybe("table 7")),
+        draw(maybe("proto static", "proto ra")),
+        draw(maybe("mtu 1400", "mtu lock 1300")),
+        draw(maybe("expires 36000") if family == 6 else maybe("tos 0x10")),
+        draw(maybe(f"src 10.{net}.0.1" if family == 4 else f"src 2001:db8:{net}::1")),
+    ]
+    match draw(st.integers(0, 4)):
+        case 0:
+            through = f"dev {OLD}"
+            # The kernel does not list such a route among others through gateways.
+            to = to if family == 4 else f"2001:db8:88{net}::/48"
+        case 1:
+            several = draw(st.lists(hops(family), min_size=2, max_size=3))
+            through = " ".join(f"nexthop {hop} weight {draw(NUMBERS)}" for hop in several)
+            options[4] = ""
+        case 2:
+            through = f"nhid {draw(NUMBERS)}"
+        case _:
+            through = draw(hops(family)) + draw(maybe(" onlink"))
+    before, after = (through, "") if "nexthop" not in through else ("", through)
+    return f"{'-6 ' * (family == 6)}route {verb} {to} {before} {' '.join(options)} {after}"
+
+
+@st.composite
+def nexthops(draw: st.DrawFn) -> str:
+    return f"nexthop add id {draw(NUMBERS)} {draw(hops(draw(FAMILIES)))}"
+
+
+HOSTS = st.tuples(
+    st.lists(addresses(), max_size=6),
+    st.lists(nexthops(), max_size=2),
+    st.lists(routes(), max_size=6),
+)
+
+
+@given(host=HOSTS, failure=st.integers(0, 40), kill=st.integers(0, 40))
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_nothing_is_lost_or_doubled_by_failure_death_and_success(
+    host: tuple[list[str], list[str], list[str]],
+    failure: int,
+    kill: int,
+    network: NetworkNamespace,
+) -> None:
+    commands = [command for each in host for command in each]
+    with bridged_host(f"address add 2001:db8:9::9/64 dev {OLD} nodad", *commands) as before:
+        event(f"{len(before.of(OLD)) // 5 * 5} things or more")
+        if fails_at(failure):
+            event("failed")
+            assert settled(before) == ""
+            if killed_at(kill):
+                event("killed")
+            join()
+        assert settled(before.moved(OLD, NEW)) == ""
+
+
+# What does not move ------------------------------------------------------------------------------
+
+
+def test_without_an_address_of_ipv6_the_bridge_does_without_ipv6(
+    network: NetworkNamespace,
+) -> None:
+    """A router may advertise itself and no prefix; of that route the host makes no use."""
+    advertised = f"-6 route add default via fe80::1 dev {OLD} proto ra expires 36000"
+    with bridged_host(V4, advertised) as before:
+        join()
+        assert Path(f"/proc/sys/net/ipv6/conf/{NEW}/disable_ipv6").read_text() == "1\n"
+        (left,) = addressing().of(OLD)
+        assert left in before.routes
+        assert '"protocol": "ra"' in left
+
+
+def test_a_route_that_needs_ipv6_on_the_bridge_is_a_refusal_in_the_kernels_words(
+    network: NetworkNamespace,
+) -> None:
+    with bridged_host(V4, f"route add 172.16.0.0/16 via inet6 fe80::1 dev {OLD}") as before:
+        with pytest.raises(OSError, match="IPv6 is disabled on nexthop device"):
+            join()
+        assert settled(before) == ""
+
+
+def test_an_address_that_may_be_somebody_elses_is_still_asked_for(
+    network: NetworkNamespace,
+) -> None:
+    """Moved without that, it would be used though somebody else has it."""
+    with bridged_host(f"address add 2001:db8::1/64 dev {OLD}"):
+        assert "tentative" in ip(f"-6 address show dev {OLD} to 2001:db8::/64")
+        join()
+        assert "nodad" not in ip(f"-6 address show dev {NEW} to 2001:db8::/64")
+
+
+def test_ipv6_of_a_bridge_that_takes_over_addresses_is_as_on_the_interface(
+    network: NetworkNamespace,
+) -> None:
+    with bridged_host(V6):
+        conf = Path("/proc/sys/net/ipv6/conf")
+        (conf / OLD / "accept_ra").write_text("2")
+        (conf / OLD / "autoconf").write_text("0")
+        join()
+        for setting, value in (("disable_ipv6", 0), ("accept_ra", 2), ("autoconf", 0)):
+            assert (conf / NEW / setting).read_text() == f"{value}\n"
+
+
+def test_a_bridge_with_addresses_keeps_its_mac_address(network: NetworkNamespace) -> None:
+    fixed = f"link set {NEW} address 02:00:00:00:00:99"
+    with bridged_host(V4, fixed, f"address add 10.7.0.1/24 dev {NEW}") as before:
+        mac = _mac(NEW)
+        join()
+        assert _mac(NEW) == mac
+        assert settled(before.moved(OLD, NEW)) == ""
+
+
+def test_a_bridge_without_takes_over_the_interfaces_mac_address(network: NetworkNamespace) -> None:
+    with bridged_host(V4):
+        assert _mac(NEW) != _mac(OLD)
+        join()
+        assert _mac(NEW) == _mac(OLD)
+
+
+def _mac(name: str) -> str:
+    (link,) = json.loads(ip(f"-json link show {name}"))
+    return str(link["address"])
+
+
+def test_a_label_that_would_be_too_long_goes(network: NetworkNamespace) -> None:
+    long = f"{OLD}:2345678901"
+    assert len(long) == 15
+    with bridged_host(f"address add 10.0.0.1/24 dev {OLD} label {long}") as before:
+        join()
+        wanted = before.moved(OLD, NEW)
+        assert changes(wanted, addressing()).replace(f"{NEW}:2345678901", NEW).count("- addresses")
+        assert f'"label": "{NEW}"' in addressing().of(NEW)[0]
+
+
+def test_nexthop_objects_move_when_routes_do_not_tell_what_they_are(
+    network: NetworkNamespace,
+) -> None:
+    """As routing daemons like to have it."""
+    compatible = Path("/proc/sys/net/ipv4/nexthop_compat_mode")
+    compatible.write_text("0")
+    try:
+        with bridged_host(
+            V4, f"nexthop add id 1 via 10.0.0.254 dev {OLD}", "route add default nhid 1"
+        ) as before:
+            join()
+            assert settled(before.moved(OLD, NEW)) == ""
+            assert NEW in ip("route get 203.0.113.1")
+    finally:
+        compatible.write_text("1")
+
+
+def test_routes_of_multicast_are_left_to_their_daemon(network: NetworkNamespace) -> None:
+    """The kernel lists them with the others, and takes them from the daemon only."""
+    with bridged_host(V4), socket.socket(socket.AF_INET, socket.SOCK_RAW, 2) as daemon:
+        _MRT_INIT, _MRT_ADD_VIF, _MRT_ADD_MFC = 200, 202, 204  # linux/mroute.h
+        daemon.setsockopt(socket.IPPROTO_IP, _MRT_INIT, 1)
+        for number, name in enumerate((OLD, OTHER)):
+            index = socket.if_nametoindex(name)
+            its = number.to_bytes(2, "little") + b"\x08\x01" + bytes(4)
+            daemon.setsockopt(
+                socket.IPPROTO_IP, _MRT_ADD_VIF, its + index.to_bytes(4, "little") + bytes(4)
+            )
+        route = socket.inet_aton("10.250.0.9") + socket.inet_aton("239.1.1.1") + b"\1\0"
+        ttls = bytes([1]) + bytes(31)
+        daemon.setsockopt(socket.IPPROTO_IP, _MRT_ADD_MFC, route + ttls + bytes(18))
+        before = ip("mroute show")
+        assert OLD in before
+        join()
+        assert ip("mroute show") == before
+
+
+# At every instant --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plugin(netns: NetworkNamespace) -> Iterator[OsVif]:
+    with initialized() as verbs:
+        yield verbs
+
+
+@pytest.fixture(params=["0", "1", "2"], ids=["rp_filter off", "strict", "loose"])
+def wire(request: pytest.FixtureRequest, netns: NetworkNamespace) -> Iterator[BridgeGuest]:
+    """The machine at the other end of the host's interface, which is the host's gateway too."""
+    for which in ("all", "default"):
+        Path(f"/proc/sys/net/ipv4/conf/{which}/rp_filter").write_text(request.param)
+    with interface() as machine:
+        give_ipv6(machine)
+        # Without being told so, nobody asks any more whether somebody else has the address.
+        Path(f"/proc/sys/net/ipv6/conf/{INTERFACE}/accept_dad").write_text("0")
+        for words in (
+            f"address add {HOST}/24 dev {INTERFACE}",
+            f"route add default via {NEIGHBOUR}",
+            f"address add {HOST6}/64 dev {INTERFACE}",
+            f"-6 route add default via {NEIGHBOUR6}",
+        ):
+            ip(words)
+        for words in (f"address add {FAR} dev eth0", f"address add {FAR6} dev eth0 nodad"):
+            machine.namespace.run(["ip", *words.split()])
+        yield machine
+
+
+FAR, FAR6 = "203.0.113.1", "2001:db8:ffff::1"
+
+#: Seconds: nobody notices, and the retransmission of one lost packet (0.2 s) is in it.
+GAP = 0.9
+
+
+@dataclass
+class Talk:
+    """A connection with data flowing in both directions, a byte at a time, answered at once."""
+
+    name: str
+    near: socket.socket
+    far: socket.socket
+    longest: float = 0.0
+    exchanged: int = 0
+    error: str = ""
+    _ended: threading.Event = field(default_factory=threading.Event)
+
+    def start(self) -> None:
+        for end in (self.near, self.far):
+            end.settimeout(5)
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._threads = [threading.Thread(target=self._answer), threading.Thread(target=self._ask)]
+        for thread in self._threads:
+            thread.start()
+
+    def _ask(self) -> None:
+        try:
+            while not self._ended.is_set():
+                began = time.monotonic()
+                self.near.sendall(b"?")
+                if self.near.recv(1) != b"!":
+                    raise OSError("it was closed")
+                self.longest = max(self.longest, time.monotonic() - began)
+                self.exchanged += 1
+                time.sleep(0.001)
+        except OSError as err:
+            self.error = str(err)
+        finally:
+            self.near.close()
+
+    def _answer(self) -> None:
+        with contextlib.suppress(OSError):
+            while self.far.recv(1):
+                self.far.sendall(b"!")
+
+    def end(self) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join(10)
+        self.far.close()
+
+
+def talk(name: str, address: str, from_: NetworkNamespace, to: NetworkNamespace) -> Talk:
+    """Connect to an address out of one namespace into another."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with to.enter(), socket.create_server((address, 0), family=family) as server:
+        port = server.getsockname()[1]
+        with from_.enter():
+            near = socket.create_connection((address, port), timeout=5)
+        far, _ = server.accept()
+    return Talk(name, near, far)
+
+
+def test_connections_stay_alive_all_through_the_move(
+    plugin: OsVif, wire: BridgeGuest, netns: NetworkNamespace
+) -> None:
+    talks = [
+        talk("in", HOST, wire.namespace, netns),
+        talk("out", NEIGHBOUR, netns, wire.namespace),
+        talk("far", FAR, netns, wire.namespace),
+        talk("in, IPv6", HOST6, wire.namespace, netns),
+        talk("out, IPv6", NEIGHBOUR6, netns, wire.namespace),
+        talk("far, IPv6", FAR6, netns, wire.namespace),
+    ]
+    for one in talks:
+        one.start()
+    time.sleep(0.1)
+    plugin.plug(vif())
+    before = [one.exchanged for one in talks]
+    time.sleep(0.4)
+    for one in talks:
+        one.end()
+    assert [(one.name, one.error) for one in talks if one.error] == []
+    assert [(one.name, one.longest) for one in talks if one.longest > GAP] == []
+    assert all(one.exchanged > count for one, count in zip(talks, before, strict=True))
+
+
+RTM_DELADDR, RTM_GETROUTE, RTN_UNICAST, RTN_LOCAL, RT_TABLE_LOCAL = 21, 26, 1, 2, 255
+_RTA_DST = 1
+
+
+class Watcher:
+    """Asks the kernel all the time where packets for some addresses go; notes what is wrong.
+
+    :param wanted: address -> type of the route (RTN_...).
+    """
+
+    def __init__(self, wanted: dict[str, int]) -> None:
+        self.wanted, self.asked = wanted, 0
+        self.wrong: list[str] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def _watch(self) -> None:
+        asked = {address: (self._question(address), kind) for address, kind in self.wanted.items()}
+        with rtnetlink.Socket() as kernel:
+            while not self._ended.is_set():
+                for address, (question, kind) in asked.items():
+                    try:
+                        found = kernel.get(RTM_GETROUTE, question)[7]
+                    except OSError as err:
+                        self.wrong.append(f"{address}: {err}")
+                        continue
+                    if found != kind:
+                        self.wrong.append(f"{address}: a route of type {found}")
+                self.asked += 1
+
+    @staticmethod
+    def _question(address: str) -> bytes:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        to = socket.inet_pton(family, address)
+        return bytes([family, 8 * len(to), *bytes(10)]) + rtnetlink.attribute(_RTA_DST, to)
+
+    def __enter__(self) -> "Watcher":
+        self._thread.start()
+        wait_until(lambda: self.asked > 10, what="the watcher to watch")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asked = self.asked
+        wait_until(lambda: self.asked > asked + 10, what="the watcher to have seen the end")
+        self._ended.set()
+        self._thread.join()
+
+
+WATCHED = {
+    HOST: RTN_LOCAL,
+    NEIGHBOUR: RTN_UNICAST,
+    FAR: RTN_UNICAST,
+    "172.16.0.1": RTN_UNICAST,
+    "172.17.0.1": RTN_UNICAST,
+    HOST6: RTN_LOCAL,
+    NEIGHBOUR6: RTN_UNICAST,
+    FAR6: RTN_UNICAST,
+    "2001:db8:7::1": RTN_UNICAST,
+}
+
+
+def test_at_every_instant_there_is_the_old_or_the_new(
+    netns: NetworkNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each change is followed by a look: on one processor the watcher might sleep all along."""
+    real = rtnetlink.Socket.change
+    with interface(), contextlib.ExitStack() as stack:
+        give = [
+            f"address add {HOST}/24 dev {INTERFACE}",
+            f"address add 192.0.2.2/24 dev {INTERFACE}",
+            f"route add default via {NEIGHBOUR}",
+            f"route add 172.16.0.0/16 via {NEIGHBOUR}",
+            f"nexthop add id 1 via {NEIGHBOUR} dev {INTERFACE}",
+            "route add 172.17.0.0/16 nhid 1",
+            f"address add {HOST6}/64 dev {INTERFACE} nodad",
+            f"-6 route add default via {NEIGHBOUR6}",
+            f"-6 route add 2001:db8:7::/48 via fe80::1 dev {INTERFACE}",
+        ]
+        assert batch(give) == ""
+        wait_until(complete)
+        watcher = stack.enter_context(Watcher(WATCHED))
+
+        def change(kernel: rtnetlink.Socket, kind: int, flags: int, body: bytes) -> None:
+            real(kernel, kind, flags, body)
+            asked = watcher.asked
+            wait_until(lambda: watcher.asked > asked + 1)
+
+        monkeypatch.setattr(rtnetlink.Socket, "change", change)
+        with initialized() as plugin:
+            plugin.plug(vif())
+    assert watcher.wrong == []
+    assert watcher.asked > 30
+
+
+def test_an_address_of_ipv6_does_not_go_before_it_has_come(
+    network: NetworkNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel makes it usable in the background, on a busy machine some 20 ms later."""
+    slow, requests = iter(range(100)), []
+    real_dump, real_change = rtnetlink.Socket.dump, rtnetlink.Socket.change
+
+    def dump(kernel: rtnetlink.Socket, kind: int, body: bytes) -> list[bytes]:
+        found = real_dump(kernel, kind, body)
+        if kind == RTM_GETROUTE and (number := next(slow)) < 5:
+            requests.append(f"look {number}")
+            found = [one for one in found if one[4] != RT_TABLE_LOCAL]
+        return found
+
+    def change(kernel: rtnetlink.Socket, kind: int, flags: int, body: bytes) -> None:
+        requests.append("go" if kind == RTM_DELADDR else "")
+        real_change(kernel, kind, flags, body)
+
+    with bridged_host(V4, V6) as before:
+        monkeypatch.setattr(rtnetlink.Socket, "dump", dump)
+        monkeypatch.setattr(rtnetlink.Socket, "change", change)
+        join()
+        assert requests.index("go") > requests.index("look 4")
+        assert settled(before.moved(OLD, NEW)) == ""
+
+
+def test_a_bridge_without_a_cable_is_not_waited_for(network: NetworkNamespace) -> None:
+    with bridged_host(V4, V6, "link set wire0 down") as before:
+        wait_until(lambda: "NO-CARRIER" in ip(f"link show {OLD}"))
+        began = time.monotonic()
+        join()
+        assert time.monotonic() - began < 0.4
+        assert settled(before.moved(OLD, NEW)) == ""
+
+
+def test_the_watcher_sees_an_instant_without_a_route(netns: NetworkNamespace) -> None:
+    with interface():
+        ip(f"address add {HOST}/24 dev {INTERFACE}")
+        with Watcher({HOST: RTN_LOCAL, NEIGHBOUR: RTN_UNICAST}) as watcher:
+            ip(f"address delete {HOST}/24 dev {INTERFACE}")
+            wait_until(lambda: watcher.wrong)
+    assert {one.partition(":")[0] for one in watcher.wrong} == {HOST, NEIGHBOUR}
+
+
+# Through the verb --------------------------------------------------------------------------------
+
+
+def test_killed_at_any_request_plugging_again_moves_the_rest(
+    network: NetworkNamespace,
+) -> None:
+    commands = [*CASES["gateways"], *CASES["secondary addresses"][1:]]
+    commands.append(f"neighbour add 10.0.0.254 lladdr 06:00:00:00:00:01 dev {OLD} nud permanent")
+    number, killed = 0, True
+    with initialized() as plugin:
+        while killed:
+            with bridged_host(*commands) as before:
+                killed = killed_while_plugging(plugin, number)
+                plugin.plug(vif())
+                assert settled(before.moved(OLD, NEW)) == "", f"killed at request {number}"
+                assert addressing().of(OLD) == []
+            number += 3
+    assert number > 20
+
+
+def killed_while_plugging(plugin: OsVif, number: int) -> bool:
+    def work() -> None:
+        with At(number, lambda: os.kill(os.getpid(), signal.SIGKILL)):
+            plugin.plug(vif())
+
+    with Child(work) as process:
+        process.wait()
+        return process.killed
+
+
+def test_what_the_kernel_refuses_half_way_leaves_the_verb_with_nothing_done(
+    plugin: OsVif, netns: NetworkNamespace
+) -> None:
+    with interface():
+        ip(f"address add {HOST}/24 dev {INTERFACE}")
+        ip(f"route add 172.16.0.0/16 via inet6 fe80::1 dev {INTERFACE}")
+        before = addressing()
+        with pytest.raises(exception.PlugException, match="IPv6 is disabled on nexthop device"):
+            plugin.plug(vif())
+        assert settled(before) == ""
+        assert BRIDGE not in ip("-brief link")
+
+
+def test_addresses_that_come_to_the_interface_later_move_with_the_next_vif(
+    plugin: OsVif, netns: NetworkNamespace
+) -> None:
+    """As when a DHCP client renews a lease on the interface that it knows."""
+    with interface():
+        ip(f"address add {HOST}/24 dev {INTERFACE}")
+        before = addressing()
+        plugin.plug(vif())
+        ip(f"address add {HOST}/24 dev {INTERFACE}")
+        plugin.plug(vif(2))
+        assert settled(before.moved(INTERFACE, BRIDGE)) == ""

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages and attributes of rtnetlink, on a socket without a kernel behind it."""
+
+import errno
+import struct
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from os_vif.kernel import rtnetlink
+
+ACK, DONE, ERROR = 0, 3, 2
+MULTI, INTERRUPTED, CAPPED, EXPLAINED = 0x2, 0x10, 0x100, 0x200
+
+
+def message(kind: int, body: bytes, flags: int = 0) -> bytes:
+    size = 16 + len(body)
+    return struct.pack("=IHHII", size, kind, flags, 0, 0) + body + bytes(-size % 4)
+
+
+def refusal(code: int, said: str = "") -> bytes:
+    """The kernel's answer to a request, 0 for yes; with its header, as with NETLINK_CAP_ACK."""
+    body = struct.pack("=i", -code) + bytes(16)
+    if not said:
+        return message(ERROR, body, CAPPED)
+    explained = body + rtnetlink.attribute(1, said.encode() + b"\0")
+    return message(ERROR, explained, CAPPED | EXPLAINED)
+
+
+class Wire:
+    """The socket of a Socket: what was sent, and datagrams that are answered."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.answers: list[bytes] = []
+        self.options: list[int] = []
+        self.unknown: dict[int, int] = {}
+        self.closed = False
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        assert (level, value) == (270, 1)
+        if option in self.unknown:
+            raise OSError(self.unknown[option], "no such option")
+        self.options.append(option)
+
+    def send(self, data: bytes) -> None:
+        self.sent.append(data)
+
+    def recv(self, size: int) -> bytes:
+        return self.answers.pop(0)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    made = Wire()
+    monkeypatch.setattr(rtnetlink.socket, "socket", lambda *_: made)
+    return made
+
+
+@pytest.fixture
+def kernel(wire: Wire) -> Iterator[rtnetlink.Socket]:
+    with rtnetlink.Socket() as kernel:
+        yield kernel
+    assert wire.closed
+    assert wire.answers == []
+
+
+def test_one_thing(wire: Wire, kernel: rtnetlink.Socket) -> None:
+    wire.answers = [message(16, b"answer!!")]
+    assert kernel.get(18, b"question") == b"answer!!"
+    assert wire.sent == [message(18, b"question", 0x1)]
+
+
+def test_a_change(wire: Wire, kernel: rtnetlink.Socket) -> None:
+    wire.answers = [refusal(0)]
+    kernel.change(24, rtnetlink.CREATE | rtnetlink.APPEND, b"body")
+    assert wire.sent == [message(24, b"body", 0x1 | 0x4 | 0x400 | 0x800)]
+
+
+@pytest.mark.parametrize("ask", ["get", "change", "dump"])
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        ("", "Operation not permitted"),
+        ("Not on Fridays.", "Operation not permitted: Not on Fridays."),
+    ],
+)
+def test_what_is_refused_is_said_in_the_kernels_words(
+    ask: str, said: str, text: str, wire: Wire, kernel: rtnetlink.Socket
+) -> None:
+    wire.answers = [refusal(errno.EPERM, said)]
+    calls: dict[str, Callable[[], object]] = {
+        "get": lambda: kernel.get(18, b""),
+        "change": lambda: kernel.change(16, 0, b""),
+        "dump": lambda: kernel.dump(18, b""),
+    }
+    with pytest.raises(OSError, match=text) as failure:
+        calls[ask]()
+    assert (failure.value.errno, failure.value.strerror) == (errno.EPERM, text)
+
+
+def test_an_explanation_beside_other_attributes(wire: Wire, kernel: rtnetlink.Socket) -> None:
+    """Such as the offset of the attribute that was wrong."""
+    offset = rtnetlink.attribute(2, rtnetlink.pack_u32(16))
+    body = struct.pack("=i", -errno.EINVAL) + bytes(16) + offset
+    wire.answers = [message(ERROR, body, CAPPED | EXPLAINED)]
+    with pytest.raises(OSError, match=r"Invalid argument$"):
+        kernel.change(16, 0, b"")
+
+
+def test_everything_in_several_datagrams(wire: Wire, kernel: rtnetlink.Socket) -> None:
+    wire.answers = [
+        message(16, b"a", MULTI) + message(16, b"bcdef", MULTI),
+        message(16, b"g", MULTI),
+        message(DONE, bytes(4), MULTI),
+    ]
+    assert kernel.dump(18, b"each") == [b"a", b"bcdef", b"g"]
+    assert wire.sent == [message(18, b"each", 0x1 | 0x300)]
+
+
+def test_nothing(wire: Wire, kernel: rtnetlink.Socket) -> None:
+    wire.answers = [message(DONE, bytes(4), MULTI)]
+    assert kernel.dump(18, b"") == []
+
+
+@pytest.mark.parametrize("where", ["first", "last"])
+def test_what_changed_while_it_was_listed_is_asked_for_again(
+    where: str, wire: Wire, kernel: rtnetlink.Socket
+) -> None:
+    first, last = (INTERRUPTED if where == each else 0 for each in ("first", "last"))
+    wire.answers = [
+        message(16, b"old", MULTI | first) + message(DONE, bytes(4), MULTI | last),
+        message(16, b"new", MULTI) + message(DONE, bytes(4), MULTI),
+    ]
+    assert kernel.dump(18, b"") == [b"new"]
+    assert len(wire.sent) == 2
+
+
+def test_what_changes_all_the_time_is_given_up(wire: Wire, kernel: rtnetlink.Socket) -> None:
+    wire.answers = [message(DONE, bytes(4), MULTI | INTERRUPTED)] * 10
+    with pytest.raises(InterruptedError):
+        kernel.dump(18, b"")
+
+
+def test_an_older_kernel_does_without_options(wire: Wire) -> None:
+    wire.unknown = dict.fromkeys((10, 11, 12), errno.ENOPROTOOPT)
+    rtnetlink.Socket().only_what_is_asked_for()
+    assert wire.options == []
+
+
+def test_whatever_else_an_option_fails_for_is_an_error(wire: Wire) -> None:
+    wire.unknown = {12: errno.EPERM}
+    kernel = rtnetlink.Socket()
+    assert wire.options == [10, 11]
+    with pytest.raises(PermissionError):
+        kernel.only_what_is_asked_for()
+
+
+@given(rows=st.lists(st.tuples(st.integers(0, 0x3FFF), st.binary(max_size=50))))
+def test_attributes_are_read_as_they_were_written(rows: list[tuple[int, bytes]]) -> None:
+    written = b"".join(rtnetlink.attribute(kind, value) for kind, value in rows)
+    assert len(written) % 4 == 0
+    assert list(rtnetlink.attributes(written)) == rows
+
+
+@given(data=st.binary(max_size=200))
+def test_reading_ends_whatever_comes(data: bytes) -> None:
+    assert len(list(rtnetlink.attributes(data))) <= len(data) // 4
+
+
+def test_that_an_attribute_is_nested_is_no_part_of_its_number() -> None:
+    assert list(rtnetlink.attributes(rtnetlink.attribute(0x8000 | 18, b"x"))) == [(18, b"x")]
+
+
+@given(value=st.integers(0, 2**32 - 1))
+def test_numbers(value: int) -> None:
+    assert rtnetlink.u32(rtnetlink.pack_u32(value)) == value

@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a VIF's network needs on the host, as whole values."""
+
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from os_vif.exception import InvalidValue
+from os_vif.objects.network import Network
+from os_vif.objects.subnet import Subnet, SubnetList
+from os_vif.objects.vif import VIFBridge
+from os_vif.wiring.model import (
+    BridgePort,
+    Element,
+    ForwardingFilter,
+    HostInterface,
+    LinuxBridge,
+    Mark,
+    OnRemove,
+    VlanDevice,
+    Wiring,
+)
+from vif_plug_linux_bridge import wiring
+from vif_plug_linux_bridge.filtering import Filtering
+from vif_plug_linux_bridge.linux_bridge import LinuxBridgePlugin
+from vif_plug_linux_bridge.wiring import Settings
+
+BRIDGE = LinuxBridge("br100", Mark("linux_bridge", "bridge", "br100"), on_remove=OnRemove.KEEP)
+VLAN = VlanDevice("vlan7", "eth0", 7, 1450, Mark("linux_bridge", "vlan", "vlan7"))
+SHARED = HostInterface("eth0", 1450, shared=True)
+
+
+def a_filter(bridge: str = "br100", **options: Any) -> ForwardingFilter:
+    return ForwardingFilter(bridge, asdict(Filtering(bridge, **options)))
+
+
+def a_vif(network: dict[str, Any] | None = None, **fields: Any) -> VIFBridge:
+    """A VIF on a flat network that Neutron filters; None leaves a field unset."""
+    of_network = {
+        "bridge_interface": "eth0",
+        "should_provide_bridge": True,
+        "mtu": 1450,
+        **(network or {}),
+    }
+    its = {"bridge_name": "br100", "has_traffic_filtering": True, **fields}
+    its.setdefault("network", Network(**_set(of_network)))
+    return VIFBridge(**_set(its))
+
+
+def _set(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def with_gateways(*gateways: str | None) -> SubnetList:
+    subnets = [_set({"cidr": "192.0.2.0/24", "gateway": gateway}) for gateway in gateways]
+    return SubnetList(objects=[Subnet(**subnet) for subnet in subnets])
+
+
+TAGGED = {"should_provide_vlan": True, "vlan": 7}
+INTERFACE = HostInterface("eth0", 1450)
+PORT = BridgePort("eth0", "br100", 1450)
+
+CASES: dict[str, tuple[VIFBridge, Settings, tuple[Element, ...]]] = {
+    "flat": (a_vif(), Settings(), (INTERFACE, BRIDGE, PORT)),
+    "flat, on the configured interface": (
+        a_vif(),
+        Settings(flat_interface="bond0", vlan_interface="eth9"),
+        (HostInterface("bond0", 1450), BRIDGE, BridgePort("bond0", "br100", 1450)),
+    ),
+    "flat, on the configured interface alone": (
+        a_vif({"bridge_interface": None}),
+        Settings(flat_interface="bond0"),
+        (HostInterface("bond0", 1450), BRIDGE, BridgePort("bond0", "br100", 1450)),
+    ),
+    "flat, an option that is empty": (
+        a_vif(),
+        Settings(flat_interface=""),
+        (INTERFACE, BRIDGE, PORT),
+    ),
+    "flat, with the mtu of the options": (
+        a_vif({"mtu": None}),
+        Settings(network_device_mtu=9000),
+        (HostInterface("eth0", 9000), BRIDGE, BridgePort("eth0", "br100", 9000)),
+    ),
+    "flat, filtered": (
+        a_vif(has_traffic_filtering=False),
+        Settings(),
+        (INTERFACE, BRIDGE, a_filter(), PORT),
+    ),
+    "flat, not said whether it is filtered elsewhere": (
+        a_vif(has_traffic_filtering=None),
+        Settings(),
+        (INTERFACE, BRIDGE, a_filter(), PORT),
+    ),
+    "flat, filtered as configured": (
+        a_vif(has_traffic_filtering=False),
+        Settings(True, "top", "bottom", "REJECT", ["eth1", "eth2"]),
+        (
+            INTERFACE,
+            BRIDGE,
+            a_filter(
+                forward_bridge_interface=("eth1", "eth2"),
+                iptables_drop_action="REJECT",
+                iptables_top_regex="top",
+                iptables_bottom_regex="bottom",
+                use_ipv6=True,
+            ),
+            PORT,
+        ),
+    ),
+    "vlan": (
+        a_vif(TAGGED),
+        Settings(),
+        (SHARED, VLAN, BRIDGE, BridgePort("vlan7", "br100", 1450)),
+    ),
+    "vlan, on the configured interface": (
+        a_vif(TAGGED),
+        Settings(vlan_interface="bond0", flat_interface="eth9"),
+        (
+            HostInterface("bond0", 1450, shared=True),
+            VlanDevice("vlan7", "bond0", 7, 1450, VLAN.mark),
+            BRIDGE,
+            BridgePort("vlan7", "br100", 1450),
+        ),
+    ),
+    "vlan without a gateway, filtered": (
+        a_vif({**TAGGED, "subnets": with_gateways(None)}, has_traffic_filtering=False),
+        Settings(),
+        (SHARED, VLAN, BRIDGE, a_filter(gateway=False), BridgePort("vlan7", "br100", 1450)),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_network_needs(case: str) -> None:
+    vif, settings, elements = CASES[case]
+    assert wiring.plugged(vif, settings) == Wiring(elements)
+
+
+@pytest.mark.parametrize(
+    ("gateways", "tagged", "forwarded"),
+    [
+        ([], False, True),
+        ([None], False, True),
+        (["192.0.2.1"], False, True),
+        ([], True, False),
+        ([None], True, False),
+        (["192.0.2.1"], True, True),
+        ([None, "192.0.2.1"], True, True),
+    ],
+)
+def test_of_a_vlan_without_a_gateway_nothing_is_forwarded(
+    gateways: list[str | None], tagged: bool, forwarded: bool
+) -> None:
+    subnets = with_gateways(*gateways)
+    vif = a_vif({**(TAGGED if tagged else {}), "subnets": subnets}, has_traffic_filtering=False)
+    (rules,) = (
+        e for e in wiring.plugged(vif, Settings()).elements if isinstance(e, ForwardingFilter)
+    )
+    assert rules.settings["gateway"] == forwarded
+
+
+def test_the_interface_comes_into_the_bridge_last() -> None:
+    """The host's traffic goes through the bridge then, and is filtered from the first packet."""
+    for vif in (a_vif(has_traffic_filtering=False), a_vif(TAGGED, has_traffic_filtering=False)):
+        kinds = [type(element) for element in wiring.plugged(vif, Settings()).elements]
+        assert kinds[-3:] == [LinuxBridge, ForwardingFilter, BridgePort]
+
+
+@pytest.mark.parametrize(
+    ("network", "provided"),
+    [
+        ({}, True),
+        ({"should_provide_bridge": None}, False),
+        ({"should_provide_bridge": False}, False),
+        ({"multi_host": True}, False),
+        ({"multi_host": False}, True),
+        ({"should_provide_vlan": True}, True),
+        ({"should_provide_vlan": True, "should_provide_bridge": False}, False),
+    ],
+    ids=str,
+)
+def test_whose_the_bridge_is(network: dict[str, Any], provided: bool) -> None:
+    assert wiring.is_provided(a_vif(network)) == provided
+
+
+REFUSED: dict[str, tuple[VIFBridge, Settings, str]] = {
+    "no network": (VIFBridge(bridge_name="br100"), Settings(), "vif.network, None"),
+    "no bridge": (a_vif(bridge_name=None), Settings(), "vif.bridge_name, None"),
+    "an empty bridge": (a_vif(bridge_name=""), Settings(), "vif.bridge_name, ''"),
+    "a bridge with a blank": (a_vif(bridge_name="br 1"), Settings(), "vif.bridge_name, 'br 1'"),
+    "a long bridge": (a_vif(bridge_name="b" * 16), Settings(), "vif.bridge_name, 'bbbb"),
+    "no interface": (
+        a_vif({"bridge_interface": None}),
+        Settings(),
+        "vif.network.bridge_interface (nor is [os_vif_linux_bridge] flat_interface), None",
+    ),
+    "no interface for vlans": (
+        a_vif({**TAGGED, "bridge_interface": None}),
+        Settings(flat_interface="eth0"),
+        "vif.network.bridge_interface (nor is [os_vif_linux_bridge] vlan_interface), None",
+    ),
+    "a bad interface": (
+        a_vif({"bridge_interface": "a/b"}),
+        Settings(),
+        "vif.network.bridge_interface, 'a/b'",
+    ),
+    "a bad interface in the options": (
+        a_vif(),
+        Settings(flat_interface="a/b"),
+        "[os_vif_linux_bridge] flat_interface, 'a/b'",
+    ),
+    "a bad interface for vlans in the options": (
+        a_vif(TAGGED),
+        Settings(vlan_interface="a/b"),
+        "[os_vif_linux_bridge] vlan_interface, 'a/b'",
+    ),
+    "no vlan": (a_vif({"should_provide_vlan": True}), Settings(), "vif.network.vlan, None"),
+    "vlan 0": (a_vif({**TAGGED, "vlan": 0}), Settings(), "vif.network.vlan, 0"),
+    "vlan 4095": (a_vif({**TAGGED, "vlan": 4095}), Settings(), "vif.network.vlan, 4095"),
+    "a small mtu": (a_vif({"mtu": 67}), Settings(), "vif.network.mtu, 67"),
+    "a large mtu": (a_vif({"mtu": 65536}), Settings(), "vif.network.mtu, 65536"),
+    "a small mtu in the options": (
+        a_vif({"mtu": None}),
+        Settings(network_device_mtu=0),
+        "[os_vif_linux_bridge] network_device_mtu, 0",
+    ),
+    "an interface that injects options": (
+        a_vif(has_traffic_filtering=False),
+        Settings(forward_bridge_interface=["eth1 -j ACCEPT"]),
+        "forward_bridge_interface, 'eth1 -j ACCEPT'",
+    ),
+    "an action that injects options": (
+        a_vif(has_traffic_filtering=False),
+        Settings(iptables_drop_action="DROP\n-A INPUT"),
+        "iptables_drop_action, 'DROP",
+    ),
+    "no regular expression": (
+        a_vif(has_traffic_filtering=False),
+        Settings(iptables_top_regex="("),
+        "iptables_top_regex, '('",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_names_field_and_value(case: str) -> None:
+    vif, settings, said = REFUSED[case]
+    with pytest.raises(InvalidValue) as refusal:
+        wiring.plugged(vif, settings)
+    assert said in str(refusal.value)
+
+
+def test_what_is_not_filtered_does_not_mind_the_options_of_filtering() -> None:
+    wiring.plugged(a_vif(), Settings(iptables_drop_action="no such thing"))
+
+
+def test_the_settings_are_options_of_the_plugin_with_their_defaults() -> None:
+    options = {option.name: option.default for option in LinuxBridgePlugin.CONFIG_OPTS}
+    settings = vars(Settings())
+    assert {**settings, "forward_bridge_interface": ["all"]} == options
