@@ -161,49 +161,15 @@ def link_specs(element: Element) -> tuple[LinkSpec, ...]:
     """The links that an element consists of, in the order in which they are made."""
     match element:
         case LinuxBridge():
-            options: dict[Attribute, Value] = {"stp": False, "forward_delay": 0}
-            if element.ageing is not None:
-                options["ageing"] = element.ageing
-            wanted = {**_NO_HOST_STACK, **options, "mcast_snooping": False, "up": True}
-            kept = element.on_remove is OnRemove.KEEP
-            # Somebody's STP may be all that holds a loop open.
-            unmarked = frozenset({"up"}) if kept else None
-            made = Making("bridge", element.mark, unmarked=unmarked, kept=kept)
-            return (LinkSpec(element.name, wanted, made=made),)
+            return (_bridge(element),)
         case HostInterface():
-            always = _with_mtu(None if element.shared else element.mtu, {"up": True})
-            raised = {"mtu": element.mtu} if element.shared and element.mtu is not None else {}
-            return (LinkSpec(element.name, always, at_least=raised, required=True),)
+            return (_host_interface(element),)
         case VlanDevice():
-            fixed: dict[Attribute, tuple[Value, Cure]] = {
-                "parent": (element.parent, Cure.REFUSE),
-                "vlan": (element.vlan, Cure.REFUSE),
-            }
-            made = Making("vlan", element.mark, fixed=fixed, kept=True)
-            wanted = _with_mac(element.mac, _with_mtu(element.mtu, {"up": True}))
-            return (LinkSpec(element.name, wanted, made=made),)
+            return (_vlan_device(element),)
         case VethPair():
-            end = _with_mtu(element.mtu, {"promisc": True, "up": True})
-            # No neighbour discovery of the host towards tenants; os-vif 5.x let it happen.
-            inner = {"disable_ipv6": 1, **end, "master": element.bridge}
-            made = Making("veth", element.mark, unmarked=frozenset({*end, "master"}))
-            return (
-                LinkSpec(element.name, inner, made=made),
-                LinkSpec(element.peer, {"disable_ipv6": 1, **end}, made=made),
-            )
+            return _veth_pair(element)
         case Tap():
-            made = Making(
-                "tun",
-                element.mark,
-                known_by_name=False,
-                unmarked=frozenset({"mtu"}),  # libvirt's fe: MAC is on purpose
-                # The kernel takes it at creation only (IFF_MULTI_QUEUE in tun.c).
-                fixed={"multiqueue": (element.multiqueue, Cure.REPORT)},
-            )
-            # no duplicate address detection for the guest's MAC
-            wanted = {"disable_ipv6": 1, **_with_mtu(element.mtu, {"up": True})}
-            wanted = _with_mac(element.mac, wanted)
-            return (LinkSpec(element.name, wanted, made=made),)
+            return (_tap(element),)
         case Representor():
             up = _with_mtu(element.mtu, {"up": True})
             return (LinkSpec(element.name, up, required=True, on_remove={"up": False}),)
@@ -211,6 +177,59 @@ def link_specs(element: Element) -> tuple[LinkSpec, ...]:
             return (LinkSpec(element.name, _with_mtu(element.mtu, {})),)
         case _:
             return ()
+
+
+def _bridge(element: LinuxBridge) -> LinkSpec:
+    options: dict[Attribute, Value] = {"stp": False, "forward_delay": 0}
+    if element.ageing is not None:
+        options["ageing"] = element.ageing
+    wanted = {**_NO_HOST_STACK, **options, "mcast_snooping": False, "up": True}
+    kept = element.on_remove is OnRemove.KEEP
+    # Somebody's STP may be all that holds a loop open.
+    unmarked = frozenset({"up"}) if kept else None
+    made = Making("bridge", element.mark, unmarked=unmarked, kept=kept)
+    return LinkSpec(element.name, wanted, made=made)
+
+
+def _host_interface(element: HostInterface) -> LinkSpec:
+    always = _with_mtu(None if element.shared else element.mtu, {"up": True})
+    raised = {"mtu": element.mtu} if element.shared and element.mtu is not None else {}
+    return LinkSpec(element.name, always, at_least=raised, required=True)
+
+
+def _vlan_device(element: VlanDevice) -> LinkSpec:
+    fixed: dict[Attribute, tuple[Value, Cure]] = {
+        "parent": (element.parent, Cure.REFUSE),
+        "vlan": (element.vlan, Cure.REFUSE),
+    }
+    made = Making("vlan", element.mark, fixed=fixed, kept=True)
+    wanted = _with_mac(element.mac, _with_mtu(element.mtu, {"up": True}))
+    return LinkSpec(element.name, wanted, made=made)
+
+
+def _veth_pair(element: VethPair) -> tuple[LinkSpec, LinkSpec]:
+    end = _with_mtu(element.mtu, {"promisc": True, "up": True})
+    # No neighbour discovery of the host towards tenants; os-vif 5.x let it happen.
+    inner = {"disable_ipv6": 1, **end, "master": element.bridge}
+    made = Making("veth", element.mark, unmarked=frozenset({*end, "master"}))
+    return (
+        LinkSpec(element.name, inner, made=made),
+        LinkSpec(element.peer, {"disable_ipv6": 1, **end}, made=made),
+    )
+
+
+def _tap(element: Tap) -> LinkSpec:
+    made = Making(
+        "tun",
+        element.mark,
+        known_by_name=False,
+        unmarked=frozenset({"mtu"}),  # libvirt's fe: MAC is on purpose
+        # The kernel takes it at creation only (IFF_MULTI_QUEUE in tun.c).
+        fixed={"multiqueue": (element.multiqueue, Cure.REPORT)},
+    )
+    # no duplicate address detection for the guest's MAC
+    wanted = {"disable_ipv6": 1, **_with_mtu(element.mtu, {"up": True})}
+    return LinkSpec(element.name, _with_mac(element.mac, wanted), made=made)
 
 
 def _with_mtu(mtu: int | None, attributes: Mapping[Attribute, Value]) -> dict[Attribute, Value]:
