@@ -167,7 +167,7 @@ def _delete(netlink: IPRoute, step: DeleteLink) -> None:
         kind = link.get(("linkinfo", "kind"))
         if kind != step.kind:
             raise OSError(errno.EPERM, f"it is a {kind or 'hardware'} device")
-        if not (step.if_empty and netlink.get_links(master=index)):
+        if not (step.if_empty and list(netlink.link("dump", master=index))):
             netlink.link("del", index=index)
     except (NetlinkError, OSError) as err:
         if _code(err) != errno.ENODEV:

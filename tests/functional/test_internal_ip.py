@@ -42,18 +42,6 @@ def test_bridge_with_ageing() -> None:
     assert found == ["1200", "30000", "0"]
 
 
-def test_vlan() -> None:
-    ip.add("below", ip.TYPE_VETH, peer="other")
-    try:
-        ip.add("vlan5", ip.TYPE_VLAN, link="below", vlan_id=5)
-    except pyroute2.NetlinkError as err:
-        if err.code == errno.EOPNOTSUPP:
-            pytest.skip("this kernel has no VLAN devices")
-        raise
-    assert attribute("vlan5", "IFLA_VLAN_ID") == "5"
-    assert attribute("vlan5", "link") == index("below")
-
-
 def test_vlan_on_a_missing_device() -> None:
     with pytest.raises(exception.NetworkInterfaceNotFound, match="none0"):
         ip.add("vlan5", ip.TYPE_VLAN, link="none0", vlan_id=5)

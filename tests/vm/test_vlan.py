@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """VLAN devices, and the rig's capture of what passes their parent."""
 
+from os_vif.internal.ip.api import ip
+from os_vif.kernel import observe
 from tests.rig import run
 from tests.rig.capture import Capture, Frame
 from tests.rig.namespace import NetworkNamespace
@@ -64,3 +66,10 @@ def test_the_capture_sees_tags_on_the_parent_and_vlans_keep_apart(
     assert {frame.protocol for frame in parent.frames if frame.vlans == (8,)} == {ARP}
     assert seen(inside.frames, vlans=(), protocol=IPV4) == both_ways
     assert seen(inside.frames, vlans=(70,), protocol=IPV4) == both_ways
+
+
+def test_the_old_helper_makes_a_vlan_device(netns: NetworkNamespace) -> None:
+    ip.add("below", ip.TYPE_VETH, peer="other")
+    ip.add("vlan5", ip.TYPE_VLAN, link="below", vlan_id=5)
+    found = observe.links(["vlan5"])["vlan5"]
+    assert (found.attributes["parent"], found.attributes["vlan"]) == ("below", 5)
