@@ -43,7 +43,8 @@ def execute(
 ) -> list[Outcome]:
     """Take groups of steps, in their order; a failure ends its group, and steps before it stay.
 
-    All of them are checked before the first is taken. A failure is returned, not raised, because
+    All of them are checked before the first is taken, but for what a filter is told, which that
+    checks itself. A failure is returned, not raised, because
     the caller has to know how far each group went.
 
     :param packed: groups of steps as :func:`os_vif.kernel.packing.pack` makes them.

@@ -110,6 +110,29 @@ def test_guests_of_a_flat_bridge_reach_each_other_the_host_and_the_wire(
         assert ports() == {INTERFACE, one.port_name, two.port_name}
 
 
+def test_what_is_forwarded_beyond_the_bridge_is_up_to_the_options(
+    plugin: OsVif, wire: BridgeGuest
+) -> None:
+    """Filtering off and on; within the bridge everything passes."""
+    outside = BridgeGuest(None, "eth1", "06:00:00:00:00:51", "198.51.100.2/24")
+    plugin.plug(vif(1))
+    with guest(1) as one, guest(2) as two, outside:
+        ip("address add 198.51.100.1/24 dev eth1")
+        sysctl("all", "ipv4/{}/forwarding").write_text("1")
+        for machine, gateway in ((one, HOST), (outside, "198.51.100.1")):
+            machine.namespace.run(["ip", "route", "add", "default", "via", gateway])
+
+        def passes() -> list[bool]:
+            tries = ((one, outside.ip), (outside, one.ip), (one, two.ip))
+            return [bool(who.ping(to, count=1, wait=0.2)[1]) for who, to in tries]
+
+        assert passes() == [True, True, True]
+        for interfaces, beyond in (["eth7"], False), (["eth1"], True), (["all"], True):
+            plugin.configure(forward_bridge_interface=interfaces)
+            plugin.plug(vif(1, has_traffic_filtering=False))
+            assert passes() == [beyond, beyond, True], interfaces
+
+
 def test_the_bridge_is_as_described(plugin: OsVif, wire: BridgeGuest) -> None:
     """Ageing in particular is the kernel's: with none (bug 1837252), frames flood."""
     plugin.plug(vif())
