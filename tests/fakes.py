@@ -256,6 +256,7 @@ class FakeRows:
             bridges=_some(self.bridges, bridges),
             ports=_some(self.ports, ports),
             qos=frozenset(_some(self.qos, ports)),
+            port_count=len(self.ports),
         )
 
     def commit(self, steps: Sequence[RowStep], deadline: Deadline) -> int | None:

@@ -15,8 +15,8 @@ from oslo_log import log as logging
 from os_vif.wiring import errors
 from os_vif.wiring.compare import Difference, link_specs
 from os_vif.wiring.deadline import Deadline
-from os_vif.wiring.model import BridgePort, OvsBridge, OvsPort, Wiring
-from os_vif.wiring.plan import Plan, inverse, to_apply, to_remove
+from os_vif.wiring.model import BridgePort, Element, OvsBridge, OvsPort, Wiring
+from os_vif.wiring.plan import Plan, inverse, is_rows_first, to_apply, to_remove
 from os_vif.wiring.report import report
 from os_vif.wiring.state import Found, Link, Port
 from os_vif.wiring.steps import (
@@ -35,6 +35,8 @@ LOG = logging.getLogger(__name__)
 ATTEMPTS = 5
 #: Seconds in which a failed verb takes back what it did, even past its deadline.
 UNDO_SECONDS = 0.5
+#: Seconds in which ovs-vswitchd finds a device that came after its row, if it can work with it.
+LATE_SECONDS = 5
 
 
 class Links(Protocol):
@@ -175,11 +177,18 @@ class Engine:
 
     def _apply(self, jobs: list[_Job], deadline: Deadline) -> None:
         try:
-            self._plan(jobs, to_apply, deadline)
-            self._change_links(jobs, deadline)
-            committed = self._commit(jobs, deadline)
+            found = self._plan(jobs, to_apply, deadline)
+            if is_rows_first([job.plan for job in _live(jobs)], found):
+                committed = self._commit(jobs, deadline)
+                self._change_links(jobs, deadline)
+                notices: Deadline | None = deadline.at_most(LATE_SECONDS)
+            else:
+                self._change_links(jobs, deadline)
+                committed = self._commit(jobs, deadline)
+                notices = None if committed else deadline
             self._wait_for(jobs, committed, deadline)
-            self._verify(jobs, committed, deadline)
+            self._verify(jobs, notices)
+            self._set_up_again(jobs, deadline)
         except BaseException as interruption:  # a greenthread's timeout, for instance
             for job in _live(jobs):
                 job.failure = _as_exception(interruption)
@@ -190,7 +199,7 @@ class Engine:
     def _remove(self, jobs: list[_Job], deadline: Deadline) -> None:
         self._plan(jobs, to_remove, deadline)
         committed = self._commit(jobs, deadline)
-        self._change_links(jobs, deadline, DeleteLink)  # while ovs-vswitchd catches up
+        self._change_links(jobs, deadline, _only(DeleteLink))  # while ovs-vswitchd catches up
         if committed and not self._rows.settled(max(committed), deadline):
             removed = (step for job in _live(jobs) for step in job.plan.rows)
             LOG.warning(
@@ -199,11 +208,11 @@ class Engine:
                 deadline.seconds,
             )
         # Letting go of a device that stays, ovs-vswitchd writes back the flags that it read.
-        self._change_links(jobs, deadline.at_least(UNDO_SECONDS), SetLink)
+        self._change_links(jobs, deadline.at_least(UNDO_SECONDS), _only(SetLink))
 
     def _plan(
         self, jobs: list[_Job], plan: Callable[[Wiring, Found], Plan], deadline: Deadline
-    ) -> None:
+    ) -> Found:
         found = self._observe([job.wiring for job in jobs], deadline)
         for job in jobs:
             job.found, job.plan = found, plan(job.wiring, found)
@@ -211,34 +220,36 @@ class Engine:
                 job.failure = errors.Contradiction(report=report(job.plan.refused))
             elif job.plan.reported:
                 LOG.warning("Left as it is: %s", report(job.plan.reported))
+        return found
 
     def _observe(self, wirings: Sequence[Wiring], deadline: Deadline) -> Found:
         elements = [element for wiring in wirings for element in wiring.all_elements]
         ports = {e.name: e.bridge for e in elements if isinstance(e, OvsPort)}
         bridges = {e.name for e in elements if isinstance(e, OvsBridge)}
+        rows = self._rows.observe(bridges, ports, deadline) if bridges or ports else Found()
+        return replace(rows, links=self._observe_links(elements))
+
+    def _observe_links(self, elements: Collection[Element]) -> Mapping[str, Link]:
         names = {spec.name for element in elements for spec in link_specs(element)}
+        names |= {e.name for e in elements if isinstance(e, OvsPort)}
         joined = [e for e in elements if isinstance(e, BridgePort)]
         addressed = {name for e in joined for name in (e.name, e.bridge)}
-        rows = self._rows.observe(bridges, ports, deadline) if bridges or ports else Found()
-        return replace(rows, links=self._links.observe({*names, *ports}, addressed))
+        return self._links.observe(names, addressed)
 
     def _change_links(
         self,
         jobs: list[_Job],
         deadline: Deadline,
-        only: type[LinkStep] | None = None,
+        steps_of: Callable[[_Job], Sequence[LinkStep]] = lambda job: job.plan.links,
     ) -> None:
-        every = [
-            (job, [s for s in job.plan.links if only is None or isinstance(s, only)])
-            for job in _live(jobs)
-        ]
+        every = [(job, steps_of(job)) for job in _live(jobs)]
         changing = [(job, steps) for job, steps in every if steps]
         if not changing:
             return
         failures = self._links.execute([steps for _, steps in changing], deadline)
         for (job, steps), failure in zip(changing, failures, strict=True):
             job.failure = failure
-            job.links_taken = failure.taken if failure else len(steps)
+            job.links_taken += failure.taken if failure else len(steps)
 
     def _commit(self, jobs: list[_Job], deadline: Deadline) -> list[int]:
         """Send the rows of all in one transaction; if that is refused, of each in its own."""
@@ -268,24 +279,27 @@ class Engine:
         return [] if cfg is None else [cfg]
 
     def _wait_for(self, jobs: list[_Job], committed: list[int], deadline: Deadline) -> None:
-        if not committed or self._rows.settled(max(committed), deadline):
+        waiting = [job for job in _live(jobs) if job.rows_sent]
+        if not (waiting and committed) or self._rows.settled(max(committed), deadline):
             return
-        for job in _live(jobs):
-            if job.rows_sent:
-                job.failure = errors.DeadlineExceeded(
-                    seconds=deadline.seconds, what="ovs-vswitchd has not acted on the new ports"
-                )
+        for job in waiting:
+            job.failure = errors.DeadlineExceeded(
+                seconds=deadline.seconds, what="ovs-vswitchd has not acted on the new ports"
+            )
 
-    def _verify(self, jobs: list[_Job], committed: list[int], deadline: Deadline) -> None:
+    def _verify(self, jobs: list[_Job], deadline: Deadline | None) -> None:
+        """See that ovs-vswitchd works with the devices.
+
+        :param deadline: how long it may take to notice that a device has come, perhaps even that
+            the former one is gone; None where what it says is final.
+        """
         ports = {port: 0 for job in _live(jobs) for port in job.plan.awaited}
         if not ports:
             return
-        if committed:  # what ovs-vswitchd says after a new configuration is final
-            found = self._rows.working(ports, None)
-        else:  # it has yet to notice that a device has come, perhaps even that the former is gone
+        if deadline is not None:
             devices = self._links.observe(ports)
             ports |= {name: device.index for name, device in devices.items()}
-            found = self._rows.working(ports, deadline)
+        found = self._rows.working(ports, deadline)
         for job in _live(jobs):
             broken = [
                 Difference(f"OVS port {name}", *_failure(found.get(name), ports[name]))
@@ -296,6 +310,20 @@ class Engine:
                 job.failure = errors.NotAsDescribed(report=report(broken))
             elif broken:
                 LOG.warning("Not verified, as configured: %s", report(broken))
+
+    def _set_up_again(self, jobs: list[_Job], deadline: Deadline) -> None:
+        """Repair what ovs-vswitchd has set back: opening a device, it writes back the flags that
+        it has read, though we may have set it up in between."""
+        opened = [job for job in _live(jobs) if job.plan.awaited]
+        if not opened:
+            return
+        links = self._observe_links([e for job in opened for e in job.wiring.all_elements])
+
+        def set_back(job: _Job) -> list[LinkStep]:
+            plan = to_apply(job.wiring, replace(job.found, links=links))
+            return [step for step in plan.links if isinstance(step, SetLink)]
+
+        self._change_links(opened, deadline.at_least(UNDO_SECONDS), set_back)
 
     def _undo(self, jobs: list[_Job], deadline: Deadline) -> None:
         """Take back what failed wirings did, as far as that is possible."""
@@ -337,6 +365,10 @@ class Engine:
 
 def _live(jobs: Iterable[_Job]) -> list[_Job]:
     return [job for job in jobs if job.failure is None]
+
+
+def _only(kind: type[LinkStep]) -> Callable[[_Job], list[LinkStep]]:
+    return lambda job: [step for step in job.plan.links if isinstance(step, kind)]
 
 
 def _new_bridge(step: RowStep) -> str | None:

@@ -86,3 +86,5 @@ class Found:
     ports: Mapping[str, Port] = field(default_factory=dict)
     #: Devices for which there is a QoS row of ours, whether their port is there or not.
     qos: frozenset[str] = frozenset()
+    #: All ports of Open vSwitch, whosesoever; 0: not known.
+    port_count: int = 0

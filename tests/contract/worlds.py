@@ -184,6 +184,21 @@ class Interfering:
         return self._rows.commit(steps, deadline)
 
 
+class Opening:
+    """A database that is read when ovs-vswitchd has just opened the new devices."""
+
+    def __init__(self, rows: Rows, act: Callable[[], None]) -> None:
+        self._rows, self._act = rows, act
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rows, name)
+
+    def working(self, ports: Mapping[str, int], deadline: Deadline | None) -> Mapping[str, Port]:
+        found = self._rows.working(ports, deadline)
+        self._act()
+        return found
+
+
 def apply(world: World, wiring: Wiring, seconds: float = LONG, rows: Rows | None = None) -> None:
     Engine(world.links, rows or world.rows).apply(wiring, Deadline(seconds))
 

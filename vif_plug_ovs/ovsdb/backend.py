@@ -34,6 +34,7 @@ class NativeRows:
                 bridges=rows.bridges(tables, bridges),
                 ports=rows.ports(tables, ports),
                 qos=frozenset(name for name in ports if rows.qos_of(tables, name)),
+                port_count=len(tables.tables["Port"].rows),
             )
 
     def names_of(self, iface_id: str, deadline: Deadline) -> list[str]:

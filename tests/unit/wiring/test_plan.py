@@ -27,7 +27,7 @@ from os_vif.wiring.model import (
     Vlan,
     Wiring,
 )
-from os_vif.wiring.plan import Plan, inverse, standing, to_apply, to_remove
+from os_vif.wiring.plan import Plan, inverse, is_rows_first, standing, to_apply, to_remove
 from os_vif.wiring.state import Bridge, Found, Link, Port, Value
 from os_vif.wiring.steps import (
     CreateBridge,
@@ -703,6 +703,54 @@ def test_on_an_empty_host_a_bridge_of_its_own_is_made_in_its_order() -> None:
 def test_an_unknown_column_is_not_guessed() -> None:
     with pytest.raises(KeyError, match="ingress_policing_rate"):
         PORT_ROW.interface("ingress_policing_rate")
+
+
+# The order --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wirings", "there", "ports", "expected"),
+    [
+        pytest.param((DIRECT,), (), 300, True, id="a tap"),
+        pytest.param((DIRECT,), (), 299, False, id="a tap, too few ports"),
+        pytest.param((DIRECT,), (BRIDGE_ROW,), 300, True, id="the bridge is there"),
+        pytest.param((HYBRID,), (), 600, True, id="a bridge and a veth pair"),
+        pytest.param((HYBRID,), (), 599, False, id="a bridge and a veth pair, too few ports"),
+        pytest.param((OWN,), (), 300, True, id="a bridge of its own"),
+        pytest.param((DIRECT, HYBRID), (), 900, True, id="a batch"),
+        pytest.param((DIRECT, HYBRID), (), 899, False, id="a batch, too few ports"),
+        pytest.param((DIRECT, LATER), (), 300, True, id="a batch, one needs no link"),
+        pytest.param((LATER,), (), 10**6, False, id="no link"),
+        pytest.param((), (), 10**6, False, id="nothing"),
+        pytest.param((DIRECT,), ALL_OF_DIRECT, 10**6, False, id="all is there"),
+        pytest.param(
+            (DIRECT,), (BRIDGE_ROW, TAP_PORT_ROW), 10**6, False, id="only the device is missing"
+        ),
+        pytest.param(
+            (DIRECT, HYBRID),
+            (BRIDGE_ROW, TAP_PORT_ROW),
+            10**6,
+            False,
+            id="a batch, of one only the device is missing",
+        ),
+        pytest.param(
+            (OWN,),
+            (BRIDGE_ROW, PB_ROW, replace(TAP_PORT_ROW, bridge="pb1")),
+            10**6,
+            False,
+            id="a row is missing, but not the device's",
+        ),
+        pytest.param((Wiring((QBR,)),), (), 10**6, False, id="links alone"),
+    ],
+)
+def test_rows_come_first_where_vswitchd_is_slow_and_looks_at_new_rows_only(
+    wirings: Sequence[Wiring],
+    there: Sequence[Link | Bridge | Port],
+    ports: int,
+    expected: bool,
+) -> None:
+    state = replace(found(*there), port_count=ports)
+    assert is_rows_first([to_apply(wiring, state) for wiring in wirings], state) is expected
 
 
 # Removing ---------------------------------------------------------------------------------------

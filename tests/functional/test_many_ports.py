@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""With many ports on the host rows come before devices, so that vswitchd has one change to see."""
+
+import time
+
+import pytest
+
+from os_vif import exception
+from os_vif.wiring import engine
+from tests.rig import run
+from tests.rig.ovs import PrivateOvs
+from tests.rig.plugin import HYBRID, MULTIQUEUE, PER_PORT, TAP, Kind, OsVif, deviations
+from tests.rig.snapshot import difference, links, snapshot
+
+MANY = 700  # enough for two new links
+
+kinds = pytest.mark.parametrize(
+    "kind", [TAP, MULTIQUEUE, HYBRID, PER_PORT], ids=lambda kind: kind.name
+)
+with_many_ports = pytest.mark.usefixtures("many_ports")
+
+
+@pytest.fixture
+def many_ports(ovs: PrivateOvs) -> None:
+    """Many ports, which need no device, on a bridge that is out of the way."""
+    words = ["add-br", "br-many", "--", "set", "Bridge", "br-many", "datapath_type=netdev"]
+    for number in range(MANY):
+        peer = f"options:peer=p{number ^ 1}"
+        words += ["--", "add-port", "br-many", f"p{number}"]
+        words += ["--", "set", "Interface", f"p{number}", "type=patch", peer]
+    ovs.vsctl(*words)
+
+
+def at_the_first_change_of_links(ovs: PrivateOvs, osvif: OsVif, kind: Kind) -> list[bool]:
+    """Plug; whether the VIF's row and its device are there when links are about to change."""
+    seen: list[bool] = []
+
+    def look() -> None:
+        seen.extend([kind.port() in ovs.dump()["Port"], kind.port() in links()])
+
+    osvif.once_before_links(look)
+    osvif.plug_kind(kind)
+    return seen
+
+
+@with_many_ports
+@kinds
+def test_the_row_comes_first_in_one_transaction(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    before, written = snapshot(ovs), ovs.next_cfg()
+    assert at_the_first_change_of_links(ovs, osvif, kind) == [True, False]
+    assert ovs.next_cfg() == written + 1
+    assert kind is PER_PORT or deviations(ovs, kind) == []
+    osvif.unplug(kind.vif())
+    assert not difference(before, snapshot(ovs))
+
+
+@kinds
+def test_with_few_ports_the_device_comes_first(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    """vswitchd would look for it before it is there, and say so for a moment."""
+    assert at_the_first_change_of_links(ovs, osvif, kind) == [False, False]
+
+
+@with_many_ports
+def test_guests_reach_each_other(ovs: PrivateOvs, osvif: OsVif, br_int: str) -> None:
+    osvif.plug_kind(TAP, 1)
+    osvif.plug_kind(HYBRID, 2)
+    with TAP.guest(1) as one, HYBRID.guest(2) as two:
+        assert one.ping(two.ip, count=10, interval=0.02) == (10, 10)
+
+
+@with_many_ports
+@kinds
+def test_a_device_that_comes_after_vswitchd_has_looked_for_it_is_waited_for(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    errors: list[str] = []
+
+    def let_vswitchd_look() -> None:
+        ovs.catch_up()
+        errors.append(ovs.interface(kind.port())["error"])
+
+    osvif.once_before_links(let_vswitchd_look)
+    osvif.plug_kind(kind)
+    assert "No such device" in errors[0]
+    assert kind is PER_PORT or deviations(ovs, kind) == []
+    assert ovs.interface(kind.port())["ofport"] > 0
+
+
+@with_many_ports
+def test_a_device_that_vswitchd_refuses_is_told_in_time_and_taken_back(
+    ovs: PrivateOvs, osvif: OsVif, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This kernel has no datapath of type ``system``; the database takes the rows all the same."""
+    monkeypatch.setattr(engine, "LATE_SECONDS", 1)
+    ovs.vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=system")
+    before, began = snapshot(ovs), time.monotonic()
+    osvif.configure(ovs_vsctl_timeout=30)
+    with pytest.raises(exception.PlugException, match=TAP.port()):
+        osvif.plug_kind(TAP)
+    assert time.monotonic() - began < 10
+    ovs.catch_up()
+    assert not difference(before, snapshot(ovs))
+
+
+@with_many_ports
+def test_a_device_that_cannot_be_made_takes_its_row_back(
+    ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    """Somebody else's device has the name of the VIF's, since a moment ago."""
+    name = TAP.port()
+    osvif.once_before_links(lambda: run(["ip", "link", "add", name, "type", "bridge"]))
+    before = snapshot(ovs)["ovs"]
+    with pytest.raises(exception.PlugException, match="kind should be 'tun' and is 'bridge'"):
+        osvif.plug_kind(TAP)
+    ovs.catch_up()
+    assert snapshot(ovs)["ovs"] == before
+    assert links()[name]["kind"] == "bridge"
+
+
+@with_many_ports
+@pytest.mark.parametrize("lost", ["device", "row"])
+def test_half_a_plug_is_completed(lost: str, ovs: PrivateOvs, osvif: OsVif, br_int: str) -> None:
+    """As the same verb finds it when it was killed between the row and the device."""
+    osvif.plug_kind(TAP)
+    if lost == "device":
+        run(["ip", "link", "delete", TAP.port()])
+    else:
+        ovs.vsctl("del-port", TAP.port())
+    osvif.plug_kind(TAP)
+    assert deviations(ovs, TAP, reopened=lost == "device") == []
