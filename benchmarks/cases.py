@@ -72,8 +72,7 @@ def _turns(here: Host, those: list[Worker], kind: str) -> Iterator[tuple[Worker,
     for one in those:
         pairs = here.pairs(kind)
         for verb in results.VERBS:
-            if (one.who, verb) != (FLOOR, "re-plug"):
-                yield one, verb, pairs
+            yield one, verb, pairs
 
 
 def _prove(here: Host, one: Worker, kind: str) -> None:
