@@ -40,7 +40,7 @@ def host(ports: int) -> Iterator["Host"]:
         ovs.vsctl("set", "Open_vSwitch", ".", "other_config:stats-update-interval=86400000")
         for chunk in _chunks(ports):
             ovs.vsctl("--no-wait", *itertools.chain(*map(_add_port, chunk)))
-        ovs.vsctl("--timeout=300", "init")
+        ovs.catch_up(300)
         yield Host(ovs, ports)
 
 

@@ -19,7 +19,7 @@ from os_vif.wiring.model import BridgePort, ForwardingFilter, Wiring
 from os_vif.wiring.state import Bridge, Found, Port
 from os_vif.wiring.steps import FilterBridge, RowStep, SetLink
 from tests import fakes
-from tests.rig import run
+from tests.rig import run, wait_until
 from tests.rig.addressing import addressing
 from tests.rig.ovs import PrivateOvs
 from tests.rig.snapshot import snapshot
@@ -163,7 +163,7 @@ class RealWorld:
         self._ovs.freeze("vswitchd")
         yield
         self._ovs.thaw("vswitchd")
-        self._ovs.catch_up()
+        wait_until(lambda: self._ovs.cur_cfg() >= self.transactions, what="vswitchd")
 
     def close(self) -> None:
         connection.close_all()

@@ -97,10 +97,10 @@ class World:
         before, (cfg, calls) = snapshot(self.ovs), self.written()
         with pytest.raises(exception.PlugException) as failure:
             self.osvif.plug(vif)
+        assert self.written() == (cfg + written, calls)
         self.ovs.catch_up()
         assert type(failure.value.__cause__) is cause
         assert not difference(before, snapshot(self.ovs))
-        assert self.written() == (cfg + written, calls)
         return failure.value
 
 

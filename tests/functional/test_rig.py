@@ -238,6 +238,16 @@ def test_a_missing_device_is_an_error_of_its_interface(ovs: PrivateOvs) -> None:
     assert "No such device" in ovs.interface("nowhere")["error"]
 
 
+def test_catching_up_waits_for_vswitchd(ovs_dummy: PrivateOvs) -> None:
+    ovs_dummy.freeze("vswitchd")
+    ovs_dummy.vsctl("--no-wait", "add-br", "br0", "--", "add-port", "br0", "nowhere")
+    with pytest.raises(TimeoutError):
+        ovs_dummy.catch_up(0.3)
+    ovs_dummy.thaw("vswitchd")
+    ovs_dummy.catch_up()
+    assert ovs_dummy.interface("nowhere")["ofport"] > 0
+
+
 def test_freeze_and_thaw_vswitchd(ovs_dummy: PrivateOvs) -> None:
     ovs_dummy.freeze("vswitchd")
     ovs_dummy.vsctl("--no-wait", "add-br", "br0")

@@ -126,9 +126,17 @@ class PrivateOvs:
         self._start("vswitchd", [program, self.remote, *dummy, *disabled])
         self.catch_up()
 
-    def catch_up(self) -> None:
-        """Raise ``next_cfg`` and wait until vswitchd has done everything written before."""
-        self.vsctl("init")
+    def catch_up(self, seconds: float | None = None) -> None:
+        """Raise ``next_cfg`` and wait until vswitchd has done everything written before.
+
+        :param seconds: how long, if not ``patience``.
+        """
+        self.vsctl("--no-wait", "init")  # the row, if the database is new; nothing else
+        mutations = [["next_cfg", "+=", 1]]
+        change = {"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": mutations}
+        self._transact([change])
+        wanted = self.next_cfg()
+        wait_until(lambda: self.cur_cfg() >= wanted, seconds or self.patience, "vswitchd")
 
     def settle_flows(self) -> None:
         """Wait until the datapath forwards by the current configuration.
@@ -246,12 +254,17 @@ class PrivateOvs:
         return rows[0]
 
     def _select(self, *tables: str) -> dict[str, list[Row]]:
-        operations = [{"op": "select", "table": table, "where": []} for table in tables]
+        answer = self._transact(
+            [{"op": "select", "table": table, "where": []} for table in tables]
+        )
+        return {table: part["rows"] for table, part in zip(tables, answer, strict=True)}
+
+    def _transact(self, operations: list[Any]) -> list[Any]:
         request = json.dumps(["Open_vSwitch", *operations])
         timeout = f"--timeout={self.patience}"
         argv = ["ovsdb-client", timeout, "transact", self.remote, request]
-        answer = json.loads(run(argv, env=self.environment()).stdout)
-        return {table: part["rows"] for table, part in zip(tables, answer, strict=True)}
+        answer: list[Any] = json.loads(run(argv, env=self.environment()).stdout)
+        return answer
 
     # Processes --------------------------------------------------------------------------------
 
