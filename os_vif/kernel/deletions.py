@@ -9,8 +9,8 @@ taps take 80 ms instead of 1,600.
 import contextlib
 import random
 from collections.abc import Iterable
+from typing import Any, Protocol
 
-from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from os_vif.kernel import observe
@@ -21,7 +21,13 @@ from os_vif.wiring.steps import DeleteLink, LinkStep
 WORTHWHILE = 4
 
 
-def together(netlink: IPRoute, steps: Iterable[LinkStep]) -> None:
+class Netlink(Protocol):
+    """What is asked of pyroute2."""
+
+    def link(self, command: str, **details: Any) -> Any: ...
+
+
+def together(netlink: Netlink, steps: Iterable[LinkStep]) -> None:
     """Delete those links at once whose deletion is asked for, as far as they are ours.
 
     Whatever is not deleted here, for whatever reason, is as before and left to be deleted alone.

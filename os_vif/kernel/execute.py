@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Change links. This runs inside a plugin's privileged daemon, on one netlink socket a call."""
 
+import contextlib
 import errno
+import functools
 import os
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from os_vif.kernel import deletions, joining, observe, packing, sysctl, tap
+from os_vif.kernel import deletions, joining, observe, packing, rtnetlink, sysctl, tap
 from os_vif.kernel.gate import gate
 from os_vif.wiring.compare import has_ipv6
 from os_vif.wiring.errors import WiringError
@@ -23,6 +25,8 @@ _BRIDGE_OPTIONS = {
     "stp": ("br_stp_state", 1),
     "mcast_snooping": ("br_mcast_snooping", 1),
 }
+
+_FLAGS = {"up": rtnetlink.UP, "promisc": rtnetlink.PROMISC}
 
 
 Outcome = tuple[int, str, int]
@@ -55,13 +59,38 @@ def execute(
     :raises InvalidValue: one is not a step that os-vif makes.
     """
     groups = [[packing.unpack(one) for one in group] for group in packed]
-    with gate, IPRoute() as netlink:
+    with gate, _Netlink() as netlink:
         deletions.together(netlink, [step for group in groups for step in group])
         return [_take_group(netlink, group, go_on, filter_bridge) for group in groups]
 
 
+class _Netlink(contextlib.ExitStack):
+    """The sockets of one call: ours for what is set on links of any kind; pyroute2's, which takes
+    longer to open than a tap to make, where it is needed."""
+
+    @functools.cached_property
+    def _kernel(self) -> rtnetlink.Socket:
+        return self.enter_context(rtnetlink.Socket())
+
+    @functools.cached_property
+    def _pyroute2(self) -> IPRoute:
+        return self.enter_context(IPRoute())
+
+    def link(self, command: str, **details: Any) -> Any:
+        """As pyroute2's."""
+        return self._pyroute2.link(command, **details)
+
+    def set(self, index: int, attributes: bytes, flags: int = 0, change: int = 0) -> None:
+        """Set attributes and flags of a link, in one message.
+
+        :raises OSError: the kernel refused it.
+        """
+        body = rtnetlink.link_header(index, flags, change) + attributes
+        self._kernel.change(rtnetlink.NEW_LINK, 0, body)
+
+
 def _take_group(
-    netlink: IPRoute, group: Iterable[LinkStep], go_on: bool, filter_bridge: Filter
+    netlink: _Netlink, group: Iterable[LinkStep], go_on: bool, filter_bridge: Filter
 ) -> Outcome:
     taken, reason, code = 0, "", 0
     for step in group:
@@ -83,7 +112,7 @@ def _code(err: Exception) -> int:
     return int(getattr(err, "code", None) or getattr(err, "errno", None) or 0)
 
 
-def _take(netlink: IPRoute, step: LinkStep) -> None:
+def _take(netlink: _Netlink, step: LinkStep) -> None:
     match step:
         case CreateLink():
             _create(netlink, step)
@@ -95,7 +124,7 @@ def _take(netlink: IPRoute, step: LinkStep) -> None:
             joining.join(step)
 
 
-def _create(netlink: IPRoute, step: CreateLink) -> None:
+def _create(netlink: _Netlink, step: CreateLink) -> None:
     if step.kind == "tun":
         with tap.created(step.name, multiqueue=step.multiqueue):
             _mark(netlink, step)
@@ -111,12 +140,12 @@ def _create(netlink: IPRoute, step: CreateLink) -> None:
         raise
 
 
-def _mark(netlink: IPRoute, step: CreateLink) -> None:
+def _mark(netlink: _Netlink, step: CreateLink) -> None:
     for name in filter(None, (step.name, step.peer)):
-        netlink.link("set", index=_index(name), ifalias=step.alias)
+        netlink.set(_index(name), rtnetlink.attribute(rtnetlink.ALIAS, step.alias.encode()))
 
 
-def _set(netlink: IPRoute, step: SetLink) -> None:
+def _set(netlink: _Netlink, step: SetLink) -> None:
     index = _index(step.name)
     for key in step.attributes.keys() & sysctl.FAMILY:
         if key == "disable_ipv6" and step.attributes[key] and _has_ipv6(step.name):
@@ -124,9 +153,11 @@ def _set(netlink: IPRoute, step: SetLink) -> None:
         sysctl.write(step.name, key, int(step.attributes[key]))
     for options in _bridge_options(step):
         netlink.link("set", index=index, kind="bridge", **options)
-    common = dict(_common(step))
-    if common:
-        netlink.link("set", index=index, **common)
+    attributes = b"".join(_common(step))
+    change = sum(bit for key, bit in _FLAGS.items() if key in step.attributes)
+    if attributes or change:
+        flags = sum(bit for key, bit in _FLAGS.items() if step.attributes.get(key))
+        netlink.set(index, attributes, flags, change)
 
 
 def _bridge_options(step: SetLink) -> Iterable[dict[str, int]]:
@@ -145,23 +176,20 @@ def _bridge_options(step: SetLink) -> Iterable[dict[str, int]]:
     return filter(None, order)
 
 
-def _common(step: SetLink) -> Iterable[tuple[str, Any]]:
-    """The attributes that every link has, in rtnetlink's terms; they go in one message."""
+def _common(step: SetLink) -> Iterator[bytes]:
+    """The attributes that every link has, as rtnetlink has them."""
     attributes = step.attributes
     if "mac" in attributes:
-        yield "address", attributes["mac"]
+        mac = bytes.fromhex(str(attributes["mac"]).replace(":", ""))
+        yield rtnetlink.attribute(rtnetlink.ADDRESS, mac)
     if "mtu" in attributes:
-        yield "mtu", attributes["mtu"]
+        yield rtnetlink.attribute(rtnetlink.MTU, rtnetlink.pack_u32(int(attributes["mtu"])))
     if "master" in attributes:
-        yield "master", _index(str(attributes["master"])) if attributes["master"] else 0
-    flags = {"up": 0x1, "promisc": 0x100}  # linux/if.h
-    asked = {key: bit for key, bit in flags.items() if key in attributes}
-    if asked:
-        yield "flags", sum(bit for key, bit in asked.items() if attributes[key])
-        yield "change", sum(asked.values())
+        master = _index(str(attributes["master"])) if attributes["master"] else 0
+        yield rtnetlink.attribute(rtnetlink.MASTER, rtnetlink.pack_u32(master))
 
 
-def _delete(netlink: IPRoute, step: DeleteLink) -> None:
+def _delete(netlink: _Netlink, step: DeleteLink) -> None:
     try:
         index = _index(step.name)
         (link,) = netlink.link("get", index=index)

@@ -7,7 +7,6 @@ This runs inside a plugin's privileged daemon.
 
 import contextlib
 import errno
-import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
 
@@ -21,11 +20,7 @@ from os_vif.wiring.steps import JoinBridge
 
 LOG = logging.getLogger(__name__)
 
-# linux/rtnetlink.h, linux/if_link.h
-_LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, device type, index, flags, change
-_RTM_NEWLINK, _RTM_GETLINK = 16, 18
-_IFLA_ADDRESS, _IFLA_MTU, _IFLA_MASTER, _IFLA_OPERSTATE = 1, 4, 10, 16
-_CAN_SEND = (b"\0", b"\6")  # IF_OPER_UNKNOWN: it had a carrier all along; IF_OPER_UP
+_CAN_SEND = (b"\0", b"\6")  # linux/if.h, IF_OPER_UNKNOWN: it had a carrier all along; IF_OPER_UP
 
 #: Seconds for what the kernel does in the background to be done; where a bridge of others does
 #: STP, it takes far longer anyhow.
@@ -61,13 +56,13 @@ def join(step: JoinBridge) -> None:
                     undo.callback(_take_back, _request, kernel, change.undo)
 
         if not bridge.addresses:
-            take([_set(bridge, _IFLA_ADDRESS, _mac(port), _mac(bridge))])
+            take([_set(bridge, rtnetlink.ADDRESS, _mac(port), _mac(bridge))])
         if has_ipv6(port):
             _let_do_ipv6(bridge, port, undo)
         take(_moves(kernel, port, bridge, _does_ipv6(bridge)))
         if step.mtu is not None:  # not before there is a port: older kernels bound it by theirs
             before = int(bridge.attributes["mtu"])
-            take([_set(bridge, _IFLA_MTU, *map(rtnetlink.pack_u32, (step.mtu, before)))])
+            take([_set(bridge, rtnetlink.MTU, *map(rtnetlink.pack_u32, (step.mtu, before)))])
         undo.pop_all()
 
 
@@ -101,7 +96,7 @@ def _moves(
         lambda: moving.are_usable(ours, dump(moving.RTM_GETROUTE, moving.EVERY_ROUTE), new)
     )
     if not port.attributes["master"]:
-        yield _set(port, _IFLA_MASTER, rtnetlink.pack_u32(bridge.index), rtnetlink.pack_u32(0))
+        yield _set(port, rtnetlink.MASTER, rtnetlink.pack_u32(bridge.index), rtnetlink.pack_u32(0))
     # Without a cable there is nothing to wait for.
     _wait_until(lambda: _can_send(kernel, bridge) or not _can_send(kernel, port))
     yield from (move.arrive for move in routes)
@@ -117,9 +112,9 @@ def _can_send(kernel: rtnetlink.Socket, link: Link) -> bool:
 
     Until then the kernel drops what is sent through it.
     """
-    body = kernel.get(_RTM_GETLINK, _LINK.pack(0, 0, link.index, 0, 0))
-    its = dict(rtnetlink.attributes(body[_LINK.size :]))
-    return its.get(_IFLA_OPERSTATE) in _CAN_SEND
+    body = kernel.get(rtnetlink.GET_LINK, rtnetlink.link_header(link.index))
+    its = dict(rtnetlink.attributes(body[rtnetlink.LINK.size :]))
+    return its.get(rtnetlink.OPERSTATE) in _CAN_SEND
 
 
 def _wait_until(done: Callable[[], bool]) -> None:
@@ -139,9 +134,9 @@ def _nexthops(dump: Callable[[int, bytes], list[bytes]]) -> list[bytes]:
 
 
 def _set(link: Link, attribute: int, value: bytes, before: bytes) -> Change:
-    header = _LINK.pack(0, 0, link.index, 0, 0)
+    header = rtnetlink.link_header(link.index)
     do, undo = (header + rtnetlink.attribute(attribute, each) for each in (value, before))
-    return Change(Request(_RTM_NEWLINK, 0, do), Request(_RTM_NEWLINK, 0, undo))
+    return Change(Request(rtnetlink.NEW_LINK, 0, do), Request(rtnetlink.NEW_LINK, 0, undo))
 
 
 def _mac(link: Link) -> bytes:

@@ -19,20 +19,15 @@ from os_vif.limits import NAME_LENGTH
 from os_vif.wiring.state import Link, Value
 
 # linux/rtnetlink.h, linux/if_addr.h
-_LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, device type, index, flags, change
 _ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg: family, prefix length, flags, scope, index
-_RTM_GETLINK, _RTM_GETADDR = 18, 22
+_RTM_GETADDR = 22
 _SKIP_STATS = 1 << 3  # RTEXT_FILTER_SKIP_STATS
 _SCOPE_LINK = 253
 
 # linux/if_link.h, linux/if_addr.h
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER = 1, 3, 4, 5, 10
-_IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_GROUP, _IFLA_EXT_MASK = 18, 20, 27, 29
+_IFLA_IFNAME, _IFLA_LINK, _IFLA_LINKINFO, _IFLA_GROUP, _IFLA_EXT_MASK = 3, 5, 18, 27, 29
 _INFO_KIND, _INFO_DATA = 1, 2
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
-
-# linux/if.h
-_IFF_UP, _IFF_PROMISC = 0x1, 0x100
 
 _Attributes = Mapping[int, bytes]
 
@@ -57,7 +52,7 @@ def links(names: Iterable[str], addressed: Collection[str] = ()) -> dict[str, Li
 def _ask(kernel: rtnetlink.Socket, name: str) -> Link | None:
     ifname = rtnetlink.attribute(_IFLA_IFNAME, name.encode() + b"\0")
     try:
-        return _decode(name, kernel.get(_RTM_GETLINK, _ANY_LINK + ifname))
+        return _decode(name, kernel.get(rtnetlink.GET_LINK, _ANY_LINK + ifname))
     except OSError as err:
         if err.errno == errno.ENODEV:
             return None
@@ -87,35 +82,35 @@ def groups() -> dict[int, int]:
     """
     found: dict[int, int] = {}
     with rtnetlink.Socket() as kernel:
-        for answer in kernel.dump(_RTM_GETLINK, _ANY_LINK):
-            _, _, index, *_ = _LINK.unpack_from(answer)
-            its = dict(rtnetlink.attributes(answer[_LINK.size :]))
+        for answer in kernel.dump(rtnetlink.GET_LINK, _ANY_LINK):
+            _, _, index, *_ = rtnetlink.LINK.unpack_from(answer)
+            its = dict(rtnetlink.attributes(answer[rtnetlink.LINK.size :]))
             found[index] = rtnetlink.u32(its[_IFLA_GROUP]) if _IFLA_GROUP in its else 0
     return found
 
 
-_ANY_LINK = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + rtnetlink.attribute(
+_ANY_LINK = rtnetlink.link_header(0) + rtnetlink.attribute(
     _IFLA_EXT_MASK, rtnetlink.pack_u32(_SKIP_STATS)
 )
 
 
 def _decode(name: str, message: bytes) -> Link:
-    _, _, index, flags, _ = _LINK.unpack_from(message)
-    top = dict(rtnetlink.attributes(message[_LINK.size :]))
+    _, _, index, flags, _ = rtnetlink.LINK.unpack_from(message)
+    top = dict(rtnetlink.attributes(message[rtnetlink.LINK.size :]))
     info = dict(rtnetlink.attributes(top.get(_IFLA_LINKINFO, b"")))
     kind = _text(info.get(_INFO_KIND, b""))
     attributes: dict[str, Value] = {
-        "mac": top.get(_IFLA_ADDRESS, b"").hex(":"),
-        "mtu": rtnetlink.u32(top[_IFLA_MTU]),
-        "up": bool(flags & _IFF_UP),
-        "promisc": bool(flags & _IFF_PROMISC),
-        "master": _link_name(top.get(_IFLA_MASTER)),
+        "mac": top.get(rtnetlink.ADDRESS, b"").hex(":"),
+        "mtu": rtnetlink.u32(top[rtnetlink.MTU]),
+        "up": bool(flags & rtnetlink.UP),
+        "promisc": bool(flags & rtnetlink.PROMISC),
+        "master": _link_name(top.get(rtnetlink.MASTER)),
         **_kind_attributes(kind, dict(rtnetlink.attributes(info.get(_INFO_DATA, b"")))),
         **sysctl.read(name, _SYSCTLS.get(kind, ("disable_ipv6",))),
     }
     if kind == "vlan":
         attributes["parent"] = _link_name(top.get(_IFLA_LINK))
-    return Link(name, kind, _text(top.get(_IFLA_IFALIAS, b"")), attributes, index)
+    return Link(name, kind, _text(top.get(rtnetlink.ALIAS, b"")), attributes, index)
 
 
 def _text(value: bytes) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from os_vif import exception
-from os_vif.kernel import execute, observe, packing, sysctl
+from os_vif.kernel import execute, observe, packing, rtnetlink, sysctl
 from os_vif.kernel.backend import KernelLinks
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.errors import LinkFailed, StateChanged
@@ -462,7 +462,7 @@ def test_a_call_leaves_no_descriptor_behind() -> None:
 
 
 def test_what_the_kernel_refuses_to_say_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(observe, "_RTM_GETLINK", 4000)  # no such request
+    monkeypatch.setattr(rtnetlink, "GET_LINK", 4000)  # no such request
     with pytest.raises(OSError, match="not supported") as failure:
         see("lo")
     assert failure.value.errno == errno.EOPNOTSUPP

@@ -9,10 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
-from pyroute2 import IPRoute
 
 import os_vif
 import vif_plug_ovs
@@ -472,25 +471,21 @@ class Requests:
         self.act = self.refuse
         outer = self
 
-        class Netlink:
-            """What ``execute`` uses of IPRoute."""
-
-            def __init__(self) -> None:
-                self._netlink = IPRoute()
-
+        class Netlink(execute._Netlink):
             def link(self, *arguments: Any, **fields: Any) -> Any:
-                outer.count += 1
-                if outer.count == outer.failing:
-                    outer.act()
-                return self._netlink.link(*arguments, **fields)
+                outer.ask()
+                return super().link(*arguments, **fields)
 
-            def __enter__(self) -> Self:
-                return self
+            def set(self, *arguments: Any) -> None:
+                outer.ask()
+                super().set(*arguments)
 
-            def __exit__(self, *_: object) -> None:
-                self._netlink.close()
+        monkeypatch.setattr(execute, "_Netlink", Netlink)
 
-        monkeypatch.setattr(execute, "IPRoute", Netlink)
+    def ask(self) -> None:
+        self.count += 1
+        if self.count == self.failing:
+            self.act()
 
     def fail_at(self, number: int) -> None:
         self.count, self.failing = 0, number
