@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """No verb outlives ``ovs_vsctl_timeout``, whatever the daemons do; then all is well at once."""
 
-import os
-import resource
 import socket
 import threading
 import time
@@ -17,7 +15,7 @@ import os_vif
 from os_vif import exception
 from os_vif.wiring import errors
 from tests import vifs
-from tests.rig import wait_until
+from tests.rig import many_open_files, wait_until
 from tests.rig.ovs import Daemon, PrivateOvs
 from tests.rig.plugin import HYBRID, PORT_ONLY, TAP, OsVif, deviations
 from tests.rig.snapshot import difference, links, snapshot
@@ -261,14 +259,7 @@ def test_a_process_with_many_files_open_is_no_obstacle(
     ovs_dummy: PrivateOvs, osvif_dummy: OsVif
 ) -> None:
     """select() takes no descriptor above 1023, and python-ovs' poller is made of it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < 2048:
-        pytest.skip("this process may not open as many")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
-    with ExitStack() as stack:
-        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
-        for _ in range(1100):
-            stack.callback(os.close, os.open("/dev/null", os.O_RDONLY))
+    with many_open_files():
         osvif_dummy.plug(TAP.vif())
         osvif_dummy.unplug(TAP.vif())
         connection.close_all()

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,14 +20,15 @@ from ovsdbapp.schema.open_vswitch.api import API
 
 from os_vif.exception import ExceptionBase, InvalidValue
 from os_vif.wiring import errors
-from tests.rig import run, wait_until
+from os_vif.wiring.deadline import Deadline
+from tests.rig import many_open_files, run, wait_until
 from tests.rig.fakesys import mlx5, mounted
 from tests.rig.namespace import private_network
 from tests.rig.ovs import PrivateOvs
 from tests.rig.plugin import GROUP, ROOT, Child, OsVif, filled, initialized, sysctl
 from tests.rig.snapshot import difference, links, snapshot
 from vif_plug_ovs import exception, linux_net
-from vif_plug_ovs.ovsdb import api, connection
+from vif_plug_ovs.ovsdb import api, connection, impl_idl
 from vif_plug_ovs.ovsdb.ovsdb_lib import BaseOVS
 
 MAC = "02:00:00:00:00:0a"
@@ -34,7 +36,7 @@ IDS = ("iface-1", MAC, "vm-1")
 BRIDGE = "br0"
 VHOST = "dpdkvhostuserclient"
 #: Seconds of deadline where it is waited out, and how much longer a call may take.
-SHORT, GRACE = 1, 1.0
+SHORT, GRACE, AMPLE = 1, 1.0, 20
 
 
 def group(**options: Any) -> Any:
@@ -679,6 +681,28 @@ def test_not_even_the_first_one(ovs: PrivateOvs, short: BaseOVS) -> None:
     ovs.freeze("ovsdb-server")
     fresh = SimpleNamespace(connection="tcp:127.0.0.1:6640", timeout=SHORT, interface="native")
     assert _raised(lambda: api.get_instance(fresh), errors.NotConnected) < SHORT + GRACE
+
+
+def test_a_server_that_is_being_restarted_is_waited_for(
+    ovs: PrivateOvs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first question of a process is no worse off than those after it."""
+    monkeypatch.setattr(impl_idl, "_schemas", {})
+    fresh = SimpleNamespace(connection="tcp:127.0.0.1:6640", timeout=AMPLE, interface="native")
+    ovs.kill("ovsdb-server")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(api.get_instance, fresh)
+        with pytest.raises(TimeoutError):
+            waiting.result(SHORT)
+        ovs.start_server()
+        began = time.monotonic()
+        assert not waiting.result().br_exists(BRIDGE).execute(check_error=True)
+        assert time.monotonic() - began < GRACE
+
+
+def test_many_open_files_are_no_obstacle_to_the_schema(ovs: PrivateOvs) -> None:
+    with many_open_files():
+        assert impl_idl.fetch_schema(ovs.remote, Deadline(AMPLE))["name"] == "Open_vSwitch"
 
 
 def test_a_late_vswitchd_is_logged_by_a_command(

@@ -2,6 +2,7 @@
 """The rig itself: what the other tests build upon."""
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.rig import CommandError, run, wait_until
+from tests.rig.certificates import Authority
 from tests.rig.guest import BridgeGuest, TapGuest
 from tests.rig.namespace import NetworkNamespace, private_network
 from tests.rig.ovs import Daemon, PrivateOvs
@@ -285,6 +287,20 @@ def test_kill_and_start_again(ovs_dummy: PrivateOvs) -> None:
     assert list(ovs_dummy.dump()["Bridge"]) == ["br0"]
     ovs_dummy.start_vswitchd()
     assert ovs_dummy.interface("br0")["ofport"] == 65534
+
+
+def test_a_server_that_was_started_listens_everywhere(
+    netns: NetworkNamespace, tmp_path: Path
+) -> None:
+    """It opens its sockets one after the other, in an order of its own."""
+    certificate = Authority(tmp_path / "authority").issue("server")
+    with PrivateOvs("dummy", listen_tcp=True, certificate=certificate) as switch:
+        for _ in range(20):
+            switch.kill("ovsdb-server")
+            switch.start_server()
+            for address in (("127.0.0.1", 6640), ("::1", 6641)):
+                with socket.create_connection(address):
+                    pass
 
 
 def test_lose_the_database(ovs: PrivateOvs) -> None:

@@ -653,6 +653,27 @@ def test_a_socket_of_this_host_is_not_probed(switch: PrivateOvs, verbs: OsVif) -
     assert shared()._tables._session.reconnect.get_probe_interval() == 0
 
 
+@pytest.mark.parametrize("remote", REMOTES)
+def test_a_silent_peer_keeps_no_processor_busy(
+    remote: str, switch: PrivateOvs, verbs: OsVif
+) -> None:
+    """In the middle of a handshake python-ovs asks for a socket that is writable: always."""
+    verbs.configure(ovsdb_connection=REMOTES[remote], ovs_vsctl_timeout=2 * SHORT)
+    switch.freeze("ovsdb-server")
+    base = BaseOVS(cfg.CONF[GROUP])
+    for wait, expected in (
+        (lambda: verbs.plug(TAP.vif()), exception.PlugException),
+        (lambda: base.ovsdb, errors.NotConnected),
+    ):
+        busy = time.process_time()
+        with pytest.raises(expected):
+            wait()
+        assert time.process_time() - busy < SHORT / 2
+    busy = time.process_time()
+    time.sleep(SHORT)  # while nobody waits, the connection's own thread goes on trying
+    assert time.process_time() - busy < SHORT / 4
+
+
 @pytest.mark.parametrize("connected", [True, False], ids=["later", "before-the-handshake"])
 @pytest.mark.parametrize("driver", DRIVERS)
 @pytest.mark.parametrize("verb", ["plug", "unplug"])

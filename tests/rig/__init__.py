@@ -5,9 +5,12 @@ Everything is a context manager that ends exactly what it started. Needs root, o
 ordinary user inside ``unshare -rnm``. Nothing here imports the library under test.
 """
 
+import os
+import resource
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -49,6 +52,18 @@ def run(argv: Sequence[str], check: bool = True, **popen: Any) -> subprocess.Com
         said = (done.stderr + done.stdout).strip()
         raise CommandError(f"{' '.join(argv)}: exit status {done.returncode}: {said}")
     return done
+
+
+@contextmanager
+def many_open_files() -> Iterator[None]:
+    """Have more files open than select() takes: it knows no descriptor above 1023."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(1100):
+            stack.callback(os.close, os.open("/dev/null", os.O_RDONLY))
+        yield
 
 
 def kept(argv: Sequence[str]) -> list[str]:

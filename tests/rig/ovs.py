@@ -31,6 +31,7 @@ _DPDK_CONFIG = (
 
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 
+_HOSTS = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
 _STOP_SECONDS = 5.0
 # In a machine that is younger than this, version 3.1 counts no processor and starts no handler:
 # the kernel's datapath forwards nothing.
@@ -104,10 +105,9 @@ class PrivateOvs:
     def start_server(self) -> None:
         """Start ovsdb-server on the database as it is, and wait until it answers."""
         argv = ["ovsdb-server", f"{self.rundir}/conf.db", f"--remote=p{self.remote}"]
-        if self.listen_tcp:
-            argv += ["--remote=ptcp:6640:127.0.0.1", "--remote=ptcp:6640:[::1]"]
+        for method, port in self._ports().items():
+            argv += [f"--remote={method}:{port}:[{host}]" for host in _HOSTS]
         if self.certificate:
-            argv += [f"--remote=pssl:{self.tls_port}:{host}" for host in ("127.0.0.1", "[::1]")]
             argv += self.certificate.arguments()
         self._start("ovsdb-server", argv)
         wait_until(self._server_answers, self.patience, "ovsdb-server")
@@ -286,8 +286,16 @@ class PrivateOvs:
     def _server_answers(self) -> bool:
         if not self.running("ovsdb-server"):
             raise CommandError(f"ovsdb-server did not start:\n{self.log()}")
-        with socket.socket(socket.AF_UNIX) as client:
-            return client.connect_ex(self.remote.removeprefix("unix:")) == 0
+        return _listens(socket.AF_UNIX, self.remote.removeprefix("unix:")) and all(
+            _listens(family, (host, port))
+            for host, family in _HOSTS.items()
+            for port in self._ports().values()
+        )
+
+    def _ports(self) -> dict[str, int]:
+        """The ports of this host on which the server listens, by how."""
+        ports = {"ptcp": 6640} if self.listen_tcp else {}
+        return ports | ({"pssl": self.tls_port} if self.certificate else {})
 
     def _stop(self, which: Daemon) -> None:
         if which not in self._daemons:
@@ -372,6 +380,11 @@ def _unique(named: list[tuple[str, Row]]) -> dict[str, Row]:
         seen[name] += 1
         rows[name if seen[name] == 1 else f"{name}#{seen[name]}"] = row
     return rows
+
+
+def _listens(family: socket.AddressFamily, address: Any) -> bool:
+    with socket.socket(family) as client:
+        return client.connect_ex(address) == 0
 
 
 def _state(pid: int) -> str:

@@ -39,7 +39,7 @@ C = TypeVar("C", bound="Connection")
 RETRY_SECONDS = 0.2
 #: Seconds between looks at what the server has sent while nobody waits for it.
 TEND_SECONDS = 1.0
-#: Seconds after which who receives looks at the clock, though nothing came; poll() has a limit.
+#: Seconds after which who waits looks at the clock, though nothing came; poll() has a limit.
 TURN_SECONDS = 3600
 #: Seconds that a caller waits for an ovs-vswitchd which another caller has found to be stuck.
 STUCK_SECONDS = 4
@@ -247,7 +247,7 @@ class Connection:
             if deadline.remaining() == 0:
                 return False
             if self._may_receive():
-                self._receive(deadline.at_most(TURN_SECONDS))
+                self._receive(deadline)
             else:
                 self._changed.wait(deadline.remaining())
         return True
@@ -257,10 +257,9 @@ class Connection:
 
     def _receive(self, deadline: Deadline) -> None:
         """Wait for the server without the lock, and take in what it sends."""
-        poller = _poller()
+        poller = poller_until(deadline)
         self._tables.wait(poller)
         poller.fd_wait(self._wake_read, ovs.poller.POLLIN)
-        poller.timer_wait(math.ceil(1000 * (deadline.remaining() or 0)))
         self._receiving = True
         self._changed.release()
         try:
@@ -320,11 +319,13 @@ def _is_complete(transaction: Any) -> bool:
     return bool(transaction.commit() != transaction.INCOMPLETE)
 
 
-def _poller() -> ovs.poller.Poller:
-    """python-ovs' poller, which uses select() and so fails in a process with many open files."""
+def poller_until(deadline: Deadline) -> ovs.poller.Poller:
+    """Make python-ovs' poller, but for its select(), which fails among many open files."""
     poller = ovs.poller.Poller()
     if hasattr(select, "poll"):  # eventlet takes it away
         poller.poll = select.poll()
+    seconds = deadline.at_most(TURN_SECONDS).remaining() or 0
+    poller.timer_wait(math.ceil(1000 * seconds))
     return poller
 
 

@@ -12,11 +12,11 @@ import contextlib
 import errno
 import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 import ovs.jsonrpc
-import ovs.poller
 import ovs.stream
 from oslo_log import log as logging
 from ovs.db import idl
@@ -267,54 +267,49 @@ def _timeout(commands: Sequence[Any], timeout: float, err: Exception) -> Excepti
 def fetch_schema(remote: str, deadline: Deadline) -> dict[str, Any]:
     """Ask a server for the schema of its database.
 
+    One that is not there is tried until the deadline: it may be restarting.
+
     :raises NotConnected: it cannot be reached by the deadline, or has no such database.
     """
-    error, stream = ovs.stream.Stream.open_block(
-        ovs.stream.Stream.open(remote), _milliseconds(deadline)
-    )
-    if error:
-        reason = tls.problem(remote) or os.strerror(error)
-        raise errors.NotConnected(remote=tls.shown(remote), reason=reason)
-    rpc = ovs.jsonrpc.Connection(stream)
-    try:
-        error, reply = _ask(rpc, deadline)
-    finally:
-        rpc.close()
-    if error or reply.error:
-        reason = os.strerror(error) if error > 0 else str(reply.error if reply else "it hung up")
-        reason = tls.problem(remote) or reason
-        raise errors.NotConnected(remote=tls.shown(remote), reason=reason)
+    error, reply = _ask(remote, deadline)
+    while error:
+        problem = tls.problem(remote)
+        if problem or deadline.remaining() == 0:
+            reason = problem or (os.strerror(error) if error > 0 else "it hung up")
+            raise errors.NotConnected(remote=tls.shown(remote), reason=reason)
+        time.sleep(deadline.at_most(connection.RETRY_SECONDS).remaining() or 0)
+        error, reply = _ask(remote, deadline)
+    if reply.error:
+        raise errors.NotConnected(remote=tls.shown(remote), reason=str(reply.error))
     found: dict[str, Any] = reply.result
     return found
 
 
-def _ask(rpc: Any, deadline: Deadline) -> tuple[int, Any]:
-    """``transact_block`` of python-ovs with a deadline."""
+def _ask(remote: str, deadline: Deadline) -> tuple[int, Any]:
+    """Ask once: an error number of the connection, negative for its end, or the answer."""
+    error, stream = ovs.stream.Stream.open(remote)
+    if error:
+        return error, None
+    rpc = ovs.jsonrpc.Connection(stream)
     request = ovs.jsonrpc.Message.create_request("get_schema", [DATABASE])
-    error = rpc.send(request)
-    while not error:
-        rpc.run()
-        error, reply = rpc.recv()
-        if error == errno.EAGAIN:
-            error = _block(rpc, deadline)
-        elif reply is not None and reply.id == request.id:
-            return error, reply
-    return error, None
+    try:
+        error, reply = rpc.send(request), None
+        while not error and reply is None:
+            rpc.run()
+            error, reply = rpc.recv()
+            if error == errno.EAGAIN:
+                error = _block(rpc, deadline)
+        return error, reply
+    finally:
+        rpc.close()
 
 
 def _block(rpc: Any, deadline: Deadline) -> int:
+    """Wait for the server; ETIMEDOUT at the deadline."""
     if deadline.remaining() == 0:
         return errno.ETIMEDOUT
-    poller = ovs.poller.Poller()
+    poller = connection.poller_until(deadline)
     rpc.wait(poller)
     rpc.recv_wait(poller)
-    if (limit := _milliseconds(deadline)) >= 0:
-        poller.timer_wait(limit)
     poller.block()
     return 0
-
-
-def _milliseconds(deadline: Deadline) -> int:
-    """Negative for no limit."""
-    seconds = deadline.remaining()
-    return -1 if seconds is None else int(seconds * 1000) + 1

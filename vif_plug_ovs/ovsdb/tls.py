@@ -16,6 +16,7 @@ import threading
 from dataclasses import astuple, dataclass
 from typing import ClassVar
 
+import ovs.poller
 import ovs.socket_util
 import ovs.stream
 
@@ -142,6 +143,7 @@ class _TlsStream(ovs.stream.SSLStream):  # type: ignore[misc]
     problem: ClassVar[str] = ""
     failures: ClassVar[int] = 0
     _greeted = False
+    _handshake_needs = 0  # POLLIN or POLLOUT while a handshake waits for that
 
     @classmethod
     def _open(cls, suffix: str, dscp: int) -> tuple[int, socket.socket | None]:
@@ -172,14 +174,29 @@ class _TlsStream(ovs.stream.SSLStream):  # type: ignore[misc]
         error: int = super(ovs.stream.SSLStream, self).connect()
         if error or self._greeted:
             return error
+        self._handshake_needs = 0
         try:
             self.socket.do_handshake()
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        except ssl.SSLWantReadError:
+            self._handshake_needs = ovs.poller.POLLIN
+            return errno.EAGAIN
+        except ssl.SSLWantWriteError:
+            self._handshake_needs = ovs.poller.POLLOUT
             return errno.EAGAIN
         except OSError as err:
             return self._failed(err)
         self._greeted = True
         return 0
+
+    def wait(self, poller: ovs.poller.Poller, wait: int) -> None:
+        """As python-ovs', which asks whether the socket is writable until a handshake is done.
+
+        It always is: while a server is silent that would keep a processor busy.
+        """
+        if self._handshake_needs:
+            poller.fd_wait(self.socket, self._handshake_needs)
+        else:
+            super().wait(poller, wait)
 
     def send(self, buf: str) -> int:
         sent: int = super().send(buf)
