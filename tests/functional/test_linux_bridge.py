@@ -21,7 +21,7 @@ from os_vif.wiring import errors
 from os_vif.wiring.steps import JoinBridge
 from tests import vifs
 from tests.rig import run, wait_until
-from tests.rig.addressing import addressing, changes
+from tests.rig.addressing import addressing, changes, complete
 from tests.rig.guest import BridgeGuest
 from tests.rig.linux_bridge import (
     BRIDGE,
@@ -71,7 +71,7 @@ def host() -> Facts:
     devices = [path.name for path in Path("/proc/sys/net/ipv4/conf").iterdir()]
     return {
         "links": links(),
-        "addressing": vars(addressing()),
+        "addressing": vars(complete()),
         "settings": {
             f"{device} {path}": sysctl(device, path).read_text()
             for device in devices
@@ -166,10 +166,10 @@ def test_packets_of_the_networks_mtu_pass_and_no_longer_ones(
     plugin.plug(vif(network={"mtu": mtu}))
     assert {links()[name]["mtu"] for name in (INTERFACE, BRIDGE)} == {mtu}
     with guest(1, mtu=9000) as one:
-        some = {"count": 1, "wait": 0.3, "dont_fragment": True}
+        some: dict[str, Any] = {"count": 1, "dont_fragment": True}
         for address in (NEIGHBOUR, HOST):
             assert one.ping(address, size=mtu, **some) == (1, 1)
-        assert one.ping(NEIGHBOUR, size=mtu + 1, **some) == (1, 0)
+        assert one.ping(NEIGHBOUR, size=mtu + 1, wait=0.2, **some) == (1, 0)
         assert wire.ping(one.ip, size=mtu, **some) == (1, 1)
         assert run(["ping", "-c1", "-Mdo", f"-s{mtu - 28}", NEIGHBOUR]).returncode == 0
         assert run(["ping", "-c1", "-Mdo", f"-s{mtu - 27}", NEIGHBOUR], check=False).returncode

@@ -23,7 +23,7 @@ from os_vif import exception
 from os_vif.kernel import joining, rtnetlink
 from os_vif.wiring.steps import JoinBridge
 from tests.rig import run, wait_until
-from tests.rig.addressing import Addressing, addressing, changes, settled
+from tests.rig.addressing import Addressing, addressing, changes, complete, settled
 from tests.rig.guest import BridgeGuest
 from tests.rig.linux_bridge import (
     BRIDGE,
@@ -86,20 +86,12 @@ def bridged_host(*commands: str) -> Iterator[Addressing]:
     Path(f"/proc/sys/net/ipv6/conf/{NEW}/disable_ipv6").write_text("1")
     ip(f"link set {NEW} up")
     try:
-        yield wait_until(complete, what="addresses of IPv6 to be usable")
+        yield complete()
     finally:
         ids = [str(one["id"]) for one in json.loads(ip("-json nexthop") or "[]") if one]
         gone = [f"nexthop delete id {one}" for one in ids]
         batch([*gone, *(f"link delete {name}" for name in (OLD, OTHER, NEW))])
         batch([f"{v}route flush table {t}" for v in ("", "-6 ") for t in ("main", "7")])
-
-
-def complete() -> Addressing | None:
-    """What is configured, once the kernel has added all of it."""
-    now = addressing()
-    wanted = sum('"family": "inet6"' in one for one in now.addresses)
-    there = sum('"type": "local"' in one and ":" in json.loads(one)["dst"] for one in now.routes)
-    return now if there >= wanted else None
 
 
 def join() -> None:
@@ -275,7 +267,7 @@ CASES: dict[str, list[str]] = {
 def test_all_of_it_moves(case: str, network: NetworkNamespace) -> None:
     with bridged_host() as _:
         assert batch(CASES[case]) == ""
-        before = wait_until(complete)
+        before = complete()
         join()
         assert settled(before.moved(OLD, NEW)) == ""
         assert addressing().of(OLD) == []
@@ -288,7 +280,7 @@ def test_all_of_it_moves(case: str, network: NetworkNamespace) -> None:
 def test_whatever_fails_all_of_it_is_as_before(case: str, network: NetworkNamespace) -> None:
     with bridged_host() as _:
         assert batch(CASES[case]) == ""
-        before = wait_until(complete)
+        before = complete()
         requests = 0
         while fails_at(requests):
             assert settled(before) == "", f"after request {requests}"
@@ -768,7 +760,7 @@ def test_at_every_instant_there_is_the_old_or_the_new(
             f"-6 route add 2001:db8:7::/48 via fe80::1 dev {INTERFACE}",
         ]
         assert batch(give) == ""
-        wait_until(complete)
+        complete()
         watcher = stack.enter_context(Watcher(WATCHED))
 
         def change(kernel: rtnetlink.Socket, kind: int, flags: int, body: bytes) -> None:

@@ -21,6 +21,7 @@ from tests.rig.snapshot import difference, links, snapshot
 ROOT = Path(__file__).parents[2]
 MACS = ("fa:16:3e:00:00:01", "fa:16:3e:00:00:02")
 ADDRESSES = ("192.0.2.1/24", "192.0.2.2/24")
+LOST = 0.3  # seconds to wait for an answer that is not to come
 
 
 def here() -> tuple[str, str, str, str]:
@@ -140,11 +141,11 @@ def test_tap_guests_ping_through_ovs(ovs: PrivateOvs) -> None:
     make_bridge(ovs, "tap1", "tap2")
     one, two = tap_guests()
     with one:
-        assert one.ping(two.ip, count=1) == (1, 0)
+        assert one.ping(two.ip, count=1, wait=LOST) == (1, 0)
         with two:
             assert one.ping(two.ip) == (3, 3)
             assert two.ping(one.ip, count=1, size=1500, dont_fragment=True) == (1, 1)
-            assert two.ping(one.ip, count=1, size=1501, dont_fragment=True)[1] == 0
+            assert two.ping(one.ip, count=1, size=1501, dont_fragment=True, wait=LOST)[1] == 0
 
 
 def test_a_tag_separates_guests(ovs: PrivateOvs) -> None:
@@ -156,7 +157,7 @@ def test_a_tag_separates_guests(ovs: PrivateOvs) -> None:
         assert one.ping(two.ip, count=1) == (1, 1)
         ovs.vsctl("set", "Port", "tap1", "tag=7")
         ovs.settle_flows()
-        assert one.ping(two.ip, count=2)[1] == 0
+        assert one.ping(two.ip, count=2, wait=LOST)[1] == 0
         ovs.vsctl("set", "Port", "tap2", "tag=7")
         assert one.ping(two.ip, count=1) == (1, 1)
 
@@ -216,7 +217,7 @@ def test_a_guest_with_a_veth_in_ovs_beside_one_with_a_tap(ovs: PrivateOvs) -> No
     with one, two:
         make_bridge(ovs, "tap1", "veth2")
         assert two.ping(one.ip, count=1) == (1, 1)
-        assert two.ping(one.ip, count=1, size=1401, dont_fragment=True)[1] == 0
+        assert two.ping(one.ip, count=1, size=1401, dont_fragment=True, wait=LOST)[1] == 0
 
 
 # Open vSwitch ---------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.rig import run
+from tests.rig import run, wait_until
 from tests.rig.snapshot import Facts
 
 #: What the kernel makes for each device that does IPv6, whoever asked for that.
@@ -65,6 +65,24 @@ def settled(wanted: Addressing, timeout: float = 2.0) -> str:
     while (different := changes(wanted, addressing())) and time.monotonic() < last:
         time.sleep(0.01)
     return different
+
+
+def complete() -> Addressing:
+    """Look once the kernel has added what belongs to each address; of IPv6 it does so later."""
+    return wait_until(_complete, what="addresses of IPv6 to be usable")
+
+
+def _complete() -> Addressing | None:
+    now = addressing()
+    routes = map(json.loads, now.routes)
+    there = {(one["dev"], one["dst"]) for one in routes if one["type"] == "local"}
+    wanted = {
+        (link["ifname"], one["local"])
+        for link in _ip("-6", "address")
+        for one in link["addr_info"]
+        if not _is_automatic(one) and not one.get("tentative")
+    }
+    return now if wanted <= there else None
 
 
 def addressing() -> Addressing:

@@ -66,12 +66,13 @@ class Guest:
         interval: float = 0.2,
         size: int | None = None,
         dont_fragment: bool = False,
-        wait: float = 1.0,
+        wait: float = 5.0,
     ) -> tuple[int, int]:
         """Ping from the guest, and return how many requests were sent and answered.
 
         :param interval: seconds between requests.
-        :param wait: seconds to wait for the last answer; short ones are for what is not to come.
+        :param wait: seconds to wait for the last answer, ample for a busy machine; short ones are
+            for what is not to come.
         :param size: bytes of the whole IP packet, so that it compares with an MTU.
         :raises CommandError: when ping itself failed.
         """

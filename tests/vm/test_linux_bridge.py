@@ -76,7 +76,7 @@ def test_vlans_are_tagged_on_the_wire_and_keep_apart(osvif: OsVif) -> None:
             assert one.ping(BEYOND, 2, size=1400, dont_fragment=True) == (2, 2)
             assert other.ping(BEYOND, 2, size=1500, dont_fragment=True) == (2, 2)
             assert one.ping(third.ip, 2) == (2, 2)
-            assert one.ping(other.ip, 1)[1] == 0
+            assert one.ping(other.ip, 1, wait=1)[1] == 0
         sent = {guest.mac: set() for guest in (one, other, third)}
         for frame in wire.frames:
             if frame.protocol == IPV4 and frame.source in sent:
