@@ -117,12 +117,14 @@ def pending(wanted: Filtering, timeout: float) -> tuple[str, ...]:
 
 
 def bridges(use_ipv6: bool, timeout: float) -> tuple[str, ...]:
-    """The bridges that have rules of ours in either family.
+    """The bridges that have rules of ours in either family; none where there is no iptables.
 
     :param use_ipv6: and ``timeout``: see :func:`remove`.
     :raises CommandFailed: iptables refused to show its rules.
     :raises DeadlineExceeded: it did not happen in time.
     """
+    if _path(f"{IPV4}-save") is None:
+        return ()
     found = (filtering.bridges(text) for _, text in _saved(use_ipv6, Deadline(timeout)))
     return tuple(sorted({bridge for names in found for bridge in names}))
 
@@ -233,10 +235,10 @@ def call(argv: Sequence[str], text: str, deadline: Deadline) -> str:
     :raises DeadlineExceeded: it was killed at the deadline.
     """
     command, left = " ".join(argv), deadline.remaining()
-    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_FOLDERS))
-    program = shutil.which(argv[0], path=path)
+    program = _path(argv[0])
     if program is None:
-        raise CommandFailed(command=command, code=None, stderr=f"no such program in {path}")
+        said = f"no such program in {_search_path()}"
+        raise CommandFailed(command=command, code=None, stderr=said)
     try:
         code, out, err = _communicate([program, *argv[1:]], text, left)
     except subprocess.TimeoutExpired:
@@ -247,6 +249,14 @@ def call(argv: Sequence[str], text: str, deadline: Deadline) -> str:
         said = " ".join(err.decode(errors="replace").split())
         raise CommandFailed(command=command, code=code, stderr=said)
     return out.decode(errors="surrogateescape")
+
+
+def _path(program: str) -> str | None:
+    return shutil.which(program, path=_search_path())
+
+
+def _search_path() -> str:
+    return os.pathsep.join((os.environ.get("PATH", os.defpath), *_FOLDERS))
 
 
 def _communicate(argv: list[str], text: str, seconds: float | None) -> tuple[int, bytes, bytes]:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The plugin for Linux bridges: it reads its configuration and drives the engine."""
 
+import socket
+from collections.abc import Iterable
 from typing import ClassVar
 
 from oslo_config import cfg
@@ -14,8 +16,11 @@ from os_vif.objects.vif import VIFBase, VIFBridge
 from os_vif.plugin import PluginBase, supported
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.engine import Engine
+from os_vif.wiring.errors import StateChanged
 from os_vif.wiring.model import Wiring
+from os_vif.wiring.steps import DeleteLink, FilterBridge
 from vif_plug_linux_bridge import constants, privileged, wiring
+from vif_plug_linux_bridge.wiring import unused
 
 #: Seconds that plugging may take; the default of the plugin for Open vSwitch.
 TIMEOUT = 120
@@ -103,6 +108,41 @@ class LinuxBridgePlugin(PluginBase):
 
     def unplug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:
         """Leave the bridge: other guests use it."""
+
+    def gc(self, wanted: Iterable[VIFBase]) -> tuple[str, ...]:
+        """Take away the bridges, VLAN devices and rules of ours that nothing uses any more.
+
+        What is in use or wanted stays, and so does what somebody else made. Addresses and routes
+        that a bridge took over move back to its interface: hardware, a bond, a VLAN device or
+        ``flat_interface``; a bridge with another kind of port is taken to have a guest.
+
+        :param wanted: the VIFs of this host, those that are about to be plugged too.
+        :returns: what was taken away, as in ``bridge br100``, ``vlan vlan12``, ``rules of br7``.
+        :raises WiringError: something could not be taken away (all else was); see
+            :mod:`os_vif.wiring.errors`.
+        """
+        deadline = Deadline(TIMEOUT)
+        links = KernelLinks(privileged.change_links)
+        names = [name for _, name in socket.if_nameindex()]
+        host = unused.Host(
+            links=links.observe(names, names),
+            filtered=frozenset(privileged.filtered(deadline.remaining())),
+            wanted=unused.names_of(wanted),
+            interface=self.config.flat_interface,
+        )
+        groups = unused.removals(host)
+        if not groups:
+            return ()
+        for failure in links.execute(groups, deadline):
+            if failure is not None:
+                raise failure
+        steps = [step for steps in groups for step in steps]
+        deleted = {step.name: step.kind for step in steps if isinstance(step, DeleteLink)}
+        if again := links.observe(deleted):
+            raise StateChanged(what=f"in use again: {', '.join(again)}")
+        rules = [step.bridge for step in steps if isinstance(step, FilterBridge)]
+        devices = (f"{kind} {name}" for name, kind in deleted.items())
+        return (*devices, *(f"rules of {bridge}" for bridge in rules))
 
     def _settings(self) -> wiring.Settings:
         names = wiring.Settings.__dataclass_fields__

@@ -29,6 +29,25 @@ def change_links(
     return outcomes
 
 
+def filtered(timeout: float | None = None) -> list[str]:
+    """The bridges that have rules of ours.
+
+    :param timeout: as of :func:`change_links`.
+    :raises CommandFailed: iptables refused to show its rules.
+    :raises DeadlineExceeded: it did not answer.
+    """
+    patience = None if timeout is None else timeout + GRACE
+    names: list[str] = door.ask(_filtered, timeout or 0, timeout=patience)
+    return names
+
+
+@privsep.vif_plug.entrypoint
+def _filtered(seconds: float) -> list[str]:
+    from vif_plug_linux_bridge import firewall  # only the daemon needs it
+
+    return list(firewall.bridges(use_ipv6=False, timeout=seconds))
+
+
 @privsep.vif_plug.entrypoint
 def _change_links(groups: list[Any], go_on: bool, seconds: float) -> list[Outcome]:
     # Here, because only the daemon needs them: importing them would take half of our time.

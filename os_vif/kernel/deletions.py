@@ -17,6 +17,8 @@ from os_vif.kernel import observe
 from os_vif.wiring.model import Mark
 from os_vif.wiring.steps import DeleteLink, LinkStep
 
+#: The kinds whose deletions are known to share the wait.
+KINDS = {"bridge", "veth", "tun"}
 #: Fewer deletions than this are not worth the look at all links of the host.
 WORTHWHILE = 4
 
@@ -35,7 +37,7 @@ def together(netlink: Netlink, steps: Iterable[LinkStep]) -> None:
     which nobody else uses: it is random, and its members are read back.
     """
     deleted = (step for step in steps if isinstance(step, DeleteLink))
-    wanted = {step.name: step.kind for step in deleted if not step.if_empty}
+    wanted = {step.name: step.kind for step in deleted if step.kind in KINDS and not step.if_empty}
     if len(wanted) < WORTHWHILE:
         return
     group = random.SystemRandom().randrange(1 << 30, 1 << 31)

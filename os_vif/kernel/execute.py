@@ -16,7 +16,15 @@ from os_vif.kernel import deletions, joining, observe, packing, rtnetlink, sysct
 from os_vif.kernel.gate import gate
 from os_vif.wiring.compare import has_ipv6
 from os_vif.wiring.errors import WiringError
-from os_vif.wiring.steps import CreateLink, DeleteLink, FilterBridge, JoinBridge, LinkStep, SetLink
+from os_vif.wiring.steps import (
+    CreateLink,
+    DeleteLink,
+    FilterBridge,
+    JoinBridge,
+    LeaveBridge,
+    LinkStep,
+    SetLink,
+)
 
 #: attribute -> (rtnetlink's name of it, factor); only bridges have these
 _BRIDGE_OPTIONS = {
@@ -122,6 +130,8 @@ def _take(netlink: _Netlink, step: LinkStep) -> None:
             _delete(netlink, step)
         case JoinBridge():
             joining.join(step)
+        case LeaveBridge():
+            joining.leave(step)
 
 
 def _create(netlink: _Netlink, step: CreateLink) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Put an interface into a Linux bridge, with the host's addresses and routes that are on it.
+"""Put an interface into a Linux bridge, and take it out, with the host's addresses and routes.
 
 A host that lets its guests share its interface goes on using that itself, through the bridge.
 This runs inside a plugin's privileged daemon.
@@ -9,14 +9,15 @@ import contextlib
 import errno
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 from oslo_log import log as logging
 
 from os_vif.kernel import moving, observe, rtnetlink, sysctl
-from os_vif.kernel.moving import Change, Device, Request
+from os_vif.kernel.moving import Change, Device, Move, Request
 from os_vif.wiring.compare import has_ipv6
 from os_vif.wiring.state import Link
-from os_vif.wiring.steps import JoinBridge
+from os_vif.wiring.steps import JoinBridge, LeaveBridge
 
 LOG = logging.getLogger(__name__)
 
@@ -29,8 +30,8 @@ _BACKGROUND_SECONDS, _POLL_SECONDS = 0.5, 0.001
 #: It is there, or gone, already: another process does the same, or did it and was killed.
 _DONE = {errno.EEXIST, errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL}
 
-#: What a bridge that takes over IPv6 addresses does as the interface did.
-_IPV6_LIKE_PORT = ("accept_ra", "autoconf")
+#: What a link that takes over IPv6 addresses does as the other one did.
+_IPV6_ALIKE = ("accept_ra", "autoconf")
 
 
 def join(step: JoinBridge) -> None:
@@ -41,70 +42,133 @@ def join(step: JoinBridge) -> None:
 
     :raises OSError: the kernel refused something; all is as before.
     """
-    found = observe.links((step.name, step.bridge), addressed=(step.name, step.bridge))
-    for name in (step.name, step.bridge):
-        if name not in found:
-            raise OSError(errno.ENODEV, f"no device {name}")
-    port, bridge = found[step.name], found[step.bridge]
-    if port.attributes["master"] not in ("", bridge.name):
-        raise OSError(errno.EBUSY, f"it is in {port.attributes['master']}")
+    port, bridge = _found(step.name, step.bridge)
     with rtnetlink.Socket() as kernel, contextlib.ExitStack() as undo:
-
-        def take(changes: Iterable[Change]) -> None:
-            for change in changes:
-                if _request(kernel, change.do):
-                    undo.callback(_take_back, _request, kernel, change.undo)
-
         if not bridge.addresses:
-            take([_set(bridge, rtnetlink.ADDRESS, _mac(port), _mac(bridge))])
-        if has_ipv6(port):
-            _let_do_ipv6(bridge, port, undo)
-        take(_moves(kernel, port, bridge, _does_ipv6(bridge)))
+            _take(kernel, undo, [_set(bridge, rtnetlink.ADDRESS, _mac(port), _mac(bridge))])
+        joined = [] if port.attributes["master"] else [_membership(port, 0, bridge.index)]
+        _move(kernel, undo, port, bridge, before_routes=joined)
         if step.mtu is not None:  # not before there is a port: older kernels bound it by theirs
-            before = int(bridge.attributes["mtu"])
-            take([_set(bridge, rtnetlink.MTU, *map(rtnetlink.pack_u32, (step.mtu, before)))])
+            mtus = (int(bridge.attributes["mtu"]), step.mtu)
+            before, wanted = map(rtnetlink.pack_u32, mtus)
+            _take(kernel, undo, [_set(bridge, rtnetlink.MTU, wanted, before)])
         undo.pop_all()
 
 
-def _moves(
-    kernel: rtnetlink.Socket, port: Link, bridge: Link, with_ipv6: bool
-) -> Iterator[Change]:
-    """What moves addresses and routes: they arrive, the port joins, they depart.
+def leave(step: LeaveBridge) -> None:
+    """Take the last interface out of a bridge; whatever fails, all of it is taken back.
 
-    :param with_ipv6: whether the bridge does IPv6; else the port's routes of IPv6, of which it
-        makes no use without an address, are left where they are.
+    :raises OSError: the kernel refused something, or the bridge has other ports, perhaps since a
+        moment ago; all is as before.
     """
+    port, bridge = _found(step.name, step.bridge)
+    with rtnetlink.Socket() as kernel, contextlib.ExitStack() as undo:
+        left = [_membership(port, bridge.index, 0)] if port.attributes["master"] else []
+        # Last, for a bridge without a carrier is none that everything could be led back to.
+        _move(kernel, undo, bridge, port, after_routes=left)
+        if observe.ports(bridge.index):
+            raise OSError(errno.EBUSY, f"{bridge.name} has other ports")
+        undo.pop_all()
 
+
+def _found(port: str, bridge: str) -> tuple[Link, Link]:
+    """Both links, of which the one is in no other bridge."""
+    found = observe.links((port, bridge), addressed=(port, bridge))
+    for name in (port, bridge):
+        if name not in found:
+            raise OSError(errno.ENODEV, f"no device {name}")
+    if found[port].attributes["master"] not in ("", bridge):
+        raise OSError(errno.EBUSY, f"it is in {found[port].attributes['master']}")
+    return found[port], found[bridge]
+
+
+def _move(
+    kernel: rtnetlink.Socket,
+    undo: contextlib.ExitStack,
+    old: Link,
+    new: Link,
+    **membership: Iterable[Change],
+) -> None:
+    """Move addresses and routes from one device to another.
+
+    :param membership: see :func:`_moves`.
+    """
+    if has_ipv6(old):
+        _let_do_ipv6(new, old, undo)
+    _take(kernel, undo, _moves(kernel, old, new, _does_ipv6(new), **membership))
+
+
+def _take(kernel: rtnetlink.Socket, undo: contextlib.ExitStack, changes: Iterable[Change]) -> None:
+    for change in changes:
+        if _request(kernel, change.do):
+            undo.callback(_take_back, _request, kernel, change.undo)
+
+
+@dataclass(frozen=True)
+class _Moves:
+    """What is on a device, on its way to another one."""
+
+    prefixes: list[Move]
+    addresses: list[Move]
+    neighbours: list[Move]
+    routes: list[Move]
+    nexthops: list[Change]
+    #: Whether the addresses that have arrived can be used.
+    usable: Callable[[], bool]
+
+
+def _read(kernel: rtnetlink.Socket, old: Device, new: Device, with_ipv6: bool) -> _Moves:
     def dump(kind: int, body: bytes) -> list[bytes]:
         return [one for one in kernel.dump(kind, body) if with_ipv6 or not moving.is_ipv6(one)]
 
-    old, new = Device(port.name, port.index), Device(bridge.name, bridge.index)
-    dumped = dump(moving.RTM_GETADDR, moving.EVERY_ADDRESS)
-    ours = moving.addresses_of(dumped, old)
-    addresses = [moving.address(body, old, new) for body in ours]
-    dumped = dump(moving.RTM_GETROUTE, moving.EVERY_ROUTE)
-    routes = [moving.route(body, old, new) for body in moving.routes_of(dumped, old)]
+    addresses = moving.addresses_of(dump(moving.RTM_GETADDR, moving.EVERY_ADDRESS), old)
+    routes = moving.routes_of(dump(moving.RTM_GETROUTE, moving.EVERY_ROUTE), old)
     dumped = dump(moving.RTM_GETNEIGH, moving.EVERY_NEIGHBOUR)
     dumped += dump(moving.RTM_GETNEIGH, moving.EVERY_PROXY)
-    neighbours = [moving.neighbour(body, old, new) for body in moving.neighbours_of(dumped, old)]
-    dumped = _nexthops(dump)
-    nexthops = [moving.nexthop(body, old, new) for body in moving.nexthops_of(dumped, old)]
-
-    yield from (move.arrive for move in addresses)
-    yield from (move.arrive for move in neighbours)
-    _wait_until(
-        lambda: moving.are_usable(ours, dump(moving.RTM_GETROUTE, moving.EVERY_ROUTE), new)
+    neighbours = moving.neighbours_of(dumped, old)
+    nexthops = moving.nexthops_of(_nexthops(dump), old)
+    return _Moves(
+        [moving.route(body, old, new) for body in routes if moving.is_to_prefix(body)],
+        [moving.address(body, old, new) for body in addresses],
+        [moving.neighbour(body, old, new) for body in neighbours],
+        [moving.route(body, old, new) for body in routes if not moving.is_to_prefix(body)],
+        [moving.nexthop(body, old, new) for body in nexthops],
+        lambda: moving.are_usable(addresses, dump(moving.RTM_GETROUTE, moving.EVERY_ROUTE), new),
     )
-    if not port.attributes["master"]:
-        yield _set(port, rtnetlink.MASTER, rtnetlink.pack_u32(bridge.index), rtnetlink.pack_u32(0))
+
+
+def _moves(
+    kernel: rtnetlink.Socket,
+    here: Link,
+    there: Link,
+    with_ipv6: bool,
+    before_routes: Iterable[Change] = (),
+    after_routes: Iterable[Change] = (),
+) -> Iterator[Change]:
+    """What moves addresses and routes: all of them arrive, then they depart.
+
+    :param with_ipv6: whether the other device does IPv6; else routes of IPv6, of which it makes no
+        use without an address, are left where they are.
+    :param before_routes: what else is done before routes arrive.
+    :param after_routes: what else is done before anything departs.
+    """
+    old, new = Device(here.name, here.index), Device(there.name, there.index)
+    its = _read(kernel, old, new, with_ipv6)
+    # An address brings its own along, and would leave it behind if it were taken back.
+    yield from (move.arrive for move in its.prefixes)
+    yield from (move.arrive for move in its.addresses)
+    yield from (move.arrive for move in its.neighbours)
+    _wait_until(its.usable)
+    yield from before_routes
     # Without a cable there is nothing to wait for.
-    _wait_until(lambda: _can_send(kernel, bridge) or not _can_send(kernel, port))
-    yield from (move.arrive for move in routes)
-    yield from nexthops
-    yield from (move.depart for move in reversed(routes))
-    yield from (move.depart for move in neighbours)
+    _wait_until(lambda: _can_send(kernel, there) or not _can_send(kernel, here))
+    yield from (move.arrive for move in its.routes)
+    yield from its.nexthops
+    yield from after_routes
+    yield from (move.depart for move in reversed([*its.prefixes, *its.routes]))
+    yield from (move.depart for move in its.neighbours)
     # Deleting a primary IPv4 address would delete its secondary ones.
-    yield from (move.depart for move in reversed(addresses))
+    yield from (move.depart for move in reversed(its.addresses))
 
 
 def _can_send(kernel: rtnetlink.Socket, link: Link) -> bool:
@@ -131,6 +195,11 @@ def _nexthops(dump: Callable[[int, bytes], list[bytes]]) -> list[bytes]:
         if err.errno != errno.EOPNOTSUPP:  # before Linux 5.3
             raise
         return []
+
+
+def _membership(port: Link, before: int, after: int) -> Change:
+    """Put a link into the bridge of an index; 0 for none."""
+    return _set(port, rtnetlink.MASTER, rtnetlink.pack_u32(after), rtnetlink.pack_u32(before))
 
 
 def _set(link: Link, attribute: int, value: bytes, before: bytes) -> Change:
@@ -162,16 +231,16 @@ def _take_back(action: Callable[..., object], *arguments: object) -> None:
         LOG.error("An address, a route or a bridge's port could not be put back: %s", err)
 
 
-def _does_ipv6(bridge: Link) -> bool:
-    return not sysctl.read(bridge.name, ("disable_ipv6",)).get("disable_ipv6", 1)
+def _does_ipv6(link: Link) -> bool:
+    return not sysctl.read(link.name, ("disable_ipv6",)).get("disable_ipv6", 1)
 
 
-def _let_do_ipv6(bridge: Link, port: Link, undo: contextlib.ExitStack) -> None:
-    """Switch a bridge's IPv6 on, which accepts router advertisements if the interface does."""
-    if not bridge.attributes["disable_ipv6"]:
+def _let_do_ipv6(link: Link, other: Link, undo: contextlib.ExitStack) -> None:
+    """Switch a link's IPv6 on, which accepts router advertisements if the other one does."""
+    if not link.attributes["disable_ipv6"]:
         return
-    wanted = {**sysctl.read(port.name, _IPV6_LIKE_PORT), "disable_ipv6": 0}
-    before = sysctl.read(bridge.name, wanted)
+    wanted = {**sysctl.read(other.name, _IPV6_ALIKE), "disable_ipv6": 0}
+    before = sysctl.read(link.name, wanted)
     for attribute, value in wanted.items():
-        sysctl.write(bridge.name, attribute, value)
-        undo.callback(_take_back, sysctl.write, bridge.name, attribute, before[attribute])
+        sysctl.write(link.name, attribute, value)
+        undo.callback(_take_back, sysctl.write, link.name, attribute, before[attribute])

@@ -28,7 +28,7 @@ _SCOPE_LINK = 253
 
 #: rtmsg: family, lengths of destination and source, TOS, table, protocol, scope, type, flags
 _ROUTE = struct.Struct("=BBBBBBBBI")
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_MULTIPATH, _RTA_CACHEINFO = 1, 4, 5, 9, 12
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC, _RTA_MULTIPATH, _RTA_CACHEINFO = 1, 4, 5, 7, 9, 12
 _RTA_VIA, _RTA_EXPIRES, _RTA_NH_ID = 18, 23, 30
 _GATEWAYS = {_RTA_GATEWAY, _RTA_VIA, _RTA_MULTIPATH}
 _RT_TABLE_LOCAL, _RTPROT_KERNEL = 255, 2
@@ -207,6 +207,16 @@ def _is_configured(body: bytes) -> bool:
     to = _route_attributes(body).get(_RTA_DST, b"")
     of_any_link = (protocol, length) == (_RTPROT_KERNEL, 64) and to == _LINK_LOCAL
     return table != _RT_TABLE_LOCAL and not flags & _RTM_F_CLONED and not of_any_link
+
+
+def is_to_prefix(body: bytes) -> bool:
+    """Whether a route is one that the kernel makes for the prefix of an address of IPv6.
+
+    It may stay when the address goes: it does if the address was not to live for ever.
+    """
+    its = _route_attributes(body).keys()
+    made_by_kernel = _ROUTE.unpack_from(body)[5] == _RTPROT_KERNEL
+    return is_ipv6(body) and made_by_kernel and its.isdisjoint({*_GATEWAYS, _RTA_PREFSRC})
 
 
 def _leads_through(body: bytes, device: Device) -> bool:

@@ -26,6 +26,7 @@ _SCOPE_LINK = 253
 
 # linux/if_link.h, linux/if_addr.h
 _IFLA_IFNAME, _IFLA_LINK, _IFLA_LINKINFO, _IFLA_GROUP, _IFLA_EXT_MASK = 3, 5, 18, 27, 29
+_IFLA_LINK_NETNSID = 37
 _INFO_KIND, _INFO_DATA = 1, 2
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 
@@ -80,12 +81,25 @@ def groups() -> dict[int, int]:
     :raises InterruptedError: links came or went all the time, so the answer may lack some.
     :raises OSError: the kernel refused to say.
     """
+    return _each(_IFLA_GROUP)
+
+
+def ports(bridge: int) -> list[int]:
+    """The links that are in a bridge; all by their indexes.
+
+    :raises InterruptedError: and OSError: as :func:`groups`.
+    """
+    return [link for link, its_bridge in _each(rtnetlink.MASTER).items() if its_bridge == bridge]
+
+
+def _each(attribute: int) -> dict[int, int]:
+    """A number that links have, 0 where they have none."""
     found: dict[int, int] = {}
     with rtnetlink.Socket() as kernel:
         for answer in kernel.dump(rtnetlink.GET_LINK, _ANY_LINK):
             _, _, index, *_ = rtnetlink.LINK.unpack_from(answer)
             its = dict(rtnetlink.attributes(answer[rtnetlink.LINK.size :]))
-            found[index] = rtnetlink.u32(its[_IFLA_GROUP]) if _IFLA_GROUP in its else 0
+            found[index] = rtnetlink.u32(its[attribute]) if attribute in its else 0
     return found
 
 
@@ -108,8 +122,9 @@ def _decode(name: str, message: bytes) -> Link:
         **_kind_attributes(kind, dict(rtnetlink.attributes(info.get(_INFO_DATA, b"")))),
         **sysctl.read(name, _SYSCTLS.get(kind, ("disable_ipv6",))),
     }
-    if kind == "vlan":
-        attributes["parent"] = _link_name(top.get(_IFLA_LINK))
+    if _IFLA_LINK in top and kind != "veth":  # whose other end is no parent
+        here = _IFLA_LINK_NETNSID not in top
+        attributes["parent"] = _link_name(top[_IFLA_LINK]) if here else ""
     return Link(name, kind, _text(top.get(rtnetlink.ALIAS, b"")), attributes, index)
 
 

@@ -11,7 +11,15 @@ from os_vif import limits
 from os_vif.exception import InvalidValue
 from os_vif.kernel import sysctl
 from os_vif.wiring.state import Value
-from os_vif.wiring.steps import CreateLink, DeleteLink, FilterBridge, JoinBridge, LinkStep, SetLink
+from os_vif.wiring.steps import (
+    CreateLink,
+    DeleteLink,
+    FilterBridge,
+    JoinBridge,
+    LeaveBridge,
+    LinkStep,
+    SetLink,
+)
 
 Packed = tuple[str, dict[str, Any]]
 
@@ -95,12 +103,17 @@ def _join(name: str, bridge: str, mtu: int | None) -> JoinBridge:
     )
 
 
+def _leave(name: str, bridge: str) -> LeaveBridge:
+    return LeaveBridge(limits.device_name("name", name), limits.device_name("bridge", bridge))
+
+
 _STEPS: dict[str, Callable[..., LinkStep]] = {
     "CreateLink": _create,
     "SetLink": _set,
     "DeleteLink": _delete,
     "FilterBridge": _filter,
     "JoinBridge": _join,
+    "LeaveBridge": _leave,
 }
 
 

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 #: What a link can be asked and told: the keys of ``Link.attributes`` and ``SetLink.attributes``.
-#: Besides those of every link (mac, mtu in bytes, up, promisc, master by name) the options of a
-#: bridge (ageing and forward_delay in seconds, stp, mcast_snooping), multiqueue of a tap, parent
-#: (by name) and vlan of a VLAN device, and the sysctls of ``os_vif.kernel.sysctl``.
+#: Besides those of every link (mac, mtu in bytes, up, promisc, master by name, parent by name: the
+#: one that it is stacked on) the options of a bridge (ageing and forward_delay in seconds, stp,
+#: mcast_snooping), multiqueue of a tap, vlan of a VLAN device, and the sysctls of
+#: ``os_vif.kernel.sysctl``.
 Attribute = str
 Value = str | int | bool
 

@@ -85,6 +85,20 @@ class JoinBridge:
 
 
 @dataclass(frozen=True)
+class LeaveBridge:
+    """Take the only interface out of a Linux bridge and move addresses and routes back to it.
+
+    All or nothing in itself. Done again it moves what is left to be moved.
+    """
+
+    name: str
+    bridge: str
+
+    def __str__(self) -> str:
+        return f"take {self.name} out of bridge {self.bridge}, with the addresses and routes"
+
+
+@dataclass(frozen=True)
 class CreateBridge:
     """Insert the rows of an OVS bridge."""
 
@@ -146,6 +160,6 @@ class RemoveQos:
     name: str
 
 
-LinkStep = CreateLink | SetLink | DeleteLink | FilterBridge | JoinBridge
+LinkStep = CreateLink | SetLink | DeleteLink | FilterBridge | JoinBridge | LeaveBridge
 Removal = RemoveBridge | RemovePort | RemoveQos
 RowStep = CreateBridge | RemoveBridge | CreatePort | SetPort | ReopenPort | RemovePort | RemoveQos

@@ -122,6 +122,19 @@ def test_links_of_another_namespace_are_not_seen() -> None:
             assert see("x") == as_ip_says("x")
 
 
+def test_a_link_is_stacked_on_those_of_its_own_namespace_only() -> None:
+    """In another one its parent's index may be somebody else's."""
+    run(["ip", "link", "add", "below", "index", "77", "type", "bridge"])
+    run(["ip", "link", "add", "x", "link", "below", "type", "macvtap"])
+    assert observe.links(["x"])["x"].attributes["parent"] == "below"
+    with NetworkNamespace() as elsewhere:
+        fd = elsewhere.fd
+        elsewhere.run(["ip", "link", "add", "other", "index", "77", "type", "bridge"])
+        run(["ip", "link", "set", "x", "netns", f"/proc/self/fd/{fd}"], pass_fds=(fd,))
+        with elsewhere.enter():
+            assert observe.links(["x"])["x"].attributes["parent"] == ""
+
+
 def test_a_veth_whose_peer_is_in_another_namespace() -> None:
     run(["ip", "link", "add", "x", "type", "veth", "peer", "name", "y"])
     with NetworkNamespace() as elsewhere:

@@ -21,7 +21,7 @@ from os_vif.wiring import errors
 from os_vif.wiring.steps import JoinBridge
 from tests import vifs
 from tests.rig import run, wait_until
-from tests.rig.addressing import addressing, changes, complete
+from tests.rig.addressing import Addressing, addressing, changes, complete
 from tests.rig.guest import BridgeGuest
 from tests.rig.linux_bridge import (
     BRIDGE,
@@ -32,6 +32,7 @@ from tests.rig.linux_bridge import (
     MARK,
     NEIGHBOUR,
     NEIGHBOUR6,
+    collect,
     give_ipv6,
     guest,
     initialized,
@@ -703,7 +704,7 @@ def test_through_the_real_daemon(
     settings = tmp_path / "os-vif.conf"
     settings.write_text("[DEFAULT]\n")
 
-    def verbs() -> tuple[str, str]:
+    def verbs() -> tuple[str, str, Facts, tuple[str, ...]]:
         with initialized(in_process=False) as osvif:
             section = "vif_plug_linux_bridge_privileged"
             command = f"{helper} --config-file {settings}"
@@ -715,15 +716,21 @@ def test_through_the_real_daemon(
             changed = difference(before, host())
             with pytest.raises(exception.PlugException) as failure:
                 osvif.plug(vif(3, bridge_name="br7", network={"bridge_interface": BRIDGE}))
-            return changed + difference(before, host()), str(failure.value)
+            changed += difference(before, host())
+            rules = run(["iptables-save"]).stdout
+            osvif.configure(flat_interface=INTERFACE)
+            return changed, str(failure.value), {**before, "rules": rules}, collect()
 
     before = addressing()
     with Child(verbs) as process:
-        changed, said = process.result(AMPLE)
+        changed, said, plugged, gone = process.result(AMPLE)
     assert changed == ""
     assert said.endswith(": Can not enslave a bridge to a bridge")
-    assert not changes(before.moved(INTERFACE, BRIDGE), addressing())
-    assert f"-i {BRIDGE} -o eth1" in run(["iptables-save"]).stdout
+    assert not changes(before.moved(INTERFACE, BRIDGE), Addressing(**plugged["addressing"]))
+    assert f"-i {BRIDGE} -o eth1" in plugged["rules"]
+    assert gone == (f"bridge {BRIDGE}", f"rules of {BRIDGE}")
+    assert not changes(before, addressing())
+    assert BRIDGE not in links()
     wait_until(
         lambda: (
             not any(

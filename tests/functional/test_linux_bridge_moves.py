@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from os_vif import exception
 from os_vif.kernel import joining, rtnetlink
-from os_vif.wiring.steps import JoinBridge
+from os_vif.wiring.steps import JoinBridge, LeaveBridge
 from tests.rig import run, wait_until
 from tests.rig.addressing import Addressing, addressing, changes, complete, settled
 from tests.rig.guest import BridgeGuest
@@ -32,6 +32,7 @@ from tests.rig.linux_bridge import (
     INTERFACE,
     NEIGHBOUR,
     NEIGHBOUR6,
+    collect,
     give_ipv6,
     initialized,
     interface,
@@ -96,6 +97,10 @@ def bridged_host(*commands: str) -> Iterator[Addressing]:
 
 def join() -> None:
     joining.join(JoinBridge(OLD, NEW, None))
+
+
+def leave() -> None:
+    joining.leave(LeaveBridge(OLD, NEW))
 
 
 # One by one --------------------------------------------------------------------------------------
@@ -273,6 +278,11 @@ def test_all_of_it_moves(case: str, network: NetworkNamespace) -> None:
         assert addressing().of(OLD) == []
         join()  # again
         assert changes(before.moved(OLD, NEW), addressing()) == ""
+        leave()
+        assert settled(before) == ""
+        assert addressing().of(NEW) == []
+        leave()  # again
+        assert changes(before, addressing()) == ""
     batch(["rule delete priority 77"])
 
 
@@ -281,12 +291,10 @@ def test_whatever_fails_all_of_it_is_as_before(case: str, network: NetworkNamesp
     with bridged_host() as _:
         assert batch(CASES[case]) == ""
         before = complete()
-        requests = 0
-        while fails_at(requests):
-            assert settled(before) == "", f"after request {requests}"
-            requests += 1
+        assert fails_everywhere(join) >= 2
         assert settled(before.moved(OLD, NEW)) == ""
-    assert requests >= 2
+        assert fails_everywhere(leave) >= 1
+        assert settled(before) == ""
     batch(["rule delete priority 77"])
 
 
@@ -312,10 +320,19 @@ class At:
         self.patch.stop()
 
 
-def fails_at(number: int) -> bool:
+def fails_everywhere(move: Callable[[], None]) -> int:
+    """Let each request fail in turn, after which all is as before; return how many there are."""
+    before, requests = complete(), 0
+    while fails_at(requests, move):
+        assert settled(before) == "", f"after request {requests}"
+        requests += 1
+    return requests
+
+
+def fails_at(number: int, move: Callable[[], None]) -> bool:
     """Let the n-th request fail; False if there were not so many."""
     with At(number, _fail), contextlib.suppress(Injected):
-        join()
+        move()
         return False
     return True
 
@@ -328,12 +345,12 @@ def _fail() -> None:
     raise Injected(errno.EIO, "injected")
 
 
-def killed_at(number: int) -> bool:
+def killed_at(number: int, move: Callable[[], None]) -> bool:
     """Be killed in place of the n-th request."""
 
     def work() -> None:
         with At(number, lambda: os.kill(os.getpid(), signal.SIGKILL)):
-            join()
+            move()
 
     with Child(work) as process:
         process.wait()
@@ -385,7 +402,9 @@ def routes(draw: st.DrawFn) -> str:
         st.sampled_from(
             ["default", f"172.16.{net}.0/24", f"10.{net}.0.0/24"]
             if family == 4
-            else ["default", f"2001:db8:77{net}::/48", f"2001:db8:{net}::/64"]
+            # None to a gateway: the kernel takes no other route through that gateway, on another
+            # device, while such a one is better than the one that comes with an address.
+            else ["default", f"2001:db8:77{net}::/48", f"2001:db8:{net}:0:8000::/65"]
         )
     )
     verb = draw(st.sampled_from(["add", "append"]))
@@ -439,13 +458,17 @@ def test_nothing_is_lost_or_doubled_by_failure_death_and_success(
     commands = [command for each in host for command in each]
     with bridged_host(f"address add 2001:db8:9::9/64 dev {OLD} nodad", *commands) as before:
         event(f"{len(before.of(OLD)) // 5 * 5} things or more")
-        if fails_at(failure):
-            event("failed")
-            assert settled(before) == ""
-            if killed_at(kill):
-                event("killed")
-            join()
-        assert settled(before.moved(OLD, NEW)) == ""
+        for move, was, wanted in (
+            (join, before, before.moved(OLD, NEW)),
+            (leave, before.moved(OLD, NEW), before),
+        ):
+            if fails_at(failure, move):
+                event(f"{move.__name__} failed")
+                assert settled(was) == ""
+                if killed_at(kill, move):
+                    event(f"{move.__name__} killed")
+                move()
+            assert settled(wanted) == ""
 
 
 # What does not move ------------------------------------------------------------------------------
@@ -657,7 +680,7 @@ def talk(name: str, address: str, from_: NetworkNamespace, to: NetworkNamespace)
     return Talk(name, near, far)
 
 
-def test_connections_stay_alive_all_through_the_move(
+def test_connections_stay_alive_all_through_the_move_and_back(
     plugin: OsVif, wire: BridgeGuest, netns: NetworkNamespace
 ) -> None:
     talks = [
@@ -671,11 +694,16 @@ def test_connections_stay_alive_all_through_the_move(
     for one in talks:
         one.start()
     time.sleep(0.1)
-    plugin.plug(vif())
-    before = [one.exchanged for one in talks]
-    time.sleep(0.4)
+    plugin.configure(flat_interface=INTERFACE)
+    before = [0 for one in talks]
+    for move in (lambda: plugin.plug(vif()), collect):
+        move()
+        assert all(one.exchanged > count for one, count in zip(talks, before, strict=True))
+        before = [one.exchanged for one in talks]
+        time.sleep(0.4)
     for one in talks:
         one.end()
+    assert BRIDGE not in ip("-brief link")
     assert [(one.name, one.error) for one in talks if one.error] == []
     assert [(one.name, one.longest) for one in talks if one.longest > GAP] == []
     assert all(one.exchanged > count for one, count in zip(talks, before, strict=True))

@@ -18,6 +18,7 @@ from tests.rig import run
 from tests.rig.guest import BridgeGuest
 from tests.rig.plugin import OsVif, installed, without_daemon
 from vif_plug_linux_bridge import privileged, privsep
+from vif_plug_linux_bridge.linux_bridge import LinuxBridgePlugin
 
 GROUP = "os_vif_linux_bridge"
 #: The bridge of `vif`, and the host's interface that is put into it.
@@ -73,6 +74,11 @@ def vif(number: int = 1, network: dict[str, Any] | None = None, **overrides: Any
             **overrides,
         }
     )
+
+
+def collect(*wanted: VIFBridge) -> tuple[str, ...]:
+    """Take away what is not wanted."""
+    return LinuxBridgePlugin.load("linux_bridge").gc(wanted)
 
 
 def guest(number: int = 1, bridge: str = BRIDGE, mtu: int = MTU) -> BridgeGuest:

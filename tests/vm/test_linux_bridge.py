@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("netns")
 BEYOND = "192.0.2.250"
 IPV4 = 0x0800
 #: VLAN -> MTU of its network.
-MTUS = {7: 1400, 8: 1500, 9: 1900}
+MTUS = {7: 1400, 8: 1500, 9: 1900, **dict.fromkeys((10, 11, 12, 13), 1500)}
 
 
 def vif(number: int, vlan: int, **overrides: Any) -> Any:
@@ -119,6 +119,35 @@ def test_a_bridge_that_fails_takes_its_vlan_device_along(osvif: OsVif) -> None:
         with pytest.raises(exception.PlugException, match="NO-SUCH-CHAIN"):
             osvif.plug(vif(1, 7, has_traffic_filtering=False), 1)
         assert links() == before
+
+
+def test_vlan_devices_that_nothing_uses_go_with_their_bridges(osvif: OsVif) -> None:
+    with linux_bridge.interface(mtu=2000):
+        before = links()
+        for number, vlan in enumerate((7, 8, 9), start=1):
+            osvif.plug(vif(number, vlan), number)
+        run(["ip", "link", "add", "link", "vlan8", "name", "inner", "type", "vlan", "id", "80"])
+        with linux_bridge.guest(1, "br7", MTUS[7]):
+            assert linux_bridge.collect(vif(3, 9)) == ("bridge br8",)
+            assert linux_bridge.collect(vif(3, 9)) == ()
+        run(["ip", "link", "delete", "inner"])
+        assert set(linux_bridge.collect(vif(3, 9))) == {"bridge br7", "vlan vlan7", "vlan vlan8"}
+        for number in (10, 11, 12, 13):  # so many that links might be deleted together
+            osvif.plug(vif(number, number), number)
+        gone = {what for n in (9, 10, 11, 12, 13) for what in (f"bridge br{n}", f"vlan vlan{n}")}
+        assert set(linux_bridge.collect()) == gone
+        assert links() == before
+
+
+def test_a_vlan_that_the_host_itself_uses_stays(osvif: OsVif) -> None:
+    with linux_bridge.interface():
+        for number, device in ((7, "br7"), (8, "vlan8")):
+            osvif.plug(vif(number, number), number)
+            run(["ip", "address", "add", f"198.51.{number}.1/24", "dev", device])
+        before = addressing()
+        assert linux_bridge.collect() == ("bridge br8",)
+        assert not changes(before, addressing())
+        assert {"br7", "vlan7", "vlan8"} <= links().keys()
 
 
 def test_addresses_and_routes_move_under_this_kernel(osvif: OsVif) -> None:

@@ -25,7 +25,16 @@ from vif_plug_linux_bridge import constants
 from vif_plug_linux_bridge.filtering import Filtering
 from vif_plug_linux_bridge.wiring.request import Settings, is_provided, read
 
-__all__ = ["Settings", "bridged", "filtering", "is_provided", "plugged", "vlan_device"]
+__all__ = [
+    "Settings",
+    "bridged",
+    "filtering",
+    "is_provided",
+    "mark",
+    "plugged",
+    "vlan_device",
+    "vlan_name",
+]
 
 
 def plugged(vif: VIFBridge, settings: Settings) -> Wiring:
@@ -50,8 +59,13 @@ def plugged(vif: VIFBridge, settings: Settings) -> Wiring:
 
 def vlan_device(vlan: int, parent: str, mtu: int | None, mac: str | None = None) -> VlanDevice:
     """The device through which the frames of a VLAN travel."""
-    name = f"vlan{vlan}"
-    return VlanDevice(name, parent, vlan, mtu, _mark("vlan", name), mac)
+    name = vlan_name(vlan)
+    return VlanDevice(name, parent, vlan, mtu, mark("vlan", name), mac)
+
+
+def vlan_name(vlan: int) -> str:
+    """The name of that device."""
+    return f"vlan{vlan}"
 
 
 def bridged(
@@ -67,7 +81,7 @@ def bridged(
     :param firewall: None if its traffic is filtered elsewhere.
     """
     elements: tuple[Element, ...] = (
-        LinuxBridge(bridge, _mark("bridge", bridge), on_remove=OnRemove.KEEP),
+        LinuxBridge(bridge, mark("bridge", bridge), on_remove=OnRemove.KEEP),
     )
     if firewall:
         elements += (ForwardingFilter(bridge, asdict(firewall)),)
@@ -108,5 +122,6 @@ def filtering(bridge: str, options: FilterOptions, gateway: bool) -> Filtering:
     )
 
 
-def _mark(kind: str, device: str) -> Mark:
+def mark(kind: str, device: str) -> Mark:
+    """What a device that is made for all guests of a network bears."""
     return Mark(constants.PLUGIN_NAME, kind, device)

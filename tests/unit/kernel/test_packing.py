@@ -16,6 +16,7 @@ from os_vif.wiring.steps import (
     DeleteLink,
     FilterBridge,
     JoinBridge,
+    LeaveBridge,
     LinkStep,
     SetLink,
 )
@@ -55,6 +56,7 @@ STEPS = [
     DeleteLink("vlan7", "vlan"),
     JoinBridge("eth0", "br100", 1450),
     JoinBridge("eth0", "br100", None),
+    LeaveBridge("eth0", "br100"),
     FilterBridge("br100", None),
     FilterBridge("br100", {}),
     FilterBridge("br100", {"gateway": True, "use_ipv6": False, "iptables_top_regex": "a.b"}),
@@ -108,6 +110,8 @@ def test_attributes_arrive_in_their_order(step: SetLink) -> None:
         ("JoinBridge", {"name": "eth0", "bridge": "br100"}),
         ("JoinBridge", {"name": "eth0", "mtu": 1450}),
         ("JoinBridge", {"name": "eth0", "bridge": "br100", "mtu": 1450, "force": True}),
+        ("LeaveBridge", {"name": "eth0"}),
+        ("LeaveBridge", {"name": "eth0", "bridge": "br100", "mtu": 1450}),
         ("FilterBridge", {"bridge": "br100"}),
         ("FilterBridge", {"settings": None}),
         ("FilterBridge", {"bridge": "br100", "settings": ()}),
@@ -131,6 +135,7 @@ BAD_NAMES = ["", None, 7, "x" * 16, "a/b", "..", "a b", "a:b", "a\n", "a\0", "\u
         ("SetLink", {"attributes": {"up": True}}),
         ("DeleteLink", {"kind": "tun"}),
         ("JoinBridge", {"bridge": "br100", "mtu": 1450}),
+        ("LeaveBridge", {"bridge": "br100"}),
     ],
 )
 def test_a_bad_name_is_refused(step: str, fields: dict[str, Any], name: object) -> None:
@@ -149,6 +154,7 @@ def test_a_bad_name_of_a_veths_other_end_is_refused(peer: object) -> None:
     ("step", "fields", "field"),
     [
         ("JoinBridge", {"name": "eth0", "mtu": None}, "bridge"),
+        ("LeaveBridge", {"name": "eth0"}, "bridge"),
         ("FilterBridge", {"settings": None}, "bridge"),
         ("CreateLink", {**CREATE, "kind": "vlan", "vlan": 7}, "parent"),
     ],

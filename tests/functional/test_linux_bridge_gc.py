@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What nothing uses any more is taken away, and the host keeps its addresses.
+
+``test_linux_bridge_moves`` has the way back of addresses and routes, ``tests/vm`` VLAN devices.
+"""
+
+import errno
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from os_vif.kernel import execute, joining, observe, rtnetlink
+from os_vif.wiring import errors
+from os_vif.wiring.steps import LeaveBridge
+from tests.rig import run
+from tests.rig.addressing import addressing, changes, complete
+from tests.rig.guest import BridgeGuest
+from tests.rig.linux_bridge import (
+    BRIDGE,
+    HOST,
+    HOST6,
+    INTERFACE,
+    NEIGHBOUR,
+    collect,
+    guest,
+    initialized,
+    interface,
+    vif,
+)
+from tests.rig.namespace import NetworkNamespace, private_network
+from tests.rig.plugin import Child, OsVif
+from tests.rig.snapshot import Facts, difference, links
+from vif_plug_linux_bridge import firewall
+
+BOTH = ("iptables-save", "ip6tables-save")
+
+
+@pytest.fixture
+def plugin(netns: NetworkNamespace) -> Iterator[OsVif]:
+    with initialized() as verbs:
+        verbs.configure(flat_interface=INTERFACE)
+        yield verbs
+
+
+@pytest.fixture
+def wire(netns: NetworkNamespace) -> Iterator[BridgeGuest]:
+    """A host with an interface and addresses, and the machine at the other end of it."""
+    for family in ("default", "all"):
+        Path(f"/proc/sys/net/ipv6/conf/{family}/accept_dad").write_text("0")
+    with interface() as machine:
+        ip(f"address add {HOST}/24 dev {INTERFACE}")
+        ip(f"address add {HOST6}/64 dev {INTERFACE} nodad")
+        ip(f"route add default via {NEIGHBOUR}")
+        yield machine
+
+
+def ip(words: str) -> str:
+    return run(["ip", *words.split()]).stdout
+
+
+def host() -> Facts:
+    """What a host has, but for chains without a rule."""
+    rules = {line for program in BOTH for line in rules_of(program)}
+    return {"links": links(), "addressing": vars(complete()), "rules": rules}
+
+
+def rules_of(program: str = "iptables-save") -> list[str]:
+    return [line for line in run([program]).stdout.splitlines() if line.startswith("-A")]
+
+
+def test_an_empty_bridge_goes_and_the_host_keeps_its_addresses(
+    plugin: OsVif, wire: BridgeGuest
+) -> None:
+    before = host()
+    plugin.configure(use_ipv6=True)
+    plugin.plug(vif(has_traffic_filtering=False))
+    assert any(BRIDGE in rule for rule in rules_of("ip6tables-save"))
+    assert collect() == (f"bridge {BRIDGE}", f"rules of {BRIDGE}")
+    assert not difference(before, host())
+    assert run(["ping", "-c1", "-W5", NEIGHBOUR]).returncode == 0
+    assert wire.ping(HOST, count=1) == (1, 1)
+
+
+def test_what_is_gone_is_gone(plugin: OsVif, wire: BridgeGuest) -> None:
+    plugin.plug(vif(has_traffic_filtering=False))
+    collect()
+    calls = len(plugin.privileged_calls)
+    before = host()
+    assert collect() == ()
+    assert not difference(before, host())
+    assert len(plugin.privileged_calls) == calls
+    plugin.plug(vif())
+    with guest() as one:
+        assert one.ping(NEIGHBOUR, count=1) == (1, 1)
+
+
+def test_a_bridge_with_a_guest_stays(plugin: OsVif, wire: BridgeGuest) -> None:
+    plugin.plug(vif(has_traffic_filtering=False))
+    with guest() as one:
+        before = host()
+        assert collect() == ()
+        assert not difference(before, host())
+        assert one.ping(NEIGHBOUR, count=1) == (1, 1)
+    assert collect() == (f"bridge {BRIDGE}", f"rules of {BRIDGE}")
+
+
+def test_what_is_wanted_stays(plugin: OsVif, wire: BridgeGuest) -> None:
+    """Its guest may be about to come."""
+    plugin.plug(vif(1, has_traffic_filtering=False))
+    before = host()
+    assert collect(vif(2)) == ()
+    assert not difference(before, host())
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        f"link add name mac0 link {BRIDGE} type macvtap",
+        "link add name tap7 type veth peer name tap8; link set tap7 master " + BRIDGE,
+        f"link set {BRIDGE} alias mine",
+        f"link set {BRIDGE} alias os-vif:linux_bridge:bridge:br7",
+    ],
+    ids=["something is stacked on it", "it has another port", "it is not ours", "nor this"],
+)
+def test_what_others_use_stays(use: str, plugin: OsVif, wire: BridgeGuest) -> None:
+    plugin.plug(vif(has_traffic_filtering=False))
+    for command in use.split("; "):
+        ip(command)
+    before = host()
+    assert collect() == ()
+    assert not difference(before, host())
+
+
+def test_an_interface_that_may_be_a_guests_is_left_in_its_bridge(
+    plugin: OsVif, wire: BridgeGuest
+) -> None:
+    """A veth may lead to a container; only the option says that this one does not."""
+    plugin.plug(vif())
+    plugin.configure(flat_interface=None)
+    before = host()
+    assert collect() == ()
+    assert not difference(before, host())
+
+
+def test_a_bridge_without_any_port_goes(plugin: OsVif, wire: BridgeGuest) -> None:
+    """Somebody else has taken the interface out."""
+    before = addressing()
+    plugin.plug(vif())
+    ip(f"link set {INTERFACE} nomaster")
+    ip(f"address flush dev {BRIDGE}")
+    assert collect() == (f"bridge {BRIDGE}",)
+    assert changes(before, addressing()) != ""  # what was flushed is not for us to guess
+
+
+def test_addresses_that_have_nowhere_to_go_keep_their_bridge(
+    plugin: OsVif, wire: BridgeGuest
+) -> None:
+    plugin.plug(vif())
+    ip(f"link set {INTERFACE} nomaster")
+    before = host()
+    assert collect() == ()
+    assert not difference(before, host())
+
+
+def test_rules_without_a_bridge_go_and_nobody_elses(plugin: OsVif, wire: BridgeGuest) -> None:
+    theirs = ["-A", "FORWARD", "-i", "eth7", "-m", "comment", "--comment", BRIDGE, "-j", "ACCEPT"]
+    run(["iptables", *theirs])
+    before = set(rules_of())
+    plugin.plug(vif(has_traffic_filtering=False))
+    ip(f"link delete {BRIDGE}")
+    assert collect(vif()) == ()
+    assert set(rules_of()) > before
+    assert collect() == (f"rules of {BRIDGE}",)
+    assert set(rules_of()) == before
+
+
+def test_a_host_without_iptables_has_no_rules(
+    plugin: OsVif, wire: BridgeGuest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin.plug(vif())
+    monkeypatch.setattr("vif_plug_linux_bridge.firewall._FOLDERS", ())
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert collect() == (f"bridge {BRIDGE}",)
+
+
+# What goes wrong ---------------------------------------------------------------------------------
+
+
+def test_a_guest_that_comes_meanwhile_keeps_its_bridge(
+    plugin: OsVif, wire: BridgeGuest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes after the interface has left: all of that is taken back."""
+    plugin.plug(vif(has_traffic_filtering=False))
+    before = host()
+    real = observe.ports
+
+    def ports(bridge: int) -> list[int]:
+        assert links()[INTERFACE]["master"] is None
+        ip(f"link add name tap7 master {BRIDGE} type veth peer name tap8")
+        return real(bridge)
+
+    monkeypatch.setattr(observe, "ports", ports)
+    with pytest.raises(errors.WiringError, match=f"{BRIDGE} has other ports"):
+        collect()
+    ip("link delete tap7")
+    assert not difference(before, host())
+
+
+def test_a_bridge_that_is_in_use_again_is_not_said_to_be_gone(
+    plugin: OsVif, wire: BridgeGuest
+) -> None:
+    """Its guest comes between the last look and the deletion."""
+    plugin.plug(vif())
+    real = execute._delete
+
+    def delete(*arguments: Any) -> None:
+        ip(f"link add name tap7 master {BRIDGE} type veth peer name tap8")
+        real(*arguments)
+
+    with (
+        mock.patch.object(execute, "_delete", delete),
+        pytest.raises(errors.StateChanged, match=f"in use again: {BRIDGE}"),
+    ):
+        collect()
+    assert BRIDGE in links()
+
+
+def test_one_that_cannot_go_is_told_and_the_others_are_gone(
+    plugin: OsVif, wire: BridgeGuest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin.plug(vif())
+    ip("link add br7 type bridge")
+    ip("link set br7 alias os-vif:linux_bridge:bridge:br7")
+    real = joining.leave
+
+    def leave(step: LeaveBridge) -> None:
+        if step.bridge == BRIDGE:
+            raise OSError(errno.EIO, "injected")
+        real(step)
+
+    monkeypatch.setattr(joining, "leave", leave)
+    with pytest.raises(errors.LinkFailed, match="injected"):
+        collect()
+    assert (BRIDGE in links(), "br7" in links()) == (True, False)
+
+
+def test_killed_anywhere_collecting_again_converges(netns: NetworkNamespace) -> None:
+    action, killed = 0, True
+    while killed:
+        with private_network(), initialized() as plugin, interface():
+            plugin.configure(flat_interface=INTERFACE)
+            ip(f"address add {HOST}/24 dev {INTERFACE}")
+            ip(f"route add default via {NEIGHBOUR}")
+            before = host()
+            plugin.plug(vif(has_traffic_filtering=False))
+            killed = killed_before(action)
+            collect()
+            assert not difference(before, host()), f"killed before action {action}"
+        action += 1
+    assert action > 8
+
+
+def killed_before(number: int) -> bool:
+    """Collect in another process, which dies before it changes something for the n-th time."""
+    numbers = iter(range(1000))
+
+    def mortal(act: Callable[..., Any]) -> Callable[..., Any]:
+        def do(*arguments: Any, **keywords: Any) -> Any:
+            if next(numbers) == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return act(*arguments, **keywords)
+
+        return do
+
+    with ExitStack() as stack:
+        for where, what in ACTIONS:
+            stack.enter_context(mock.patch.object(where, what, mortal(getattr(where, what))))
+        process = stack.enter_context(Child(collect))
+        process.wait()
+        return process.killed
+
+
+ACTIONS = [(rtnetlink.Socket, "change"), (execute, "_delete"), (firewall, "restore")]
