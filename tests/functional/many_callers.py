@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program of ``test_eventlet``: twelve callers at once, beside a ticker.
 
-``python -m tests.functional.many_callers green|native SCENARIO REMOTE [PID [COMMAND]]`` prints
-what it saw as one line of JSON. PID is that of ovsdb-server, COMMAND the privsep helper's.
+``python -m tests.functional.many_callers green|native SCENARIO REMOTE [PID [OPTIONS]]`` prints
+what it saw as one line of JSON. PID is that of ovsdb-server. OPTIONS are the plugin's as a JSON
+object, and ``helper_command``, that of the privsep helper.
 """
 # ruff: noqa: E402 (eventlet has to patch the standard library before anybody imports it)
 
@@ -179,10 +180,13 @@ SCENARIOS = {
 }
 
 
-def main(name: str, remote: str, pid: str = "0", command: str = "") -> Report:
+def main(name: str, remote: str, pid: str = "0", options: str = "{}") -> Report:
+    configured = json.loads(options)
+    command = configured.pop("helper_command", None)
     with initialized(remote, AMPLE, in_process=not command) as osvif, Ticker() as ticker:
         if command:
             cfg.CONF.set_override("helper_command", command, group="vif_plug_ovs_privileged")
+        osvif.configure(**configured)
         report = SCENARIOS[name](osvif, int(pid))
     connection.close_all()
     others = [thread.name for thread in threading.enumerate()]

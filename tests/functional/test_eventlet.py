@@ -15,9 +15,12 @@ from typing import Any
 import pytest
 
 from tests.functional.many_callers import CALLERS, kind_of
+from tests.rig.certificates import Authority
+from tests.rig.namespace import NetworkNamespace
 from tests.rig.ovs import PrivateOvs
 from tests.rig.plugin import ROOT, TAP, deviations
 from tests.rig.snapshot import difference, links, snapshot
+from vif_plug_ovs.ovsdb import tls
 
 STALL = 0.5  # seconds that a ticker may be kept from ticking
 DEADLINE, GRACE = 1, 1  # seconds; those of the scenario "silence", and what it may take beyond
@@ -26,13 +29,15 @@ LIMIT = 45  # seconds for the whole program
 both = pytest.mark.parametrize("kind_of_threads", ["native", "green"])
 
 
-def many_callers(kind_of_threads: str, scenario: str, *arguments: object) -> dict[str, Any]:
+def many_callers(
+    kind_of_threads: str, scenario: str, remote: str, server: int = 0, **options: str
+) -> dict[str, Any]:
     """Run the program in the namespaces of this test, and return its report."""
     if kind_of_threads == "green" and not importlib.util.find_spec("eventlet"):
         pytest.skip("eventlet is not installed")
     program = [sys.executable, "-W", "ignore", "-m", "tests.functional.many_callers"]
     done = subprocess.run(
-        [*program, kind_of_threads, scenario, *map(str, arguments)],
+        [*program, kind_of_threads, scenario, remote, str(server), json.dumps(options)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"},
         stdin=subprocess.DEVNULL,
@@ -74,19 +79,26 @@ def test_twelve_callers_with_the_same_vif_take_turns(
     assert deviations(ovs_dummy, TAP) == []
 
 
+@pytest.mark.parametrize("encrypted", [False, True], ids=["unix", "ssl"])
 @both
 def test_a_frozen_server_fails_twelve_callers_in_time_and_stalls_nobody(
-    kind_of_threads: str, ovs_dummy: PrivateOvs
+    kind_of_threads: str, encrypted: bool, netns: NetworkNamespace, tmp_path: Path
 ) -> None:
     before = set(links())
-    server = ovs_dummy.pid("ovsdb-server")
-    report = many_callers(kind_of_threads, "silence", ovs_dummy.remote, server)
-    assert report["raised"] == report["succeeded"] == report["left"] == []
-    assert report["failed"] == CALLERS
-    assert report["took"] < DEADLINE + GRACE
-    assert report["gap"] < STALL
-    assert list(ovs_dummy.dump()["Port"]) == ["br-int"]
-    assert set(links()) == before
+    authority = Authority(tmp_path / "authority")
+    with PrivateOvs("dummy", certificate=authority.issue("server")) as switch:
+        remote = f"ssl:127.0.0.1:{switch.tls_port}" if encrypted else switch.remote
+        ours = authority.issue("client")
+        files = map(str, (ours.key, ours.certificate, ours.authority))
+        credentials = dict(zip(tls.OPTIONS, files, strict=True))
+        server = switch.pid("ovsdb-server")
+        report = many_callers(kind_of_threads, "silence", remote, server, **credentials)
+        assert report["raised"] == report["succeeded"] == report["left"] == []
+        assert report["failed"] == CALLERS
+        assert report["took"] < DEADLINE + GRACE
+        assert report["gap"] < STALL
+        assert list(switch.dump()["Port"]) == ["br-int"]
+        assert set(links()) == before
 
 
 @both
@@ -102,7 +114,7 @@ def test_the_privileged_daemon_serves_such_a_process(
     ovs_dummy.vsctl("add-br", "br-int")
     before = snapshot(ovs_dummy)
     command = f"{helper} --config-file {settings}"
-    report = many_callers(kind_of_threads, "daemon", ovs_dummy.remote, 0, command)
+    report = many_callers(kind_of_threads, "daemon", ovs_dummy.remote, helper_command=command)
     assert report["raised"] == []
     assert report["gap"] < STALL
     assert not difference(before, snapshot(ovs_dummy))
