@@ -113,7 +113,7 @@ class LinuxBridgePlugin(PluginBase):
         """Take away the bridges, VLAN devices and rules of ours that nothing uses any more.
 
         What is in use or wanted stays, and so does what somebody else made. Addresses and routes
-        that a bridge took over move back to its interface: hardware, a bond, a VLAN device or
+        that a bridge took over move back to its interface: hardware, bond, team, VLAN device or
         ``flat_interface``; a bridge with another kind of port is taken to have a guest.
 
         :param wanted: the VIFs of this host, those that are about to be plugged too.
