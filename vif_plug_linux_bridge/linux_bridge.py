@@ -131,12 +131,10 @@ class LinuxBridgePlugin(PluginBase):
             interface=self.config.flat_interface,
         )
         groups = unused.removals(host)
-        if not groups:
-            return ()
-        for failure in links.execute(groups, deadline):
+        for failure in links.execute(groups, deadline) if groups else ():
             if failure is not None:
                 raise failure
-        steps = [step for steps in groups for step in steps]
+        steps = [step for group in groups for step in group]
         deleted = {step.name: step.kind for step in steps if isinstance(step, DeleteLink)}
         if again := links.observe(deleted):
             raise StateChanged(what=f"in use again: {', '.join(again)}")

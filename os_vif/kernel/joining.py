@@ -87,15 +87,14 @@ def _move(
     undo: contextlib.ExitStack,
     old: Link,
     new: Link,
-    **membership: Iterable[Change],
+    before_routes: Iterable[Change] = (),
+    after_routes: Iterable[Change] = (),
 ) -> None:
-    """Move addresses and routes from one device to another.
-
-    :param membership: see :func:`_moves`.
-    """
+    """Move addresses and routes from one device to another; see :func:`_moves`."""
     if has_ipv6(old):
         _let_do_ipv6(new, old, undo)
-    _take(kernel, undo, _moves(kernel, old, new, _does_ipv6(new), **membership))
+    moves = _moves(kernel, old, new, _does_ipv6(new), before_routes, after_routes)
+    _take(kernel, undo, moves)
 
 
 def _take(kernel: rtnetlink.Socket, undo: contextlib.ExitStack, changes: Iterable[Change]) -> None:
@@ -142,8 +141,8 @@ def _moves(
     here: Link,
     there: Link,
     with_ipv6: bool,
-    before_routes: Iterable[Change] = (),
-    after_routes: Iterable[Change] = (),
+    before_routes: Iterable[Change],
+    after_routes: Iterable[Change],
 ) -> Iterator[Change]:
     """What moves addresses and routes: all of them arrive, then they depart.
 

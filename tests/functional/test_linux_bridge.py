@@ -21,7 +21,7 @@ from os_vif.wiring import errors
 from os_vif.wiring.steps import JoinBridge
 from tests import vifs
 from tests.rig import run, wait_until
-from tests.rig.addressing import Addressing, addressing, changes, complete
+from tests.rig.addressing import addressing, changes, complete
 from tests.rig.guest import BridgeGuest
 from tests.rig.linux_bridge import (
     BRIDGE,
@@ -695,7 +695,7 @@ def test_the_plugin_says_that_it_takes_bridges_without_a_port_profile(plugin: Os
 def test_through_the_real_daemon(
     wire: BridgeGuest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Steps, settings of the filter and errors cross; a forged one is refused."""
+    """Steps, settings of the filter, answers and errors cross."""
     helper = Path(sys.prefix, "bin", "privsep-helper")
     if not helper.exists():
         pytest.skip(f"there is no {helper}")
@@ -703,44 +703,44 @@ def test_through_the_real_daemon(
     monkeypatch.setenv("PYTHONWARNINGS", "ignore")
     settings = tmp_path / "os-vif.conf"
     settings.write_text("[DEFAULT]\n")
-
-    def verbs() -> tuple[str, str, Facts, tuple[str, ...]]:
-        with initialized(in_process=False) as osvif:
-            section = "vif_plug_linux_bridge_privileged"
-            command = f"{helper} --config-file {settings}"
-            cfg.CONF.set_override("helper_command", command, group=section)
-            osvif.configure(forward_bridge_interface=["eth1", "eth2"], iptables_top_regex="a.b")
-            osvif.plug(vif(1, has_traffic_filtering=False))
-            before = host()
-            osvif.plug(vif(2, has_traffic_filtering=False))
-            changed = difference(before, host())
-            with pytest.raises(exception.PlugException) as failure:
-                osvif.plug(vif(3, bridge_name="br7", network={"bridge_interface": BRIDGE}))
-            changed += difference(before, host())
-            rules = run(["iptables-save"]).stdout
-            osvif.configure(flat_interface=INTERFACE)
-            return changed, str(failure.value), {**before, "rules": rules}, collect()
-
     before = addressing()
-    with Child(verbs) as process:
-        changed, said, plugged, gone = process.result(AMPLE)
-    assert changed == ""
-    assert said.endswith(": Can not enslave a bridge to a bridge")
-    assert not changes(before.moved(INTERFACE, BRIDGE), Addressing(**plugged["addressing"]))
-    assert f"-i {BRIDGE} -o eth1" in plugged["rules"]
-    assert gone == (f"bridge {BRIDGE}", f"rules of {BRIDGE}")
+    with Child(lambda: plugged_and_collected(f"{helper} --config-file {settings}")) as process:
+        seen = process.result(AMPLE)
+    assert seen["changed"] == ""
+    assert seen["error"].endswith(": Can not enslave a bridge to a bridge")
+    assert not changes(before.moved(INTERFACE, BRIDGE), seen["addressing"])
+    assert f"-i {BRIDGE} -o eth1" in seen["rules"]
+    assert seen["collected"] == (f"bridge {BRIDGE}", f"rules of {BRIDGE}")
     assert not changes(before, addressing())
     assert BRIDGE not in links()
-    wait_until(
-        lambda: (
-            not any(
-                str(settings).encode() in path.read_bytes()
-                for path in Path("/proc").glob("[0-9]*/cmdline")
-                if path.exists()
-            )
-        ),
-        what="the daemon to end with its client",
-    )
+    wait_until(lambda: not is_running(settings), what="the daemon to end with its client")
+
+
+def plugged_and_collected(helper_command: str) -> Facts:
+    """Plug, plug again, be refused and collect with a daemon; return what was seen."""
+    with initialized(in_process=False) as osvif:
+        section = "vif_plug_linux_bridge_privileged"
+        cfg.CONF.set_override("helper_command", helper_command, group=section)
+        osvif.configure(forward_bridge_interface=["eth1", "eth2"], iptables_top_regex="a.b")
+        osvif.plug(vif(1, has_traffic_filtering=False))
+        before = host()
+        osvif.plug(vif(2, has_traffic_filtering=False))
+        with pytest.raises(exception.PlugException) as failure:
+            osvif.plug(vif(3, bridge_name="br7", network={"bridge_interface": BRIDGE}))
+        osvif.configure(flat_interface=INTERFACE)
+        return {
+            "changed": difference(before, host()),
+            "error": str(failure.value),
+            "addressing": addressing(),
+            "rules": run(["iptables-save"]).stdout,
+            "collected": collect(),
+        }
+
+
+def is_running(settings: Path) -> bool:
+    """Whether there is a process that was told of a configuration file."""
+    lines = (path for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists())
+    return any(str(settings).encode() in path.read_bytes() for path in lines)
 
 
 # The functions for callers outside of this repository --------------------------------------------
