@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.rig.guest import BridgeGuest, TapGuest
 from tests.rig.namespace import NetworkNamespace, private_network
 from tests.rig.ovs import Daemon, PrivateOvs
 from tests.rig.snapshot import difference, links, snapshot
+from tests.rig.stopwatch import stopwatch
 
 ROOT = Path(__file__).parents[2]
 MACS = ("fa:16:3e:00:00:01", "fa:16:3e:00:00:02")
@@ -414,3 +416,34 @@ def test_a_dump_names_rows_and_normalises_values(ovs_dummy: PrivateOvs) -> None:
     assert "ofport" not in dump["Interface"]["p1"]
     ovs_dummy.vsctl("create", "QoS", "type=linux-noop", "external_ids:id=abc")
     assert set(ovs_dummy.dump()["QoS"]) == {"abc", "abc#2"}
+
+
+# The stopwatch ----------------------------------------------------------------------------------
+
+
+def test_who_waits_is_not_excused() -> None:
+    with stopwatch() as lap:
+        time.sleep(0.3)
+    assert lap.took >= 0.3
+    assert lap.own > 0.25, lap
+
+
+@pytest.fixture
+def _busy_processors() -> Iterator[None]:
+    """Neighbours, in another network namespace, that keep each processor busy."""
+    spin = ["unshare", "--net", sys.executable, "-c", "while True: pass"]
+    spinning = [subprocess.Popen(spin) for _ in range(3 * (os.cpu_count() or 1))]
+    yield
+    for each in spinning:
+        each.kill()
+        each.wait()
+
+
+@pytest.mark.usefixtures("_busy_processors")
+def test_who_is_kept_waiting_for_a_processor_is_excused() -> None:
+    with stopwatch() as lap:
+        until = time.process_time() + 0.3
+        while time.process_time() < until:
+            pass
+    assert lap.took > 0.6, "the processors were not busy"
+    assert lap.own < lap.took - 0.2, lap
