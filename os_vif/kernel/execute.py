@@ -137,6 +137,8 @@ def _take(netlink: _Netlink, step: LinkStep) -> None:
 def _create(netlink: _Netlink, step: CreateLink) -> None:
     if step.kind == "tun":
         with tap.created(step.name, multiqueue=step.multiqueue):
+            if step.multiqueue:
+                _refuse_strangers(netlink, step.name)
             _mark(netlink, step)
         return
     options: dict[str, Any] = {"peer": step.peer} if step.peer else {}
@@ -148,6 +150,13 @@ def _create(netlink: _Netlink, step: CreateLink) -> None:
     except BaseException:
         netlink.link("del", index=_index(step.name))
         raise
+
+
+def _refuse_strangers(netlink: _Netlink, name: str) -> None:
+    """Delete a tap to which somebody attached before it had an owner."""
+    if observe.queues(name) > 1:
+        netlink.link("del", index=_index(name))
+        raise OSError(errno.EBUSY, f"another process opened {name} while it was made")
 
 
 def _mark(netlink: _Netlink, step: CreateLink) -> None:

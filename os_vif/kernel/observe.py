@@ -28,6 +28,7 @@ _SCOPE_LINK = 253
 _IFLA_IFNAME, _IFLA_LINK, _IFLA_LINKINFO, _IFLA_GROUP, _IFLA_EXT_MASK = 3, 5, 18, 27, 29
 _IFLA_LINK_NETNSID = 37
 _INFO_KIND, _INFO_DATA = 1, 2
+_IFLA_TUN_QUEUES = (8, 9)  # those in use, and those that are switched off
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 
 _Attributes = Mapping[int, bytes]
@@ -75,6 +76,19 @@ def _addresses(kernel: rtnetlink.Socket, index: int) -> Iterator[str]:
 _IP = {socket.AF_INET: ipaddress.IPv4Address, socket.AF_INET6: ipaddress.IPv6Address}
 
 
+def queues(name: str) -> int:
+    """The queues of a tap, those that are switched off too: each is a descriptor of somebody's.
+
+    :returns: 0 where the kernel does not say (before Linux 4.17).
+    :raises OSError: there is no such device, or the kernel refused to say.
+    """
+    ifname = rtnetlink.attribute(_IFLA_IFNAME, name.encode() + b"\0")
+    with rtnetlink.Socket() as kernel:
+        answer = kernel.get(rtnetlink.GET_LINK, _ANY_LINK + ifname)
+    _, its = _kind_and_data(dict(rtnetlink.attributes(answer[rtnetlink.LINK.size :])))
+    return sum(rtnetlink.u32(its[number]) for number in _IFLA_TUN_QUEUES if number in its)
+
+
 def groups() -> dict[int, int]:
     """The group of each link of the caller's network namespace, by its index.
 
@@ -111,21 +125,27 @@ _ANY_LINK = rtnetlink.link_header(0) + rtnetlink.attribute(
 def _decode(name: str, message: bytes) -> Link:
     _, _, index, flags, _ = rtnetlink.LINK.unpack_from(message)
     top = dict(rtnetlink.attributes(message[rtnetlink.LINK.size :]))
-    info = dict(rtnetlink.attributes(top.get(_IFLA_LINKINFO, b"")))
-    kind = _text(info.get(_INFO_KIND, b""))
+    kind, data = _kind_and_data(top)
     attributes: dict[str, Value] = {
         "mac": top.get(rtnetlink.ADDRESS, b"").hex(":"),
         "mtu": rtnetlink.u32(top[rtnetlink.MTU]),
         "up": bool(flags & rtnetlink.UP),
         "promisc": bool(flags & rtnetlink.PROMISC),
         "master": _link_name(top.get(rtnetlink.MASTER)),
-        **_kind_attributes(kind, dict(rtnetlink.attributes(info.get(_INFO_DATA, b"")))),
+        **_kind_attributes(kind, data),
         **sysctl.read(name, _SYSCTLS.get(kind, ("disable_ipv6",))),
     }
     if _IFLA_LINK in top and kind != "veth":  # whose other end is no parent
         here = _IFLA_LINK_NETNSID not in top
         attributes["parent"] = _link_name(top[_IFLA_LINK]) if here else ""
     return Link(name, kind, _text(top.get(rtnetlink.ALIAS, b"")), attributes, index)
+
+
+def _kind_and_data(top: _Attributes) -> tuple[str, _Attributes]:
+    """A link's kind, and what only links of its kind have."""
+    info = dict(rtnetlink.attributes(top.get(_IFLA_LINKINFO, b"")))
+    data = dict(rtnetlink.attributes(info.get(_INFO_DATA, b"")))
+    return _text(info.get(_INFO_KIND, b"")), data
 
 
 def _text(value: bytes) -> str:
