@@ -159,11 +159,10 @@ def seen(capture: Capture) -> list[object]:
 def test_qemu_works_through_descriptors(multiqueue: bool) -> None:
     """A real one, without rights: its network card's firmware asks for an address by DHCP."""
     make(multiqueue)
-    with queues(multiqueue) as fds, Capture("tap1") as capture:
-        with qemu(fds) as process:
-            frame = capture.wait_for(lambda one: one.source == MAC or gone(process), timeout=40)
-            assert (frame.source, frame.protocol) == (MAC, 0x0800)
-            assert observe.links(["tap1"])["tap1"].attributes["up"] is True
+    with queues(multiqueue) as fds, Capture("tap1") as capture, qemu(fds) as process:
+        frame = capture.wait_for(lambda one: one.source == MAC or gone(process), timeout=40)
+        assert (frame.source, frame.protocol) == (MAC, 0x0800)
+        assert observe.links(["tap1"])["tap1"].attributes["up"] is True
     assert "tap1" in links()
 
 
