@@ -117,6 +117,8 @@ def _take_group(
             take(step)
             taken += 1
         except (NetlinkError, OSError, WiringError) as err:
+            # So that it is set back, too; all other steps are all or nothing in themselves.
+            taken += isinstance(step, SetLink) and isinstance(err, rtnetlink.AnswerLost)
             if not reason:
                 reason, code = f"{step}: {err.args[-1] if err.args else err}", _code(err)
             if not go_on:

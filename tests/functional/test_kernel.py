@@ -4,8 +4,9 @@
 import errno
 import json
 import socket
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -501,6 +502,61 @@ def test_addresses_do_not_move_to_the_device_that_has_them(step: Any) -> None:
     with pytest.raises(exception.InvalidValue, match="it is the interface itself"):
         take(step("x", "x", *mtu))
     assert not difference(before, snapshot())
+
+
+def test_a_change_whose_answer_was_lost_is_taken_back(one_of_each: dict[str, str]) -> None:
+    """By whichever change of a move it happens: it was made."""
+    set_link("x", "up")
+    set_link("br0", "up")
+    run(["ip", "address", "add", "192.0.2.1/24", "dev", "x"])
+    run(["ip", "address", "add", "192.0.2.2/24", "dev", "x"])
+    run(["ip", "route", "add", "default", "via", "192.0.2.9"])
+    before = snapshot()
+    lost = 0
+    while answer_is_lost(lost, lambda: take(JoinBridge("x", "br0", None))):
+        lost += 1
+        assert not difference(before, snapshot())
+    assert lost >= 2
+    assert see("x").attributes["master"] == "br0"
+
+
+def answer_is_lost(number: int, work: Callable[[], object]) -> bool:
+    """Let the kernel's answer to the n-th request for changes get lost; False if there is none."""
+    counted: list[int] = []
+    real = rtnetlink.Socket._receive
+
+    def receive(kernel: rtnetlink.Socket) -> bytes:
+        answer = real(kernel)
+        if int.from_bytes(answer[4:6], sys.byteorder) == 2:  # NLMSG_ERROR: an acknowledgement
+            counted.append(number)
+            if len(counted) == number + 1:
+                raise rtnetlink.AnswerLost(errno.ENOBUFS, "No buffer space available")
+        return answer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rtnetlink.Socket, "_receive", receive)
+        try:
+            work()
+        except LinkFailed:
+            return True
+    return False
+
+
+def test_a_link_that_was_set_without_an_answer_counts_as_set() -> None:
+    """So that a verb that fails sets it back."""
+    take(CreateLink("x", "bridge", ALIAS))
+    failures: list[LinkFailed] = []
+
+    def work() -> None:
+        try:
+            take(SetLink("x", {"promisc": True}), SetLink("x", {"mtu": 1400}))
+        except LinkFailed as failure:
+            failures.append(failure)
+            raise
+
+    assert answer_is_lost(1, work)
+    assert failures[0].taken == 2
+    assert see("x").attributes["mtu"] == 1400
 
 
 def test_deleting_what_is_not_there_is_nothing() -> None:
