@@ -89,40 +89,39 @@ def queues(name: str) -> int:
     return sum(rtnetlink.u32(its[number]) for number in _IFLA_TUN_QUEUES if number in its)
 
 
-def groups() -> dict[int, int]:
-    """The group of each link of the caller's network namespace, by its index.
+def members(group: int) -> set[int]:
+    """The links of a group (``IFLA_GROUP``), by their indexes: a look at all links of the host.
 
     :raises InterruptedError: links came or went all the time, so the answer may lack some.
     :raises OSError: the kernel refused to say.
     """
-    return _each(_IFLA_GROUP)
+    return _all_with(_IFLA_GROUP, rtnetlink.pack_u32(group))
 
 
-def ports(bridge: int) -> list[int]:
+def ports(bridge: int) -> set[int]:
     """The links that are in a bridge; all by their indexes.
 
     The kernel leaves out the others (``link_master_filtered``), so it takes no longer on a host of
     many links; before Linux 4.4 it lists them as well.
 
-    :raises InterruptedError: and OSError: as :func:`groups`.
+    :raises InterruptedError: and OSError: as :func:`members`.
     """
-    of_bridge = rtnetlink.attribute(rtnetlink.MASTER, rtnetlink.pack_u32(bridge))
-    masters = _each(rtnetlink.MASTER, of_bridge)
-    return [link for link, its_bridge in masters.items() if its_bridge == bridge]
+    index = rtnetlink.pack_u32(bridge)
+    return _all_with(rtnetlink.MASTER, index, rtnetlink.attribute(rtnetlink.MASTER, index))
 
 
-def _each(attribute: int, wanted: bytes = b"") -> dict[int, int]:
-    """A number that links have, 0 where they have none.
+def _all_with(attribute: int, value: bytes, wanted: bytes = b"") -> set[int]:
+    """The links of which an attribute has a value.
 
-    :param wanted: attributes by which the kernel picks the links.
+    :param wanted: attributes by which the kernel picks links.
     """
-    found: dict[int, int] = {}
     with rtnetlink.Socket() as kernel:
-        for answer in kernel.dump(rtnetlink.GET_LINK, _ANY_LINK + wanted):
-            _, _, index, *_ = rtnetlink.LINK.unpack_from(answer)
-            its = dict(rtnetlink.attributes(answer[rtnetlink.LINK.size :]))
-            found[index] = rtnetlink.u32(its[attribute]) if attribute in its else 0
-    return found
+        answers = kernel.dump(rtnetlink.GET_LINK, _ANY_LINK + wanted)
+    return {
+        rtnetlink.LINK.unpack_from(answer)[2]
+        for answer in answers
+        if rtnetlink.find(attribute, answer, rtnetlink.LINK.size) == value
+    }
 
 
 _ANY_LINK = rtnetlink.link_header(0) + rtnetlink.attribute(
@@ -146,7 +145,8 @@ def _decode(name: str, message: bytes) -> Link:
     if _IFLA_LINK in top and kind != "veth":  # whose other end is no parent
         here = _IFLA_LINK_NETNSID not in top
         attributes["parent"] = _link_name(top[_IFLA_LINK]) if here else ""
-    return Link(name, kind, _text(top.get(rtnetlink.ALIAS, b"")), attributes, index)
+    group = rtnetlink.u32(top[_IFLA_GROUP])
+    return Link(name, kind, _text(top.get(rtnetlink.ALIAS, b"")), attributes, index, group=group)
 
 
 def _kind_and_data(top: _Attributes) -> tuple[str, _Attributes]:

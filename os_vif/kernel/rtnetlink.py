@@ -183,6 +183,21 @@ def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
         at += (size + 3) & ~3
 
 
+def find(kind: int, message: bytes, at: int) -> bytes | None:
+    """The value of one attribute of a message; None if it has none of this number.
+
+    :param at: where the attributes begin. The others are not decoded: it is for long lists.
+    """
+    while at + _ATTRIBUTE.size <= len(message):
+        size, its = _ATTRIBUTE.unpack_from(message, at)
+        if size < _ATTRIBUTE.size:
+            return None
+        if its & ~_NESTED == kind:
+            return message[at + _ATTRIBUTE.size : at + size]
+        at += (size + 3) & ~3
+    return None
+
+
 def pack_u32(value: int) -> bytes:
     """Encode a number of 32 bits."""
     return _U32.pack(value)

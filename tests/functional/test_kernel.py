@@ -454,7 +454,7 @@ def test_whether_a_bridge_is_empty_does_not_cost_more_on_a_host_of_many_links() 
     set_link("many8", "master", "br1")
     with received() as answers:
         ports = observe.ports(see("br0").index)
-    assert ports == [see("many7").index]
+    assert ports == {see("many7").index}
     assert sum(map(len, answers)) < 10_000
     take(DeleteLink("br0", "bridge", if_empty=True))
     assert "br0" in links()
