@@ -27,6 +27,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from os_vif import limits
 from os_vif.exception import InvalidValue
@@ -130,6 +131,17 @@ class Filtering:
         rules_for(*self._arguments)
         regex("iptables_top_regex", self.iptables_top_regex)
         regex("iptables_bottom_regex", self.iptables_bottom_regex)
+
+    @classmethod
+    def unpacked(cls, bridge: str, settings: Mapping[str, Any]) -> "Filtering":
+        """What arrives in the privileged daemon: the settings of a FilterBridge.
+
+        :raises InvalidValue: see :class:`Filtering`; or there is no such setting.
+        """
+        try:
+            return cls(**{**settings, "bridge": bridge})
+        except TypeError as err:
+            raise InvalidValue(field="settings", value=settings, reason=str(err)) from err
 
     @property
     def rules(self) -> tuple[Rule, ...]:

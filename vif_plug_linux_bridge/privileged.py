@@ -3,11 +3,25 @@
 
 from typing import Any
 
-from os_vif.kernel import door
+from os_vif.kernel import door, packing
 from os_vif.wiring.steps import FilterBridge
-from vif_plug_linux_bridge import privsep
+from vif_plug_linux_bridge import constants, privsep
+from vif_plug_linux_bridge.filtering import Filtering
 
 Outcome = tuple[int, str, int]
+
+
+def _settings(step: FilterBridge) -> Filtering | None:
+    return None if step.settings is None else Filtering.unpacked(step.bridge, step.settings)
+
+
+#: What it makes serves all guests of a network and stays, so it deletes nothing without a mark.
+ALLOWED = packing.Allowed(
+    plugin=constants.PLUGIN_NAME,
+    kinds=frozenset({"bridge", "vlan"}),
+    only_marked=True,
+    check_filter=_settings,
+)
 
 #: Seconds past the deadline in which the daemon takes back what iptables did not finish, and says
 #: so.
@@ -53,12 +67,11 @@ def _change_links(groups: list[Any], go_on: bool, seconds: float) -> list[Outcom
     # Here, because only the daemon needs them: importing them would take half of our time.
     from os_vif.kernel import execute, observe
     from vif_plug_linux_bridge import firewall
-    from vif_plug_linux_bridge.filtering import Filtering
 
     def filter_bridge(step: FilterBridge) -> None:
-        if step.settings is not None:
-            firewall.ensure(Filtering(**{**step.settings, "bridge": step.bridge}), seconds)
+        if settings := _settings(step):
+            firewall.ensure(settings, seconds)
         elif not observe.links([step.bridge]):
             firewall.remove(step.bridge, use_ipv6=False, timeout=seconds)
 
-    return execute.execute(groups, go_on, filter_bridge)
+    return execute.execute(groups, go_on, filter_bridge, ALLOWED)

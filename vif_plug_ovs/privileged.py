@@ -3,10 +3,18 @@
 
 from typing import Any
 
-from os_vif.kernel import door
-from vif_plug_ovs import privsep
+from os_vif.kernel import door, packing
+from os_vif.wiring.steps import CreateLink, DeleteLink, SetLink
+from vif_plug_ovs import constants, privsep
 
 Outcome = tuple[int, str, int]
+
+#: The host's own interfaces, their addresses and VLANs are none of this daemon's business.
+ALLOWED = packing.Allowed(
+    plugin=constants.PLUGIN_NAME,
+    steps=frozenset({CreateLink, SetLink, DeleteLink}),
+    kinds=frozenset({"bridge", "veth", "tun"}),
+)
 
 
 def change_links(
@@ -26,4 +34,4 @@ def _change_links(groups: list[Any], go_on: bool) -> list[Outcome]:
     # Here, because only the daemon needs pyroute2: half of the time that importing us would take.
     from os_vif.kernel import execute
 
-    return execute.execute(groups, go_on)
+    return execute.execute(groups, go_on, allowed=ALLOWED)

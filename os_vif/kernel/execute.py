@@ -52,24 +52,35 @@ def execute(
     packed: Iterable[Iterable[Sequence[Any]]],
     go_on: bool = False,
     filter_bridge: Filter = _no_filter,
+    allowed: packing.Allowed = packing.ANYTHING,
 ) -> list[Outcome]:
     """Take groups of steps, in their order; a failure ends its group, and steps before it stay.
 
-    All of them are checked before the first is taken, but for what a filter is told, which that
-    checks itself. A failure is returned, not raised, because
+    All of them are checked before the first is taken. A failure is returned, not raised, because
     the caller has to know how far each group went.
 
     :param packed: groups of steps as :func:`os_vif.kernel.packing.pack` makes them.
     :param go_on: let a failure not even end its group.
     :param filter_bridge: how this plugin filters.
+    :param allowed: the steps that are this plugin's job.
     :returns: for each group how many steps were taken; of the first that failed what and why (or
         nothing), and its errno.
-    :raises InvalidValue: one is not a step that os-vif makes.
+    :raises InvalidValue: one is not a step that os-vif makes, or not one that is allowed.
     """
-    groups = [[packing.unpack(one) for one in group] for group in packed]
+    groups = packing.unpack_groups(packed, allowed)
     with gate, _Netlink() as netlink:
+
+        def take(step: LinkStep) -> None:
+            match step:
+                case FilterBridge():
+                    filter_bridge(step)
+                case DeleteLink():
+                    _delete(netlink, step, allowed)
+                case _:
+                    _take(netlink, step)
+
         deletions.together(netlink, [step for group in groups for step in group])
-        return [_take_group(netlink, group, go_on, filter_bridge) for group in groups]
+        return [_take_group(take, group, go_on) for group in groups]
 
 
 class _Netlink(contextlib.ExitStack):
@@ -98,17 +109,16 @@ class _Netlink(contextlib.ExitStack):
 
 
 def _take_group(
-    netlink: _Netlink, group: Iterable[LinkStep], go_on: bool, filter_bridge: Filter
+    take: Callable[[LinkStep], None], group: Iterable[LinkStep], go_on: bool
 ) -> Outcome:
     taken, reason, code = 0, "", 0
     for step in group:
         try:
-            if isinstance(step, FilterBridge):
-                filter_bridge(step)
-            else:
-                _take(netlink, step)
+            take(step)
             taken += 1
         except (NetlinkError, OSError, WiringError) as err:
+            # So that it is set back, too; all other steps are all or nothing in themselves.
+            taken += isinstance(step, SetLink) and isinstance(err, rtnetlink.AnswerLost)
             if not reason:
                 reason, code = f"{step}: {err.args[-1] if err.args else err}", _code(err)
             if not go_on:
@@ -126,17 +136,28 @@ def _take(netlink: _Netlink, step: LinkStep) -> None:
             _create(netlink, step)
         case SetLink():
             _set(netlink, step)
-        case DeleteLink():
-            _delete(netlink, step)
         case JoinBridge():
+            _check_bridge(step.bridge)
             joining.join(step)
         case LeaveBridge():
+            _check_bridge(step.bridge)
             joining.leave(step)
+
+
+def _check_bridge(name: str) -> None:
+    """Refuse to move a host's addresses to, or from, anything but a bridge."""
+    link = observe.links([name]).get(name)
+    if link is None:
+        raise OSError(errno.ENODEV, f"no device {name}")
+    if link.kind != "bridge":
+        raise OSError(errno.EPERM, f"{name} is a {link.kind or 'hardware'} device, not a bridge")
 
 
 def _create(netlink: _Netlink, step: CreateLink) -> None:
     if step.kind == "tun":
         with tap.created(step.name, multiqueue=step.multiqueue):
+            if step.multiqueue:
+                _refuse_strangers(netlink, step.name)
             _mark(netlink, step)
         return
     options: dict[str, Any] = {"peer": step.peer} if step.peer else {}
@@ -148,6 +169,13 @@ def _create(netlink: _Netlink, step: CreateLink) -> None:
     except BaseException:
         netlink.link("del", index=_index(step.name))
         raise
+
+
+def _refuse_strangers(netlink: _Netlink, name: str) -> None:
+    """Delete a tap to which somebody attached before it had an owner."""
+    if observe.queues(name) > 1:
+        netlink.link("del", index=_index(name))
+        raise OSError(errno.EBUSY, f"another process opened {name} while it was made")
 
 
 def _mark(netlink: _Netlink, step: CreateLink) -> None:
@@ -199,15 +227,18 @@ def _common(step: SetLink) -> Iterator[bytes]:
         yield rtnetlink.attribute(rtnetlink.MASTER, rtnetlink.pack_u32(master))
 
 
-def _delete(netlink: _Netlink, step: DeleteLink) -> None:
+def _delete(netlink: _Netlink, step: DeleteLink, allowed: packing.Allowed) -> None:
+    link = observe.links([step.name]).get(step.name)
+    if link is None:
+        return
+    if link.kind != step.kind:
+        raise OSError(errno.EPERM, f"it is a {link.kind or 'hardware'} device")
+    if not allowed.may_delete(link.alias):
+        raise OSError(errno.EPERM, f"it does not bear the mark {allowed.mark}...")
+    if step.if_empty and observe.ports(link.index):
+        return
     try:
-        index = _index(step.name)
-        (link,) = netlink.link("get", index=index)
-        kind = link.get(("linkinfo", "kind"))
-        if kind != step.kind:
-            raise OSError(errno.EPERM, f"it is a {kind or 'hardware'} device")
-        if not (step.if_empty and list(netlink.link("dump", master=index))):
-            netlink.link("del", index=index)
+        netlink.link("del", index=link.index)
     except (NetlinkError, OSError) as err:
         if _code(err) != errno.ENODEV:
             raise

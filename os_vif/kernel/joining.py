@@ -10,6 +10,7 @@ import errno
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from oslo_log import log as logging
 
@@ -99,8 +100,13 @@ def _move(
 
 def _take(kernel: rtnetlink.Socket, undo: contextlib.ExitStack, changes: Iterable[Change]) -> None:
     for change in changes:
-        if _request(kernel, change.do):
-            undo.callback(_take_back, _request, kernel, change.undo)
+        back = partial(_take_back, _request, kernel, change.undo)
+        try:
+            if _request(kernel, change.do):
+                undo.callback(back)
+        except rtnetlink.AnswerLost:  # it may have been made
+            undo.callback(back)
+            raise
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ _SCOPE_LINK = 253
 _IFLA_IFNAME, _IFLA_LINK, _IFLA_LINKINFO, _IFLA_GROUP, _IFLA_EXT_MASK = 3, 5, 18, 27, 29
 _IFLA_LINK_NETNSID = 37
 _INFO_KIND, _INFO_DATA = 1, 2
+_IFLA_TUN_QUEUES = (8, 9)  # those in use, and those that are switched off
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 
 _Attributes = Mapping[int, bytes]
@@ -75,32 +76,52 @@ def _addresses(kernel: rtnetlink.Socket, index: int) -> Iterator[str]:
 _IP = {socket.AF_INET: ipaddress.IPv4Address, socket.AF_INET6: ipaddress.IPv6Address}
 
 
-def groups() -> dict[int, int]:
-    """The group of each link of the caller's network namespace, by its index.
+def queues(name: str) -> int:
+    """The queues of a tap, those that are switched off too: each is a descriptor of somebody's.
+
+    :returns: 0 where the kernel does not say (before Linux 4.17).
+    :raises OSError: there is no such device, or the kernel refused to say.
+    """
+    ifname = rtnetlink.attribute(_IFLA_IFNAME, name.encode() + b"\0")
+    with rtnetlink.Socket() as kernel:
+        answer = kernel.get(rtnetlink.GET_LINK, _ANY_LINK + ifname)
+    _, its = _kind_and_data(dict(rtnetlink.attributes(answer[rtnetlink.LINK.size :])))
+    return sum(rtnetlink.u32(its[number]) for number in _IFLA_TUN_QUEUES if number in its)
+
+
+def members(group: int) -> set[int]:
+    """The links of a group (``IFLA_GROUP``), by their indexes: a look at all links of the host.
 
     :raises InterruptedError: links came or went all the time, so the answer may lack some.
     :raises OSError: the kernel refused to say.
     """
-    return _each(_IFLA_GROUP)
+    return _all_with(_IFLA_GROUP, rtnetlink.pack_u32(group))
 
 
-def ports(bridge: int) -> list[int]:
+def ports(bridge: int) -> set[int]:
     """The links that are in a bridge; all by their indexes.
 
-    :raises InterruptedError: and OSError: as :func:`groups`.
+    The kernel leaves out the others (``link_master_filtered``), so it takes no longer on a host of
+    many links; before Linux 4.4 it lists them as well.
+
+    :raises InterruptedError: and OSError: as :func:`members`.
     """
-    return [link for link, its_bridge in _each(rtnetlink.MASTER).items() if its_bridge == bridge]
+    index = rtnetlink.pack_u32(bridge)
+    return _all_with(rtnetlink.MASTER, index, rtnetlink.attribute(rtnetlink.MASTER, index))
 
 
-def _each(attribute: int) -> dict[int, int]:
-    """A number that links have, 0 where they have none."""
-    found: dict[int, int] = {}
+def _all_with(attribute: int, value: bytes, wanted: bytes = b"") -> set[int]:
+    """The links of which an attribute has a value.
+
+    :param wanted: attributes by which the kernel picks links.
+    """
     with rtnetlink.Socket() as kernel:
-        for answer in kernel.dump(rtnetlink.GET_LINK, _ANY_LINK):
-            _, _, index, *_ = rtnetlink.LINK.unpack_from(answer)
-            its = dict(rtnetlink.attributes(answer[rtnetlink.LINK.size :]))
-            found[index] = rtnetlink.u32(its[attribute]) if attribute in its else 0
-    return found
+        answers = kernel.dump(rtnetlink.GET_LINK, _ANY_LINK + wanted)
+    return {
+        rtnetlink.LINK.unpack_from(answer)[2]
+        for answer in answers
+        if rtnetlink.find(attribute, answer, rtnetlink.LINK.size) == value
+    }
 
 
 _ANY_LINK = rtnetlink.link_header(0) + rtnetlink.attribute(
@@ -111,21 +132,28 @@ _ANY_LINK = rtnetlink.link_header(0) + rtnetlink.attribute(
 def _decode(name: str, message: bytes) -> Link:
     _, _, index, flags, _ = rtnetlink.LINK.unpack_from(message)
     top = dict(rtnetlink.attributes(message[rtnetlink.LINK.size :]))
-    info = dict(rtnetlink.attributes(top.get(_IFLA_LINKINFO, b"")))
-    kind = _text(info.get(_INFO_KIND, b""))
+    kind, data = _kind_and_data(top)
     attributes: dict[str, Value] = {
         "mac": top.get(rtnetlink.ADDRESS, b"").hex(":"),
         "mtu": rtnetlink.u32(top[rtnetlink.MTU]),
         "up": bool(flags & rtnetlink.UP),
         "promisc": bool(flags & rtnetlink.PROMISC),
         "master": _link_name(top.get(rtnetlink.MASTER)),
-        **_kind_attributes(kind, dict(rtnetlink.attributes(info.get(_INFO_DATA, b"")))),
+        **_kind_attributes(kind, data),
         **sysctl.read(name, _SYSCTLS.get(kind, ("disable_ipv6",))),
     }
     if _IFLA_LINK in top and kind != "veth":  # whose other end is no parent
         here = _IFLA_LINK_NETNSID not in top
         attributes["parent"] = _link_name(top[_IFLA_LINK]) if here else ""
-    return Link(name, kind, _text(top.get(rtnetlink.ALIAS, b"")), attributes, index)
+    group = rtnetlink.u32(top[_IFLA_GROUP])
+    return Link(name, kind, _text(top.get(rtnetlink.ALIAS, b"")), attributes, index, group=group)
+
+
+def _kind_and_data(top: _Attributes) -> tuple[str, _Attributes]:
+    """A link's kind, and what only links of its kind have."""
+    info = dict(rtnetlink.attributes(top.get(_IFLA_LINKINFO, b"")))
+    data = dict(rtnetlink.attributes(info.get(_INFO_DATA, b"")))
+    return _text(info.get(_INFO_KIND, b"")), data
 
 
 def _text(value: bytes) -> str:

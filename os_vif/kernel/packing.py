@@ -4,12 +4,14 @@
 The daemon trusts nobody: :func:`unpack` makes a step only of what it has checked itself.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
 
 from os_vif import limits
 from os_vif.exception import InvalidValue
 from os_vif.kernel import sysctl
+from os_vif.wiring.model import Mark
 from os_vif.wiring.state import Value
 from os_vif.wiring.steps import (
     CreateLink,
@@ -29,6 +31,56 @@ KINDS = ("bridge", "veth", "tun", "vlan")
 ALIAS_LENGTH = 255
 
 
+@dataclass(frozen=True)
+class Allowed:
+    """What a plugin's daemon takes: the steps that are its job.
+
+    :param plugin: whose mark is on what it makes; empty for that of any.
+    :param steps: their classes.
+    :param kinds: of links that it makes and deletes.
+    :param only_marked: whether it deletes only what bears the plugin's mark. What os-vif 5 made
+        bears none.
+    :param check_filter: raises InvalidValue if the settings of a FilterBridge are not its own.
+    """
+
+    plugin: str = ""
+    steps: frozenset[type[LinkStep]] = frozenset(get_args(LinkStep))
+    kinds: frozenset[str] = frozenset(KINDS)
+    only_marked: bool = False
+    check_filter: Callable[[FilterBridge], object] = lambda step: None
+
+    @property
+    def mark(self) -> str:
+        """What the alias of each link that it makes begins with."""
+        return f"{Mark.KEY}:{self.plugin}:" if self.plugin else f"{Mark.KEY}:"
+
+    def may_delete(self, alias: str) -> bool:
+        """Whether a link of that alias may be deleted."""
+        return not self.only_marked or alias.startswith(self.mark)
+
+    def check(self, step: LinkStep) -> None:
+        """Refuse what is another plugin's job.
+
+        :raises InvalidValue: with field, value and the broken rule.
+        """
+        name = type(step).__name__
+        if type(step) not in self.steps:
+            raise InvalidValue(
+                field="step", value=name, reason=f"{self.plugin} takes no such step"
+            )
+        if isinstance(step, CreateLink | DeleteLink) and step.kind not in self.kinds:
+            reason = f"{self.plugin} makes only {', '.join(sorted(self.kinds))}"
+            raise InvalidValue(field="kind", value=step.kind, reason=reason)
+        if isinstance(step, CreateLink) and not step.alias.startswith(self.mark):
+            raise InvalidValue(field="alias", value=step.alias, reason=f"no mark {self.mark}...")
+        if isinstance(step, FilterBridge):
+            self.check_filter(step)
+
+
+#: For tests, and for whoever asks himself only.
+ANYTHING = Allowed()
+
+
 def pack(step: LinkStep) -> Packed:
     """Turn a step into primitives."""
     return type(step).__name__, {
@@ -37,16 +89,32 @@ def pack(step: LinkStep) -> Packed:
     }
 
 
-def unpack(packed: Sequence[Any]) -> LinkStep:
+def unpack(packed: Sequence[Any], allowed: Allowed = ANYTHING) -> LinkStep:
     """Turn primitives into a step whose every value is checked.
 
-    :raises InvalidValue: a step, a field or a value is not one that os-vif makes.
+    :raises InvalidValue: a step, a field or a value is not one that os-vif makes, or not one that
+        is allowed.
     """
     try:
         name, fields = packed
-        return _STEPS[name](**fields)
+        step = _STEPS[name](**fields)
     except (KeyError, TypeError, ValueError) as err:
         raise InvalidValue(field="step", value=packed, reason="there is no such step") from err
+    allowed.check(step)
+    return step
+
+
+def unpack_groups(
+    packed: Iterable[Iterable[Sequence[Any]]], allowed: Allowed = ANYTHING
+) -> list[list[LinkStep]]:
+    """Turn groups of primitives into groups of checked steps.
+
+    :raises InvalidValue: see :func:`unpack`; or they are no groups.
+    """
+    for value in (packed, *(packed if isinstance(packed, Sequence) else ())):
+        if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+            raise InvalidValue(field="steps", value=value, reason="they must be lists of steps")
+    return [[unpack(one, allowed) for one in group] for group in packed]
 
 
 def _create(
@@ -65,6 +133,8 @@ def _create(
         raise InvalidValue(field="multiqueue", value=True, reason=f"a {kind} has no queues")
     if not isinstance(alias, str) or not alias.startswith("os-vif:"):
         raise InvalidValue(field="alias", value=alias, reason="it is not an os-vif mark")
+    if not alias.isprintable():
+        raise InvalidValue(field="alias", value=alias, reason="it must be one printable line")
     if len(alias.encode()) > ALIAS_LENGTH:
         raise InvalidValue(field="alias", value=alias, reason=f"longer than {ALIAS_LENGTH} bytes")
     return CreateLink(
@@ -96,15 +166,20 @@ def _filter(bridge: str, settings: Mapping[str, Any] | None) -> FilterBridge:
 
 
 def _join(name: str, bridge: str, mtu: int | None) -> JoinBridge:
-    return JoinBridge(
-        limits.device_name("name", name),
-        limits.device_name("bridge", bridge),
-        None if mtu is None else limits.mtu("mtu", mtu),
-    )
+    checked = None if mtu is None else limits.mtu("mtu", mtu)
+    return JoinBridge(*_port_and_bridge(name, bridge), checked)
 
 
 def _leave(name: str, bridge: str) -> LeaveBridge:
-    return LeaveBridge(limits.device_name("name", name), limits.device_name("bridge", bridge))
+    return LeaveBridge(*_port_and_bridge(name, bridge))
+
+
+def _port_and_bridge(name: str, bridge: str) -> tuple[str, str]:
+    if name == "lo":
+        raise InvalidValue(field="name", value=name, reason="the loopback device leads nowhere")
+    if name == bridge:
+        raise InvalidValue(field="bridge", value=bridge, reason="it is the interface itself")
+    return limits.device_name("name", name), limits.device_name("bridge", bridge)
 
 
 _STEPS: dict[str, Callable[..., LinkStep]] = {

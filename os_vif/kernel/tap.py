@@ -2,6 +2,11 @@
 """Make a tap, all or nothing.
 
 rtnetlink cannot make one, and pyroute2's stand-in takes over a tap that is there already.
+
+``/dev/net/tun`` is open to all users, and of a tap without an owner the kernel lets any of them
+attach to it (``tun_not_capable`` of drivers/net/tun.c): read what a guest receives, and send in
+its stead. So a tap belongs to root from the start. libvirt attaches with CAP_NET_ADMIN, which
+counts for more than the owner, and hands QEMU a descriptor, for which no right is needed.
 """
 
 import errno
@@ -14,16 +19,20 @@ from contextlib import contextmanager
 from pyroute2.netlink.rtnl.ifinfmsg.tuntap import TUNDEV, TUNSETIFF, TUNSETPERSIST
 
 # linux/if_tun.h
+TUNSETOWNER = 0x400454CC
 _IFF_TAP, _IFF_MULTI_QUEUE, _IFF_NO_PI, _IFF_TUN_EXCL = 0x0002, 0x0100, 0x1000, 0x8000
 
+_ROOT = 0
 _IFREQ = struct.Struct("16sH22x")
 
 
 @contextmanager
 def created(name: str, *, multiqueue: bool) -> Iterator[None]:
-    """Make a tap that stays if the block succeeds, and goes with it if that fails.
+    """Make a tap of root's that stays if the block succeeds, and goes with it if that fails.
 
     Until then it hangs on our descriptor, so one that was not finished dies with this process.
+    One of several queues may be somebody else's as well, who attached to it before it had an
+    owner: see :func:`os_vif.kernel.observe.queues`.
 
     :raises FileExistsError: the name is taken.
     :raises OSError: the kernel refused it.
@@ -32,6 +41,7 @@ def created(name: str, *, multiqueue: bool) -> Iterator[None]:
     device = os.open(TUNDEV, os.O_RDWR | os.O_CLOEXEC)
     try:
         _attach(device, name, flags)
+        fcntl.ioctl(device, TUNSETOWNER, _ROOT)
         yield
         fcntl.ioctl(device, TUNSETPERSIST, 1)
     finally:

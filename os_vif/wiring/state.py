@@ -24,6 +24,8 @@ class Link:
     index: int = 0
     #: Of more than link scope, as in 10.0.0.1/24; read only where a wiring asks for them.
     addresses: tuple[str, ...] = ()
+    #: ``IFLA_GROUP``, a number that people may give to links.
+    group: int = 0
 
 
 @dataclass(frozen=True)

@@ -3,23 +3,35 @@
 
 import errno
 import json
+import socket
+import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from os_vif import exception
-from os_vif.kernel import execute, observe, packing, rtnetlink, sysctl
+from os_vif.kernel import execute, observe, packing, rtnetlink, sysctl, tap
 from os_vif.kernel.backend import KernelLinks
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.errors import LinkFailed, StateChanged
 from os_vif.wiring.state import Link, Value
-from os_vif.wiring.steps import CreateLink, DeleteLink, LinkStep, SetLink
+from os_vif.wiring.steps import (
+    CreateLink,
+    DeleteLink,
+    JoinBridge,
+    LeaveBridge,
+    LinkStep,
+    SetLink,
+)
 from tests.rig import run
 from tests.rig.guest import TapGuest
 from tests.rig.namespace import NetworkNamespace
 from tests.rig.snapshot import difference, links, snapshot
+from vif_plug_linux_bridge import privileged as linux_bridge
 
 ALIAS = "os-vif:ovs:test:1"
 
@@ -396,6 +408,155 @@ def test_delete_takes_links_of_the_kind_it_was_told_only(
             with pytest.raises(LinkFailed, match=f"delete {kind} {name}: it is a {real} device"):
                 take(DeleteLink(name, kind))
             assert not difference(before, snapshot())
+
+
+@pytest.mark.parametrize(
+    ("alias", "stays"),
+    [
+        ("", True),
+        ("mine", True),
+        ("os-vif:ovs:hybrid:1", True),
+        ("os-vif:linux_bridge:bridge:x", False),
+    ],
+    ids=["unmarked", "somebody's", "another-plugins", "marked"],
+)
+def test_a_bridge_that_stays_is_deleted_only_with_the_plugins_mark(
+    alias: str, stays: bool
+) -> None:
+    run(["ip", "link", "add", "x", "type", "bridge"])
+    set_link("x", "alias", alias)
+    for if_empty in (True, False):
+        step = packing.pack(DeleteLink("x", "bridge", if_empty=if_empty))
+        allowed = linux_bridge.ALLOWED
+        ((taken, reason, code),) = execute.execute([[step]], allowed=allowed)
+        assert (taken, code) == ((0, errno.EPERM) if stays else (1, 0))
+        assert ("does not bear the mark os-vif:linux_bridge:" in reason) is stays
+    assert ("x" in links()) is stays
+
+
+def test_a_bridge_is_deleted_if_it_is_empty() -> None:
+    take(CreateLink("br0", "bridge", ALIAS), CreateLink("x", "veth", ALIAS, peer="y"))
+    take(SetLink("x", {"master": "br0"}))
+    take(DeleteLink("br0", "bridge", if_empty=True))
+    assert "br0" in links()
+    take(SetLink("x", {"master": ""}), DeleteLink("br0", "bridge", if_empty=True))
+    assert set(links()) == {"lo", "x", "y"}
+
+
+def test_whether_a_bridge_is_empty_does_not_cost_more_on_a_host_of_many_links() -> None:
+    """The kernel itself picks its ports."""
+    run(["ip", "link", "add", "br0", "type", "bridge"])
+    run(["ip", "link", "add", "br1", "type", "bridge"])
+    for number in range(500):
+        with tap.created(f"many{number}", multiqueue=False):
+            pass
+    set_link("many7", "master", "br0")
+    set_link("many8", "master", "br1")
+    with received() as answers:
+        ports = observe.ports(see("br0").index)
+    assert ports == {see("many7").index}
+    assert sum(map(len, answers)) < 10_000
+    take(DeleteLink("br0", "bridge", if_empty=True))
+    assert "br0" in links()
+
+
+@contextmanager
+def received() -> Iterator[list[bytes]]:
+    """What our sockets receive."""
+    answers: list[bytes] = []
+    real = socket.socket
+
+    class Listening(real):
+        def recv(self, *arguments: Any) -> bytes:
+            answers.append(super().recv(*arguments))
+            return answers[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rtnetlink.socket, "socket", Listening)
+        yield answers
+
+
+# Moving -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", [JoinBridge, LeaveBridge], ids=lambda step: step.__name__)
+@pytest.mark.parametrize("other", ["lo", "y", "tap1"])
+def test_addresses_move_to_and_from_bridges_only(
+    step: Any, other: str, one_of_each: dict[str, str]
+) -> None:
+    run(["ip", "address", "add", "192.0.2.1/24", "dev", "x"])
+    run(["ip", "address", "add", "198.51.100.1/24", "dev", other])
+    mtu = (None,) if step is JoinBridge else ()
+    before = snapshot()
+    with pytest.raises(LinkFailed, match=rf"{other} is a \w+ device, not a bridge"):
+        take(step("x", other, *mtu))
+    assert not difference(before, snapshot())
+
+
+@pytest.mark.parametrize("step", [JoinBridge, LeaveBridge], ids=lambda step: step.__name__)
+def test_addresses_do_not_move_to_the_device_that_has_them(step: Any) -> None:
+    run(["ip", "link", "add", "x", "type", "bridge"])
+    run(["ip", "address", "add", "192.0.2.1/24", "dev", "x"])
+    mtu = (None,) if step is JoinBridge else ()
+    before = snapshot()
+    with pytest.raises(exception.InvalidValue, match="it is the interface itself"):
+        take(step("x", "x", *mtu))
+    assert not difference(before, snapshot())
+
+
+def test_a_change_whose_answer_was_lost_is_taken_back(one_of_each: dict[str, str]) -> None:
+    """By whichever change of a move it happens: it was made."""
+    set_link("x", "up")
+    set_link("br0", "up")
+    run(["ip", "address", "add", "192.0.2.1/24", "dev", "x"])
+    run(["ip", "address", "add", "192.0.2.2/24", "dev", "x"])
+    run(["ip", "route", "add", "default", "via", "192.0.2.9"])
+    before = snapshot()
+    lost = 0
+    while answer_is_lost(lost, lambda: take(JoinBridge("x", "br0", None))):
+        lost += 1
+        assert not difference(before, snapshot())
+    assert lost >= 2
+    assert see("x").attributes["master"] == "br0"
+
+
+def answer_is_lost(number: int, work: Callable[[], object]) -> bool:
+    """Let the kernel's answer to the n-th request for changes get lost; False if there is none."""
+    counted: list[int] = []
+    real = rtnetlink.Socket._receive
+
+    def receive(kernel: rtnetlink.Socket) -> bytes:
+        answer = real(kernel)
+        if int.from_bytes(answer[4:6], sys.byteorder) == 2:  # NLMSG_ERROR: an acknowledgement
+            counted.append(number)
+            if len(counted) == number + 1:
+                raise rtnetlink.AnswerLost(errno.ENOBUFS, "No buffer space available")
+        return answer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rtnetlink.Socket, "_receive", receive)
+        try:
+            work()
+        except LinkFailed:
+            return True
+    return False
+
+
+def test_a_link_that_was_set_without_an_answer_counts_as_set() -> None:
+    """So that a verb that fails sets it back."""
+    take(CreateLink("x", "bridge", ALIAS))
+    failures: list[LinkFailed] = []
+
+    def work() -> None:
+        try:
+            take(SetLink("x", {"promisc": True}), SetLink("x", {"mtu": 1400}))
+        except LinkFailed as failure:
+            failures.append(failure)
+            raise
+
+    assert answer_is_lost(1, work)
+    assert failures[0].taken == 2
+    assert see("x").attributes["mtu"] == 1400
 
 
 def test_deleting_what_is_not_there_is_nothing() -> None:

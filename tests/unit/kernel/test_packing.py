@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Steps survive the way into the privileged daemon, which takes none that os-vif does not make."""
 
-from typing import Any
+from typing import Any, get_args
 
 import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import vif_plug_linux_bridge.privileged
+import vif_plug_ovs.privileged
 from os_vif.exception import InvalidValue
 from os_vif.kernel import packing
 from os_vif.wiring.model import Mark
@@ -116,12 +118,98 @@ def test_attributes_arrive_in_their_order(step: SetLink) -> None:
         ("FilterBridge", {"settings": None}),
         ("FilterBridge", {"bridge": "br100", "settings": ()}),
         ("FilterBridge", {"bridge": "br100", "settings": "ACCEPT"}),
+        ("JoinBridge", {"name": "eth0", "bridge": "eth0", "mtu": None}),
+        ("LeaveBridge", {"name": "eth0", "bridge": "eth0"}),
+        ("JoinBridge", {"name": "lo", "bridge": "br100", "mtu": None}),
+        ("LeaveBridge", {"name": "lo", "bridge": "br100"}),
     ],
     ids=repr,
 )
 def test_what_is_not_one_of_our_steps_is_refused(packed: Any) -> None:
     with pytest.raises(InvalidValue):
         packing.unpack(packed)
+
+
+GOOD = ("DeleteLink", {"name": "tap1", "kind": "tun"})
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        *[None, 7, True, "DeleteLink", b"x", {}, {"DeleteLink": {}}, [None], [7], ["DeleteLink"]],
+        *[[{}], [[GOOD], None], [[GOOD], 7], [GOOD], [[[GOOD]]], [[7]], [[None]], [["x"]]],
+    ],
+    ids=repr,
+)
+def test_what_is_no_list_of_lists_of_steps_is_refused(packed: Any) -> None:
+    with pytest.raises(InvalidValue):
+        packing.unpack_groups(carried(packed))
+
+
+@pytest.mark.parametrize("groups", [[], [[]], [[GOOD], []], [[GOOD, GOOD], [GOOD]]], ids=len)
+def test_groups_arrive_as_they_were_sent(groups: Any) -> None:
+    wanted = [[DeleteLink("tap1", "tun") for _ in group] for group in groups]
+    assert packing.unpack_groups(carried(groups)) == wanted
+
+
+OVS, LINUX_BRIDGE = vif_plug_ovs.privileged.ALLOWED, vif_plug_linux_bridge.privileged.ALLOWED
+
+
+def alias(plugin: str) -> str:
+    return Mark(plugin, "facade", "x").alias
+
+
+#: step -> the daemons that take it
+JOBS: list[tuple[LinkStep, set[str]]] = [
+    *((CreateLink("x", "bridge", alias(one)), {one}) for one in ("ovs", "linux_bridge")),
+    (CreateLink("x", "bridge", alias("ovs2")), set()),
+    (CreateLink("x", "bridge", "os-vif:"), set()),
+    (CreateLink("x", "tun", alias("ovs")), {"ovs"}),
+    (CreateLink("x", "tun", alias("linux_bridge")), set()),
+    (CreateLink("x", "veth", alias("ovs"), "y"), {"ovs"}),
+    (CreateLink("x", "veth", alias("linux_bridge"), "y"), set()),
+    (CreateLink("x", "vlan", alias("ovs"), parent="y", vlan=7), set()),
+    (CreateLink("x", "vlan", alias("linux_bridge"), parent="y", vlan=7), {"linux_bridge"}),
+    (SetLink("x", {"up": True}), {"ovs", "linux_bridge"}),
+    (DeleteLink("x", "bridge"), {"ovs", "linux_bridge"}),
+    (DeleteLink("x", "bridge", if_empty=True), {"ovs", "linux_bridge"}),
+    (DeleteLink("x", "veth"), {"ovs"}),
+    (DeleteLink("x", "tun"), {"ovs"}),
+    (DeleteLink("x", "vlan"), {"linux_bridge"}),
+    (JoinBridge("x", "y", None), {"linux_bridge"}),
+    (LeaveBridge("x", "y"), {"linux_bridge"}),
+    (FilterBridge("x", None), {"linux_bridge"}),
+    (FilterBridge("x", {"gateway": True, "iptables_drop_action": "REJECT"}), {"linux_bridge"}),
+    (FilterBridge("x", {"gateways": True}), set()),
+    (FilterBridge("x", {"forward_bridge_interface": 7}), set()),
+    (FilterBridge("x", {"iptables_drop_action": "DROP -j ACCEPT"}), set()),
+    (FilterBridge("-M", {}), set()),
+]
+
+
+@pytest.mark.parametrize("allowed", [OVS, LINUX_BRIDGE], ids=lambda allowed: allowed.plugin)
+@pytest.mark.parametrize(("step", "takers"), JOBS, ids=lambda value: str(value))
+def test_a_daemon_takes_only_the_steps_that_are_its_job(
+    step: LinkStep, takers: set[str], allowed: packing.Allowed
+) -> None:
+    packed = carried(packing.pack(step))
+    if allowed.plugin in takers:
+        assert packing.unpack(packed, allowed) == step
+    else:
+        with pytest.raises(InvalidValue):
+            packing.unpack(packed, allowed)
+
+
+def test_every_step_has_a_daemon() -> None:
+    assert set(OVS.steps | LINUX_BRIDGE.steps) == set(get_args(LinkStep))
+    assert set(OVS.kinds | LINUX_BRIDGE.kinds) == set(packing.KINDS)
+    assert {type(step) for step, _ in JOBS} == set(get_args(LinkStep))
+
+
+@pytest.mark.parametrize("text", ["", "mine", alias("ovs"), alias("linux_bridge")])
+def test_what_stays_is_deleted_only_with_its_mark(text: str) -> None:
+    assert LINUX_BRIDGE.may_delete(text) is (text == alias("linux_bridge"))
+    assert OVS.may_delete(text)  # what os-vif 5 made has no mark
 
 
 BAD_NAMES = ["", None, 7, "x" * 16, "a/b", "..", "a b", "a:b", "a\n", "a\0", "\udc80"]
@@ -205,7 +293,8 @@ def test_a_kind_that_os_vif_does_not_make_is_refused(
 
 @pytest.mark.parametrize(
     "alias",
-    ["", None, 7, "uplink to rack 7", "os-vif", " " + ALIAS, "os-vif:" + "x" * 249],
+    ["", None, 7, "uplink to rack 7", "os-vif", " " + ALIAS, "os-vif:" + "x" * 249]
+    + [f"{ALIAS}{one}" for one in ("\n", "\nmine", "\0", "\x1b[2J", "\x85", "\u2028", "\udc80")],
     ids=repr,
 )
 def test_an_alias_that_is_not_a_mark_is_refused(alias: object) -> None:
