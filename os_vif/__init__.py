@@ -150,18 +150,26 @@ def _all(
         except exception.ExceptionBase as err:  # as in plug: not wrapped
             results[i] = Result(vif, err)
     for name, indexes in of_plugin.items():
-        its_pairs = [pairs[i] for i in indexes]
-        try:
-            outcomes = getattr(_loaded().get(name), verb.__name__)(its_pairs)
-            found = [
-                (i, _checked(outcome, vif))
-                for i, (vif, _), outcome in zip(indexes, its_pairs, outcomes, strict=True)
-            ]
-        except Exception as err:
-            LOG.exception("%s of the os-vif plugin %s failed", verb.__name__, name)
-            found = [(i, Result(pairs[i][0], err)) for i in indexes]
-        results |= {i: _wrapped(outcome, wrapper) for i, outcome in found}
+        found = _outcomes(getattr(_loaded().get(name), verb.__name__), [pairs[i] for i in indexes])
+        results |= {i: _wrapped(one, wrapper) for i, one in zip(indexes, found, strict=True)}
     return [results[i] for i in range(len(pairs))]
+
+
+def _outcomes(verb: Callable[[list[Pair]], Iterable[Result]], pairs: list[Pair]) -> list[Result]:
+    """A plugin's results. Those that it gave before it raised count: their VIFs may be plugged."""
+    given: list[Result] = []
+    try:
+        for outcome in verb(pairs):
+            given.append(outcome)
+    except Exception as err:
+        LOG.exception("%s of an os-vif plugin failed", verb)
+        rest = [vif for vif, _ in pairs[len(given) :]]
+        given += [Result(vif, err) for vif in rest]
+    try:
+        return [_checked(outcome, vif) for (vif, _), outcome in zip(pairs, given, strict=True)]
+    except Exception as err:
+        LOG.exception("%s of an os-vif plugin gave no results", verb)
+        return [Result(vif, err) for vif, _ in pairs]
 
 
 def _checked(outcome: object, vif: VIFBase) -> Result:

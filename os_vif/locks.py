@@ -53,4 +53,4 @@ class KeyedLocks:
 def busy(deadline: Deadline) -> DeadlineExceeded:
     """The error of whoever waited in vain."""
     what = "another thread is busy with the same VIF"
-    return DeadlineExceeded(seconds=deadline.seconds, what=what)
+    return DeadlineExceeded(seconds=deadline.elapsed(), what=what)

@@ -103,7 +103,7 @@ class FakeLinks:
 
     def execute(
         self, groups: Sequence[Sequence[LinkStep]], deadline: Deadline, *, go_on: bool = False
-    ) -> list[errors.WiringError | None]:
+    ) -> list[Exception | None]:
         self.executed += 1
         # The privileged side checks all of them before it takes the first.
         checked = [[packing.unpack(packing.pack(step)) for step in group] for group in groups]
@@ -158,11 +158,11 @@ class FakeLinks:
     def _set(self, step: SetLink) -> None:
         link = self.links.get(step.name)
         if link is None:
-            self._fail(step, f"no device {step.name}")
+            self._is_gone(step, step.name)
             return
         master = step.attributes.get("master")
         if master and (master not in self.links or self.links[str(master)].kind != "bridge"):
-            self._fail(step, f"no bridge {master}")
+            self._is_gone(step, str(master))
         unknown = step.attributes.keys() - link.attributes.keys()
         if unknown:
             self._fail(step, f"a {link.kind} has no {unknown}")
@@ -199,6 +199,12 @@ class FakeLinks:
             attributes={**bridge.attributes, "mtu": mtu},
             addresses=(*bridge.addresses, *port.addresses),
         )
+
+    @staticmethod
+    def _is_gone(step: LinkStep, name: str) -> None:
+        changed = errors.StateChanged(what=f"{step}: no device {name}")
+        changed.refusal = errors.LinkFailed(reason=f"{step}: no device {name}")
+        raise changed
 
     @staticmethod
     def _fail(step: LinkStep, reason: str) -> None:
@@ -257,6 +263,7 @@ class FakeRows:
             ports=_some(self.ports, ports),
             qos=frozenset(_some(self.qos, ports)),
             port_count=len(self.ports),
+            pending=self.next_cfg if self.next_cfg > self.cur_cfg else None,
         )
 
     def commit(self, steps: Sequence[RowStep], deadline: Deadline) -> int | None:
@@ -283,6 +290,12 @@ class FakeRows:
         if self.silent:
             self.down = True
             raise errors.OutcomeUnknown(remote=self.REMOTE)
+        return self.next_cfg
+
+    def count_up(self, deadline: Deadline) -> int:
+        self._connected()
+        self.next_cfg += 1
+        self._reconfigure()
         return self.next_cfg
 
     def settled(self, cfg: int, deadline: Deadline) -> bool:

@@ -7,23 +7,17 @@ does not take raise ``InvalidValue``, what the kernel refuses raises ``LinkFaile
 are made here carry the alias ``os-vif:ovs:facade:<device>``, as there is no VIF to name.
 """
 
-from oslo_log import log as logging
-
 from os_vif import limits
 from os_vif.exception import InvalidValue
 from os_vif.kernel.backend import KernelLinks
 from os_vif.wiring.compare import link_specs
 from os_vif.wiring.deadline import Deadline
-from os_vif.wiring.errors import Contradiction
+from os_vif.wiring.engine import Engine
 from os_vif.wiring.model import DeviceMtu, Element, LinuxBridge, Mark, Tap, Wiring
-from os_vif.wiring.plan import to_apply
-from os_vif.wiring.report import report
-from os_vif.wiring.state import Found, Link, Value
+from os_vif.wiring.state import Link, Value
 from os_vif.wiring.steps import CreateLink, DeleteLink, LinkStep, SetLink
 from vif_plug_ovs import constants, privileged, representors
 from vif_plug_ovs.wiring import names
-
-LOG = logging.getLogger(__name__)
 
 NIC_NAME_LEN = names.NIC_NAME_LENGTH
 
@@ -135,14 +129,10 @@ def set_interface_state(interface_name: str, port_state: str) -> None:
 
 
 def _apply(element: Element) -> None:
-    """Make links as an element describes them."""
-    found = Found(links=_observe(*(spec.name for spec in link_specs(element))))
-    plan = to_apply(Wiring((element,)), found)
-    if plan.refused:
-        raise Contradiction(report=report(plan.refused))
-    if plan.reported:
-        LOG.warning("Left as it is: %s", report(plan.reported))
-    _execute(*plan.links)
+    """Make links as an element describes them, or leave them as they were."""
+    for spec in link_specs(element):
+        limits.device_name("device", spec.name)
+    Engine(_links()).apply(Wiring((element,)), Deadline(0))
 
 
 def _links() -> KernelLinks:

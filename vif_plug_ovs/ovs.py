@@ -166,7 +166,11 @@ class OvsPlugin(PluginBase):
         """Describe VIFs and drive their wirings through the engine; each may fail alone."""
         results: list[Result] = []
         for start in range(0, len(pairs), CHUNK):
-            results += self._in_one_chunk(pairs[start : start + CHUNK], describe, drive)
+            chunk = pairs[start : start + CHUNK]
+            try:
+                results += list(self._in_one_chunk(chunk, describe, drive))
+            except Exception as err:  # of a chunk; the others are none the worse
+                results += [Result(vif, err) for vif, _ in chunk]
         return results
 
     def _in_one_chunk(
@@ -182,7 +186,7 @@ class OvsPlugin(PluginBase):
             wirings = [
                 _attempt(describe, vif, instance, deadline)
                 if _key(vif) in held
-                else busy(deadline)
+                else busy(patience)
                 for vif, instance in chunk
             ]
             good = [one for one in wirings if isinstance(one, Wiring)]

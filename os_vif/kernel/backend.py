@@ -5,6 +5,7 @@ import errno
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from os_vif.exception import InvalidValue
 from os_vif.kernel import observe, packing
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
@@ -29,18 +30,26 @@ class KernelLinks:
 
     def execute(
         self, groups: Sequence[Sequence[LinkStep]], deadline: Deadline, *, go_on: bool = False
-    ) -> list[errors.WiringError | None]:
+    ) -> list[Exception | None]:
         """See :meth:`os_vif.wiring.engine.Links.execute`."""
         packed = [[packing.pack(step) for step in group] for group in groups]
-        outcomes = self._privileged(packed, go_on, deadline.remaining())
+        try:
+            outcomes = self._privileged(packed, go_on, deadline.remaining())
+        except InvalidValue as refusal:  # of one, and so none was taken: whose is it?
+            if len(groups) == 1:
+                return [refusal]
+            alone = (self.execute([group], deadline, go_on=go_on) for group in groups)
+            return [failure for [failure] in alone]
         return [_failure(*outcome) for outcome in outcomes]
 
 
 def _failure(taken: int, reason: str, code: int) -> errors.WiringError | None:
     if not reason:
         return None
-    failure: errors.WiringError = errors.LinkFailed(reason=reason)
-    if code == errno.EEXIST:
-        failure = errors.StateChanged(what=reason)
-    failure.taken = taken
-    return failure
+    refusal = errors.LinkFailed(reason=reason)
+    refusal.taken = taken
+    if code not in (errno.EEXIST, errno.ENODEV):  # a link of that name has come, or gone
+        return refusal
+    changed = errors.StateChanged(what=reason)
+    changed.taken, changed.refusal = taken, refusal if code == errno.ENODEV else None
+    return changed

@@ -13,7 +13,13 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._at = time.monotonic() + seconds if seconds else math.inf
+        self._began = time.monotonic()
+        self._at = self._began + seconds if seconds else math.inf
+
+    def elapsed(self) -> float:
+        """Seconds since the verb began, with one decimal where it needs one."""
+        seconds = round(time.monotonic() - self._began, 1)
+        return int(seconds) if seconds.is_integer() else seconds
 
     def remaining(self) -> float | None:
         """Seconds left, never negative; None when there is no deadline."""
@@ -21,10 +27,16 @@ class Deadline:
 
     def at_most(self, seconds: float) -> "Deadline":
         """The earlier of this deadline and one that many seconds (not 0) from now."""
-        other = Deadline(seconds)
+        other = self._after(seconds)
         return self if self._at <= other._at else other
 
     def at_least(self, seconds: float) -> "Deadline":
         """The later of this deadline and one that many seconds (not 0) from now."""
-        other = Deadline(seconds)
+        other = self._after(seconds)
         return self if self._at >= other._at else other
+
+    def _after(self, seconds: float) -> "Deadline":
+        """A deadline of the same verb, so many seconds from now."""
+        other = Deadline(seconds)
+        other._began = self._began
+        return other

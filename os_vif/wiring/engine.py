@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What makes wirings so: observe, plan, execute; on failure undo and raise.
+"""What makes wirings so: observe, plan, execute; on failure roll back and raise.
 
 A verb for one VIF is a batch of one. In a batch every VIF has its own plan and its own failure;
 what they share is one observation, one privileged call, one transaction and one wait.
+
+What may have taken effect is rolled back: a step counts as taken before it is asked for, until an
+answer tells that it was not. Hence an interruption at any point (the timeout of a greenthread,
+KeyboardInterrupt) leaves nothing behind.
 """
 
 import contextlib
@@ -15,16 +19,16 @@ from oslo_log import log as logging
 from os_vif.wiring import errors
 from os_vif.wiring.compare import Difference, link_specs
 from os_vif.wiring.deadline import Deadline
-from os_vif.wiring.model import BridgePort, Element, OvsBridge, OvsPort, Wiring
-from os_vif.wiring.plan import Plan, inverse, is_rows_first, to_apply, to_remove
+from os_vif.wiring.model import BridgePort, OvsBridge, OvsPort, Wiring
+from os_vif.wiring.plan import Plan, is_rows_first, to_apply, to_remove
 from os_vif.wiring.report import report
+from os_vif.wiring.rollback import links_back, rows_back
 from os_vif.wiring.state import Found, Link, Port
 from os_vif.wiring.steps import (
     CreateBridge,
     DeleteLink,
     LinkStep,
     Removal,
-    RemoveBridge,
     RowStep,
     SetLink,
 )
@@ -33,10 +37,11 @@ LOG = logging.getLogger(__name__)
 
 #: How often a verb looks again after somebody else has changed what it was about to change.
 ATTEMPTS = 5
-#: Seconds in which a failed verb takes back what it did, even past its deadline.
-UNDO_SECONDS = 0.5
-#: Seconds in which ovs-vswitchd finds a device that came after its row, if it can work with it.
-LATE_SECONDS = 5
+#: Seconds in which a failed verb is rolled back, even past its deadline.
+ROLLBACK_SECONDS = 0.5
+#: Seconds in which ovs-vswitchd notices a device that came after its row, before it is asked to go
+#: over its whole configuration once more.
+NOTICE_SECONDS = 0.5
 
 
 class Links(Protocol):
@@ -51,14 +56,20 @@ class Links(Protocol):
 
     def execute(
         self, groups: Sequence[Sequence[LinkStep]], deadline: Deadline, *, go_on: bool = False
-    ) -> list[errors.WiringError | None]:
+    ) -> list[Exception | None]:
         """Take groups of steps in one privileged call; a failure ends its group only.
+
+        A call without groups ends when those before it have ended.
 
         :param deadline: for the answer of the privileged daemon.
         :param go_on: let a failure not even end its group.
-        :returns: for each group None, or why it failed: LinkFailed, or StateChanged where a link
-            of that name has come into being. Their ``taken`` says how many steps stay.
+        :returns: for each group None, or why it failed: LinkFailed, StateChanged where a link of
+            that name has come or gone, InvalidValue where the daemon does not take such a step.
+            Their ``taken``, 0 without it, says how many steps stay.
         :raises DeadlineExceeded: the daemon did not answer.
+        :raises StateChanged: the daemon ended before it answered.
+        :raises Exception: the daemon could not be started. After any of these, how many steps
+            were taken is unknown.
         """
 
 
@@ -83,15 +94,23 @@ class Rows(Protocol):
         :raises OutcomeUnknown: the server fell silent after the transaction was sent.
         """
 
+    def count_up(self, deadline: Deadline) -> int:
+        """Have ovs-vswitchd go over its whole configuration once more: count ``next_cfg`` up, and
+        change nothing else; return the number that it made.
+
+        :raises WiringError: as :meth:`commit`.
+        """
+        ...
+
     def settled(self, cfg: int, deadline: Deadline) -> bool:
         """Wait until ovs-vswitchd has caught up with a configuration number; False if it
         has not by the deadline."""
 
     def working(self, ports: Mapping[str, int], deadline: Deadline | None) -> Mapping[str, Port]:
-        """Tell what ovs-vswitchd says of these ports.
+        """Tell what ovs-vswitchd says of these ports; those that are gone are left out.
 
         :param ports: name -> the index of its device; 0 for whichever device.
-        :param deadline: wait so long for all of them to work; None not to wait.
+        :param deadline: wait so long for each of them to work or to go; None not to wait.
         """
         ...
 
@@ -106,6 +125,9 @@ class _NoRows:
 
     def commit(self, steps: Sequence[RowStep], deadline: Deadline) -> int | None:
         return None
+
+    def count_up(self, deadline: Deadline) -> int:
+        return 0
 
     def settled(self, cfg: int, deadline: Deadline) -> bool:
         return True
@@ -122,14 +144,18 @@ class _Job:
     plan: Plan = field(default_factory=Plan)
     found: Found = field(default_factory=Found)
     failure: Exception | None = None
+    #: Steps for the kernel that may have been taken, and whether their number was answered.
     links_taken: int = 0
+    links_known: bool = True
+    #: Whether the rows may have been written.
     rows_sent: bool = False
+    #: The configuration number that ovs-vswitchd has to reach for this wiring.
+    cfg: int | None = None
 
     @property
-    def done(self) -> Plan:
-        """The part of the plan that may have taken effect."""
-        links = self.plan.links[: self.links_taken]
-        return replace(self.plan, links=links, rows=self.plan.rows if self.rows_sent else ())
+    def links_done(self) -> Plan:
+        """The part of the plan for the kernel that may have taken effect."""
+        return Plan(links=self.plan.links[: self.links_taken])
 
 
 class Engine:
@@ -162,7 +188,7 @@ class Engine:
         _raise_first(self.remove_all([wiring], deadline))
 
     def apply_all(self, wirings: Sequence[Wiring], deadline: Deadline) -> list[Exception | None]:
-        """Apply several wirings; one that fails is undone alone.
+        """Apply several wirings; one that fails is rolled back alone.
 
         :returns: for each wiring None, or what :meth:`apply` would have raised.
         """
@@ -177,38 +203,41 @@ class Engine:
 
     def _apply(self, jobs: list[_Job], deadline: Deadline) -> None:
         try:
-            found = self._plan(jobs, to_apply, deadline)
-            if is_rows_first([job.plan for job in _live(jobs)], found):
-                committed = self._commit(jobs, deadline)
-                self._change_links(jobs, deadline)
-                notices: Deadline | None = deadline.at_most(LATE_SECONDS)
-            else:
-                self._change_links(jobs, deadline)
-                committed = self._commit(jobs, deadline)
-                notices = None if committed else deadline
-            self._wait_for(jobs, committed, deadline)
-            self._verify(jobs, notices)
-            self._set_up_again(jobs, deadline)
+            self._make(jobs, deadline)
         except BaseException as interruption:  # a greenthread's timeout, for instance
             for job in _live(jobs):
                 job.failure = _as_exception(interruption)
             raise
         finally:
-            self._undo(jobs, deadline)
+            self._roll_back(jobs, deadline)
+
+    def _make(self, jobs: list[_Job], deadline: Deadline) -> None:
+        found = self._plan(jobs, to_apply, deadline)
+        rows_first = is_rows_first([job.plan for job in _live(jobs)], found)
+        if rows_first:
+            self._commit(jobs, deadline)
+            self._change_links(jobs, deadline)
+        else:
+            self._change_links(jobs, deadline)
+            self._commit(jobs, deadline)
+        self._settle(jobs, deadline)
+        final = not rows_first and any(job.rows_sent for job in _live(jobs))
+        links = self._verify(jobs, deadline, final=final)
+        self._set_up_again(jobs, links, deadline)
 
     def _remove(self, jobs: list[_Job], deadline: Deadline) -> None:
         self._plan(jobs, to_remove, deadline)
-        committed = self._commit(jobs, deadline)
+        self._commit(jobs, deadline)
         self._change_links(jobs, deadline, _only(DeleteLink))  # while ovs-vswitchd catches up
-        if committed and not self._rows.settled(max(committed), deadline):
-            removed = (step for job in _live(jobs) for step in job.plan.rows)
+        for job in self._unsettled(jobs, deadline):
+            removed = (step.name for step in job.plan.rows if isinstance(step, Removal))
             LOG.warning(
                 "ovs-vswitchd has not yet acted on the removal of %s after %s s",
-                ", ".join(step.name for step in removed if isinstance(step, Removal)),
-                deadline.seconds,
+                ", ".join(removed),
+                deadline.elapsed(),
             )
         # Letting go of a device that stays, ovs-vswitchd writes back the flags that it read.
-        self._change_links(jobs, deadline.at_least(UNDO_SECONDS), _only(SetLink))
+        self._change_links(jobs, deadline.at_least(ROLLBACK_SECONDS), _only(SetLink))
 
     def _plan(
         self, jobs: list[_Job], plan: Callable[[Wiring, Found], Plan], deadline: Deadline
@@ -220,6 +249,8 @@ class Engine:
                 job.failure = errors.Contradiction(report=report(job.plan.refused))
             elif job.plan.reported:
                 LOG.warning("Left as it is: %s", report(job.plan.reported))
+            if job.plan.awaited and not job.plan:  # somebody else has written it just now
+                job.cfg = found.pending
         return found
 
     def _observe(self, wirings: Sequence[Wiring], deadline: Deadline) -> Found:
@@ -227,9 +258,10 @@ class Engine:
         ports = {e.name: e.bridge for e in elements if isinstance(e, OvsPort)}
         bridges = {e.name for e in elements if isinstance(e, OvsBridge)}
         rows = self._rows.observe(bridges, ports, deadline) if bridges or ports else Found()
-        return replace(rows, links=self._observe_links(elements))
+        return replace(rows, links=self._observe_links(wirings))
 
-    def _observe_links(self, elements: Collection[Element]) -> Mapping[str, Link]:
+    def _observe_links(self, wirings: Iterable[Wiring]) -> Mapping[str, Link]:
+        elements = [element for wiring in wirings for element in wiring.all_elements]
         names = {spec.name for element in elements for spec in link_specs(element)}
         names |= {e.name for e in elements if isinstance(e, OvsPort)}
         joined = [e for e in elements if isinstance(e, BridgePort)]
@@ -246,99 +278,170 @@ class Engine:
         changing = [(job, steps) for job, steps in every if steps]
         if not changing:
             return
-        failures = self._links.execute([steps for _, steps in changing], deadline)
-        for (job, steps), failure in zip(changing, failures, strict=True):
-            job.failure = failure
-            job.links_taken += failure.taken if failure else len(steps)
+        for job, steps in changing:
+            job.links_taken, job.links_known = job.links_taken + len(steps), False
+        try:
+            failures = self._links.execute([steps for _, steps in changing], deadline)
+        except Exception as failure:
+            for job, _ in changing:
+                job.failure = failure
+            return
+        for (job, steps), failed in zip(changing, failures, strict=True):
+            job.failure, job.links_known = failed, True
+            if failed:
+                job.links_taken += getattr(failed, "taken", 0) - len(steps)
 
-    def _commit(self, jobs: list[_Job], deadline: Deadline) -> list[int]:
-        """Send the rows of all in one transaction; if that is refused, of each in its own."""
+    def _commit(self, jobs: list[_Job], deadline: Deadline) -> None:
+        """Send the rows of all in one transaction; if that fails, of each in its own."""
         writing = [job for job in _live(jobs) if job.plan.rows]
         if not writing:
-            return []
+            return
         steps: dict[RowStep | str, RowStep] = {}  # a bridge that several need is made once
         for job in writing:
             for i, step in enumerate(job.plan.rows):
                 steps.setdefault(_new_bridge(step) or f"{id(job)} {i}", step)
         for job in writing:
-            job.rows_sent = True  # until it is known that they were not
+            job.rows_sent = True
         try:
             cfg = self._rows.commit(list(steps.values()), deadline)
-        except (errors.StateChanged, errors.TransactionRefused) as failure:
+        except (errors.NotConnected, errors.OutcomeUnknown) as failure:
             for job in writing:
-                job.rows_sent = False
-            if len(writing) > 1:
-                return [cfg for job in writing for cfg in self._commit([job], deadline)]
-            writing[0].failure = failure
-            return []
-        except errors.WiringError as failure:
-            unsent = isinstance(failure, errors.NotConnected)
+                job.failure = failure
+                job.rows_sent = isinstance(failure, errors.OutcomeUnknown)
+        except Exception as failure:
             for job in writing:
-                job.failure, job.rows_sent = failure, not unsent
-            return []
-        return [] if cfg is None else [cfg]
+                job.rows_sent = not isinstance(failure, _NOT_WRITTEN)
+            if len(writing) == 1:
+                writing[0].failure = failure
+                return
+            for job in writing:
+                self._commit([job], deadline)
+        else:
+            for job in writing:
+                job.cfg = cfg
 
-    def _wait_for(self, jobs: list[_Job], committed: list[int], deadline: Deadline) -> None:
-        waiting = [job for job in _live(jobs) if job.rows_sent]
-        if not (waiting and committed) or self._rows.settled(max(committed), deadline):
-            return
-        for job in waiting:
-            job.failure = errors.DeadlineExceeded(
-                seconds=deadline.seconds, what="ovs-vswitchd has not acted on the new ports"
-            )
+    def _settle(self, jobs: list[_Job], deadline: Deadline) -> None:
+        for job in self._unsettled(jobs, deadline):
+            what = "ovs-vswitchd has not acted on the new ports"
+            if deadline.remaining() != 0:
+                what += "; it did not move while other callers waited for it either"
+            job.failure = errors.DeadlineExceeded(seconds=deadline.elapsed(), what=what)
 
-    def _verify(self, jobs: list[_Job], deadline: Deadline | None) -> None:
-        """See that ovs-vswitchd works with the devices.
+    def _unsettled(self, jobs: list[_Job], deadline: Deadline) -> list[_Job]:
+        """Wait until ovs-vswitchd has caught up with all wirings; return those it has not."""
+        waiting = {job.cfg for job in _live(jobs) if job.cfg is not None}
+        behind = next((cfg for cfg in sorted(waiting) if not self._rows.settled(cfg, deadline)), 0)
+        return [job for job in _live(jobs) if behind and job.cfg and job.cfg >= behind]
 
-        :param deadline: how long it may take to notice that a device has come, perhaps even that
-            the former one is gone; None where what it says is final.
+    def _verify(self, jobs: list[_Job], deadline: Deadline, *, final: bool) -> Mapping[str, Link]:
+        """See that ovs-vswitchd works with the devices; return the links as they are then.
+
+        :param final: whether ovs-vswitchd has gone over its configuration since the devices were
+            there, so that what it could not open it never will.
         """
-        ports = {port: 0 for job in _live(jobs) for port in job.plan.awaited}
-        if not ports:
-            return
-        if deadline is not None:
-            devices = self._links.observe(ports)
-            ports |= {name: device.index for name, device in devices.items()}
-        found = self._rows.working(ports, deadline)
-        for job in _live(jobs):
+        waiting = [job for job in _live(jobs) if job.plan.awaited]
+        if not waiting:
+            return {}
+        found, links = self._opened(waiting, deadline, final=final)
+        for job in waiting:
+            if gone := [name for name in job.plan.awaited if name not in found]:
+                job.failure = errors.StateChanged(what=f"OVS port {gone[0]} is gone")
+                continue
             broken = [
-                Difference(f"OVS port {name}", *_failure(found.get(name), ports[name]))
+                Difference(f"OVS port {name}", *_failure(found[name], _index(links, name)))
                 for name in job.plan.awaited
-                if name not in found or not found[name].works_with(ports[name])
+                if not found[name].works_with(_index(links, name))
             ]
-            if broken and self._strict:
+            # Nova plugs every running guest when it starts, and does not start if one fails.
+            if broken and self._strict and job.plan:
                 job.failure = errors.NotAsDescribed(report=report(broken))
             elif broken:
-                LOG.warning("Not verified, as configured: %s", report(broken))
+                LOG.warning("Left as it is: %s", report(broken))
+        return links
 
-    def _set_up_again(self, jobs: list[_Job], deadline: Deadline) -> None:
+    def _opened(
+        self, jobs: list[_Job], deadline: Deadline, *, final: bool
+    ) -> tuple[Mapping[str, Port], Mapping[str, Link]]:
+        """Look until ovs-vswitchd has opened the devices, or will not."""
+        wirings = [job.wiring for job in jobs]
+        names = {name: bool(job.plan) for job in jobs for name in job.plan.awaited}
+        found = self._rows.working(dict.fromkeys(names, 0), None)
+        links = self._observe_links(wirings)
+        late = [
+            name
+            for name, port in found.items()
+            if not port.works_with(_index(links, name)) and (port.works or not final)
+        ]
+        if not late:
+            return found, links
+        indexes = {name: _index(links, name) for name in names}
+        found = self._rows.working(indexes, deadline.at_most(NOTICE_SECONDS))
+        if any(names[name] and not found[name].works_with(indexes[name]) for name in found):
+            with contextlib.suppress(errors.WiringError):  # then what was found counts
+                self._rows.settled(self._rows.count_up(deadline), deadline)
+            found = self._rows.working(indexes, None)
+        return found, self._observe_links(wirings)
+
+    def _set_up_again(
+        self, jobs: list[_Job], links: Mapping[str, Link], deadline: Deadline
+    ) -> None:
         """Repair what ovs-vswitchd has set back: opening a device, it writes back the flags that
-        it has read, though we may have set it up in between."""
-        opened = [job for job in _live(jobs) if job.plan.awaited]
-        if not opened:
-            return
-        links = self._observe_links([e for job in opened for e in job.wiring.all_elements])
+        it has read, though we may have set it up in between.
+
+        :param links: as they are now.
+        """
 
         def set_back(job: _Job) -> list[LinkStep]:
             plan = to_apply(job.wiring, replace(job.found, links=links))
             return [step for step in plan.links if isinstance(step, SetLink)]
 
-        self._change_links(opened, deadline.at_least(UNDO_SECONDS), set_back)
+        opened = [job for job in _live(jobs) if job.plan and job.plan.awaited]
+        self._change_links(opened, deadline.at_least(ROLLBACK_SECONDS), set_back)
 
-    def _undo(self, jobs: list[_Job], deadline: Deadline) -> None:
-        """Take back what failed wirings did, as far as that is possible."""
-        deadline = deadline.at_least(UNDO_SECONDS)
-        back = [inverse(job.done, job.found) for job in jobs if job.failure]
-        needed = {_new_bridge(step) for job in _live(jobs) for step in job.plan.rows}
-        with _logging("A failed change of OVSDB could not be taken back"):
-            undone = (step for plan in reversed(back) for step in plan.rows)
-            rows = [s for s in undone if not (isinstance(s, RemoveBridge) and s.name in needed)]
-            if rows:
-                _retry(lambda: self._rows.commit(rows, deadline))
-        with _logging("A failed change of links could not be taken back"):
-            groups = [plan.links for plan in back if plan.links]
-            if groups:
-                _raise_first(self._links.execute(groups, deadline, go_on=True))
+    def _roll_back(self, jobs: list[_Job], deadline: Deadline) -> None:
+        """Roll back what failed wirings did, as far as that is possible."""
+        deadline = deadline.at_least(ROLLBACK_SECONDS)
+        failed = [job for job in jobs if job.failure]
+        kept = {
+            name for job in _live(jobs) for step in job.plan.rows if (name := _new_bridge(step))
+        }
+        self._roll_back_rows([job for job in failed if job.rows_sent], kept, deadline)
+        with _logging("A failed change of links could not be rolled back"):
+            self._roll_back_links([job for job in failed if job.links_taken], deadline)
+
+    def _roll_back_rows(self, jobs: list[_Job], kept: Collection[str], deadline: Deadline) -> None:
+        """Roll the rows of all back in one transaction; if that is refused, of each in its own.
+
+        :param kept: bridges that others need.
+        """
+        with _logging("A failed change of OVSDB could not be rolled back"):
+            try:
+                _retry(lambda: self._write_back(jobs, kept, deadline))
+            except _NOT_WRITTEN:
+                if len(jobs) == 1:
+                    raise
+                for job in jobs:
+                    self._roll_back_rows([job], kept, deadline)
+
+    def _write_back(self, jobs: list[_Job], kept: Collection[str], deadline: Deadline) -> None:
+        # This look waits for what was sent and not answered, as the server answers in order.
+        now = self._observe([job.wiring for job in jobs], deadline) if jobs else Found()
+        if rows := rows_back([(job.plan, job.found) for job in jobs], now, kept):
+            self._rows.commit(rows, deadline)
+
+    def _roll_back_links(self, jobs: list[_Job], deadline: Deadline) -> None:
+        unknown = [job.wiring for job in jobs if not job.links_known]
+        now: Mapping[str, Link] = {}
+        if unknown:
+            self._links.execute([], deadline)  # what was asked for may still be going on
+            now = self._observe_links(unknown)
+        back = [
+            links_back(job.links_done, job.found, None if job.links_known else now) for job in jobs
+        ]
+        groups = [steps for steps in back if steps]
+        if groups:
+            failures = self._links.execute(groups, deadline, go_on=True)
+            _raise_first(f for f in failures if not isinstance(f, errors.StateChanged))
 
     @staticmethod
     def _until_unchanged(
@@ -351,7 +454,7 @@ class Engine:
             fresh = [_Job(wirings[i]) for i in again]
             try:
                 attempt(fresh)
-            except errors.WiringError as failure:  # of all: nothing could be observed
+            except Exception as failure:  # of all: nothing could be observed, for instance
                 for job in fresh:
                     job.failure = job.failure or failure
             for i, job in zip(again, fresh, strict=True):
@@ -360,7 +463,11 @@ class Engine:
             if not again:
                 break
             LOG.info("%s; looking again", jobs[again[0]].failure)
-        return [job.failure for job in jobs]
+        return [_last(job.failure) for job in jobs]
+
+
+#: After these nothing was written.
+_NOT_WRITTEN = (errors.StateChanged, errors.TransactionRefused)
 
 
 def _live(jobs: Iterable[_Job]) -> list[_Job]:
@@ -373,6 +480,16 @@ def _only(kind: type[LinkStep]) -> Callable[[_Job], list[LinkStep]]:
 
 def _new_bridge(step: RowStep) -> str | None:
     return step.bridge.name if isinstance(step, CreateBridge) else None
+
+
+def _index(links: Mapping[str, Link], name: str) -> int:
+    return links[name].index if name in links else 0
+
+
+def _last(failure: Exception | None) -> Exception | None:
+    """A failure that stays after the last look."""
+    refusal = failure.refusal if isinstance(failure, errors.StateChanged) else None
+    return refusal or failure
 
 
 def _as_exception(error: BaseException) -> Exception:
@@ -395,17 +512,15 @@ def _retry(attempt: Callable[[], object]) -> None:
 
 @contextlib.contextmanager
 def _logging(what: str) -> Iterator[None]:
-    """Let nothing that goes wrong while undoing hide the error that made it necessary."""
+    """Let nothing that goes wrong in a rollback hide the error that made it necessary."""
     try:
         yield
     except Exception as err:
         LOG.error("%s: %s", what, err)
 
 
-def _failure(port: Port | None, index: int) -> tuple[str, object, object]:
+def _failure(port: Port, index: int) -> tuple[str, object, object]:
     """What, wanted and found of a port that does not work."""
-    if port is None:
-        return "present", True, False
     if port.error:
         return "error", "", port.error
     if port.works:

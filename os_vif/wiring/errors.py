@@ -60,3 +60,6 @@ class OutcomeUnknown(WiringError):
 
 class StateChanged(WiringError):
     msg_fmt = "The host changed meanwhile: %(what)s"
+
+    #: What is raised instead when it is the same after the last look.
+    refusal: WiringError | None = None

@@ -181,7 +181,8 @@ def _apply(element: Element, found: Found, new_links: set[str]) -> Plan:
                 rows += (SetPort(element.name, {d.what: wanted[d.what] for d in to_correct}),)
             if is_new and _is_stale(element, found):
                 rows += (ReopenPort(element.name),)
-            return seen + Plan(rows=rows, awaited=awaited if rows or is_new else ())
+            unseen = found.ports[element.name].is_unseen
+            return seen + Plan(rows=rows, awaited=awaited if rows or is_new or unseen else ())
         case _:
             return seen + Plan(links=tuple(_link_steps(element, found)))
 

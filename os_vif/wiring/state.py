@@ -58,6 +58,11 @@ class Port:
         """Whether ovs-vswitchd has opened the device."""
         return not self.error and self.ofport is not None and self.ofport > 0
 
+    @property
+    def is_unseen(self) -> bool:
+        """Whether ovs-vswitchd has never tried to open the device."""
+        return self.ofport is None and not self.error and not self.bond
+
     def works_with(self, index: int) -> bool:
         """Whether it has opened the device of this index, and not one that had its name before.
 
@@ -91,3 +96,5 @@ class Found:
     qos: frozenset[str] = frozenset()
     #: All ports of Open vSwitch, whosesoever; 0: not known.
     port_count: int = 0
+    #: The configuration that ovs-vswitchd was asked for and has not finished; None: it has.
+    pending: int | None = field(default=None, compare=False)

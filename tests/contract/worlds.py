@@ -195,7 +195,8 @@ class Opening:
 
     def working(self, ports: Mapping[str, int], deadline: Deadline | None) -> Mapping[str, Port]:
         found = self._rows.working(ports, deadline)
-        self._act()
+        if found and all(port.works for port in found.values()):
+            self._act()
         return found
 
 

@@ -9,7 +9,10 @@ from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.state import Found, Port
 from os_vif.wiring.steps import RowStep
 from vif_plug_ovs.ovsdb import connection, rows
-from vif_plug_ovs.ovsdb.operations import operations
+from vif_plug_ovs.ovsdb.operations import Operation, operations
+
+#: An operation that changes nothing; next_cfg is counted up with it.
+_NOTHING: Operation = {"op": "comment", "comment": "os-vif: go over the configuration again"}
 
 
 class NativeRows:
@@ -35,6 +38,7 @@ class NativeRows:
                 ports=rows.ports(tables, ports),
                 qos=frozenset(name for name in ports if rows.qos_of(tables, name)),
                 port_count=len(tables.tables["Port"].rows),
+                pending=rows.pending(tables),
             )
 
     def names_of(self, iface_id: str, deadline: Deadline) -> list[str]:
@@ -51,6 +55,12 @@ class NativeRows:
             lambda tables: operations(steps, _Replica(tables)), deadline
         )
 
+    def count_up(self, deadline: Deadline) -> int:
+        """See :meth:`os_vif.wiring.engine.Rows.count_up`."""
+        counted = self._connection.commit(lambda _: [_NOTHING], deadline)
+        assert counted is not None  # something was sent
+        return counted
+
     def settled(self, cfg: int, deadline: Deadline) -> bool:
         """See :meth:`os_vif.wiring.engine.Rows.settled`."""
         return self._connection.settled(cfg, deadline)
@@ -62,7 +72,7 @@ class NativeRows:
 
         def all_work(tables: idl.Idl) -> bool:
             found = rows.ports(tables, anywhere)
-            return all(name in found and found[name].works_with(ports[name]) for name in ports)
+            return all(port.works_with(ports[name]) for name, port in found.items())
 
         if deadline is not None:
             self._connection.wait_for(all_work, deadline)

@@ -56,6 +56,12 @@ def writing(steps: Iterable[RowStep], lookup: Lookup) -> list[str]:
     return _joined([*_counted(lookup), *commands]) if commands else []
 
 
+def counting(lookup: Lookup) -> list[str]:
+    """Build the arguments of an invocation that counts ``next_cfg`` up by one, as :func:`writing`,
+    and does nothing else."""
+    return _joined(_counted(lookup))
+
+
 def reading(ports: Collection[str], *, ofports: bool = False) -> list[str]:
     """Build the arguments of an invocation that prints a table for each of: the switch, all
     bridges, the OpenFlow ports, and of each port its Port, Interface and QoS rows.

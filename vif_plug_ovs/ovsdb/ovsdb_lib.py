@@ -288,10 +288,14 @@ class _AcceptedIsEnough:
         """See :meth:`os_vif.wiring.engine.Rows.commit`."""
         return self._rows.commit(steps, deadline)
 
+    def count_up(self, deadline: Deadline) -> int:
+        """Ask for nothing, as nothing is waited for."""
+        return 0
+
     def settled(self, cfg: int, deadline: Deadline) -> bool:
         """Wait for ovs-vswitchd, and say that it has caught up in any case."""
         if not self._rows.settled(cfg, deadline):
-            LOG.warning("ovs-vswitchd has not acted on a change after %s s", deadline.seconds)
+            LOG.warning("ovs-vswitchd has not acted on a change after %s s", deadline.elapsed())
         return True
 
     def working(self, ports: Mapping[str, int], deadline: Deadline | None) -> Mapping[str, Port]:

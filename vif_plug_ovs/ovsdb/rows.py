@@ -185,6 +185,14 @@ def cur_cfg(tables: idl.Idl) -> int:
     return next((int(_scalar(row, "cur_cfg")) for row in rows), -1)
 
 
+def pending(tables: idl.Idl) -> int | None:
+    """The configuration that ovs-vswitchd was asked for and has not finished; None: it has."""
+    for row in tables.tables["Open_vSwitch"].rows.values():
+        wanted = int(_scalar(row, "next_cfg"))
+        return wanted if wanted > cur_cfg(tables) else None
+    return None
+
+
 def unused_ofport(tables: idl.Idl) -> int:
     """An OpenFlow port number that no interface has on any bridge."""
     used = {_scalar(row, "ofport") for row in tables.tables["Interface"].rows.values()}

@@ -22,6 +22,7 @@ While the server is down, invocations follow one another until the deadline. Tho
 ``--dry-run``: they could not write if they wanted to.
 """
 
+import functools
 import json
 import math
 import os
@@ -29,7 +30,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -131,6 +132,7 @@ class VsctlRows:
             bridges={name: view.bridge(name) for name in bridges if name in view.bridges},
             ports={name: port for name, port in found.items() if port},
             qos=frozenset(name for name in ports if view.qos(name)),
+            pending=view.next_cfg if view.next_cfg > int(view.root["cur_cfg"]) else None,
         )
 
     def names_of(self, iface_id: str, deadline: Deadline) -> list[str]:
@@ -146,11 +148,25 @@ class VsctlRows:
 
         :raises NotConnected: the server cannot be reached by the deadline; nothing was written.
         """
+        return self._commit(steps, functools.partial(commands.writing, steps), deadline)
+
+    def count_up(self, deadline: Deadline) -> int:
+        """See :meth:`os_vif.wiring.engine.Rows.count_up`."""
+        counted = self._commit((), commands.counting, deadline)
+        assert counted is not None  # there are words
+        return counted
+
+    def _commit(
+        self,
+        steps: Sequence[RowStep],
+        words_for: Callable[["_View"], list[str]],
+        deadline: Deadline,
+    ) -> int | None:
         self._verb.deadline = deadline
         with self._turn(deadline):
             while True:
                 view = self._read_for(steps, deadline)
-                words = commands.writing(steps, view)
+                words = words_for(view)
                 if not words:
                     return None
                 try:
