@@ -201,7 +201,7 @@ class VersionedObjectPrintableMixin:
         return f"{obj.obj_name()}({fields})"
 
 
-def _text(field: ovo_fields.Field[Any], value: Any) -> str:
+def _text(field: "ovo_fields.Field[Any]", value: Any) -> str:
     if isinstance(value, list) and hasattr(field, "objname"):
         return f"[{', '.join(map(str, value))}]"
     return field.stringify(value)

@@ -27,7 +27,7 @@ class FixedIP(base.VersionedObject):
 
 @base.VersionedObjectRegistry.register
 @base.list_of_objects
-class FixedIPList(base.VersionedObject, ovo_base.ObjectListBase[FixedIP]):
+class FixedIPList(base.VersionedObject, ovo_base.ObjectListBase):  # type: ignore[type-arg]
     """A list of addresses."""
 
     VERSION = "1.0"

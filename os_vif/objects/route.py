@@ -30,7 +30,7 @@ class Route(base.VersionedObject):
 
 @base.VersionedObjectRegistry.register
 @base.list_of_objects
-class RouteList(base.VersionedObject, ovo_base.ObjectListBase[Route]):
+class RouteList(base.VersionedObject, ovo_base.ObjectListBase):  # type: ignore[type-arg]
     """A list of routes."""
 
     VERSION = "1.0"

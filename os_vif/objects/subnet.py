@@ -39,7 +39,7 @@ class Subnet(base.VersionedObject):
 
 @base.VersionedObjectRegistry.register
 @base.list_of_objects
-class SubnetList(base.VersionedObject, ovo_base.ObjectListBase[Subnet]):
+class SubnetList(base.VersionedObject, ovo_base.ObjectListBase):  # type: ignore[type-arg]
     """A list of subnets."""
 
     VERSION = "1.0"

@@ -122,7 +122,7 @@ class WholeConnection(connection.Connection):
     def _replica(remote: str) -> idl.Idl:
         helper = idl.SchemaHelper(schema_json=_schemas[remote])
         helper.register_all()
-        tables = idl.Idl(remote, helper)
+        tables = rows.Replica(remote, helper)
         for table in tables.tables.values():
             if column := idlutils.get_index_column(table):
                 index = table.rows.index_create(idlutils.index_name(column))

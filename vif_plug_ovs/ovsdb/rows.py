@@ -89,11 +89,23 @@ _NAME, _ID = "name", "id"
 HIGH_OFPORT, MAX_OFPORT = 50_000, 65_279
 
 
+class Replica(idl.Idl):  # type: ignore[misc]
+    """python-ovs' replica; its indexes stay when it is filled anew after a reconnect."""
+
+    def _Idl__clear(self) -> None:
+        """As python-ovs', but keep the indexes, which python-ovs 3.5.0 drops with the rows."""
+        kept = {name: table.rows for name, table in self.tables.items()}
+        super()._Idl__clear()
+        for name, rows in kept.items():
+            rows.clear()
+            self.tables[name].rows = rows
+
+
 def replica(remote: str) -> idl.Idl:
     """Make the (still unconnected) replica of the tables above, with its indexes."""
     helper = idl.SchemaHelper(schema_json=SCHEMA)
     helper.register_all()
-    tables = idl.Idl(remote, helper)
+    tables = Replica(remote, helper)
     for table in _NAMED:
         tables.tables[table].rows.indexes[_NAME] = _Index(_name)
     tables.tables["QoS"].rows.indexes[_ID] = _Index(functools.partial(_external_id, key=_ID))
