@@ -127,7 +127,7 @@ def test_few_are_deleted_one_by_one(wire: Wire) -> None:
         (["bridge", "veth"], 500),
         (["tun"] * 4, 1_000),
         (["tun"] * 6, 3_000),
-        (["tun"] * 50, 36_000),
+        (["tun"] * 50, 37_000),
     ],
     ids=lambda value: len(value) if isinstance(value, list) else value,
 )
