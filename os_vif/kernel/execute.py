@@ -188,7 +188,7 @@ def _set(netlink: _Netlink, step: SetLink) -> None:
     for key in step.attributes.keys() & sysctl.FAMILY:
         if key == "disable_ipv6" and step.attributes[key] and _has_ipv6(step.name):
             continue  # somebody else was faster, and its addresses would be gone
-        sysctl.write(step.name, key, int(step.attributes[key]))
+        sysctl.write(observe.own_name(step.name), key, int(step.attributes[key]))
     for options in _bridge_options(step):
         netlink.link("set", index=index, kind="bridge", **options)
     attributes = b"".join(_common(step))

@@ -76,6 +76,16 @@ def _addresses(kernel: rtnetlink.Socket, index: int) -> Iterator[str]:
 _IP = {socket.AF_INET: ipaddress.IPv4Address, socket.AF_INET6: ipaddress.IPv6Address}
 
 
+def own_name(name: str) -> str:
+    """The name by which the kernel itself calls a link, which may have alternative ones.
+
+    :returns: the name as it is if no link has it.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        return socket.if_indextoname(socket.if_nametoindex(name))
+    return name
+
+
 def queues(name: str) -> int:
     """The queues of a tap, those that are switched off too: each is a descriptor of somebody's.
 
@@ -140,7 +150,7 @@ def _decode(name: str, message: bytes) -> Link:
         "promisc": bool(flags & rtnetlink.PROMISC),
         "master": _link_name(top.get(rtnetlink.MASTER)),
         **_kind_attributes(kind, data),
-        **sysctl.read(name, _SYSCTLS.get(kind, ("disable_ipv6",))),
+        **sysctl.read(_text(top[_IFLA_IFNAME]), _SYSCTLS.get(kind, ("disable_ipv6",))),
     }
     if _IFLA_LINK in top and kind != "veth":  # whose other end is no parent
         here = _IFLA_LINK_NETNSID not in top

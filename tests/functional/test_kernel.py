@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,20 @@ def test_missing_and_impossible_names_are_left_out() -> None:
     asked = ["lo", "missing", "", "sixteen-is-too-m", "a/b", "tap%d", "..", "\N{SNOWMAN}"]
     assert set(observe.links(asked)) == {"lo"}
     assert observe.links([]) == {}
+
+
+def test_a_link_that_is_asked_for_by_an_alternative_name() -> None:
+    run(["ip", "link", "add", "x", "type", "bridge"])
+    run(["ip", "link", "property", "add", "dev", "x", "altname", "other"])
+    assert observe.links(["other"]) == {"other": replace(see("x"), name="other")}
+    assert [observe.own_name(name) for name in ("x", "other")] == ["x", "x"]
+    take(SetLink("other", {"disable_ipv6": 1, "arp_ignore": 1, "mtu": 1400}))
+    assert see("x").attributes.items() >= {("disable_ipv6", 1), ("arp_ignore", 1), ("mtu", 1400)}
+
+
+@pytest.mark.parametrize("name", ["missing", "", "sixteen-is-too-m", "a/b", "..", "\udc80"])
+def test_what_is_no_link_keeps_its_name(name: str) -> None:
+    assert observe.own_name(name) == name
 
 
 def test_links_of_another_namespace_are_not_seen() -> None:
