@@ -201,8 +201,8 @@ def _set(netlink: _Netlink, step: SetLink) -> None:
 def _bridge_options(step: SetLink) -> Iterable[dict[str, int]]:
     """A bridge's options, message by message.
 
-    With STP on, the kernel refuses a forward delay below 2 s; and within one message it looks at
-    the delay first. So STP goes off before it, and on after it.
+    With STP on, the kernel refuses a forward delay below 2 s, and within one message it looks at
+    the delay first; so STP goes before it. Going on, it raises a lower delay to 2 s.
     """
     options = {
         name: int(step.attributes[key]) * factor
@@ -210,8 +210,7 @@ def _bridge_options(step: SetLink) -> Iterable[dict[str, int]]:
         if key in step.attributes
     }
     stp = {"br_stp_state": options.pop("br_stp_state")} if "stp" in step.attributes else {}
-    order = (options, stp) if step.attributes.get("stp") else (stp, options)
-    return filter(None, order)
+    return filter(None, (stp, options))
 
 
 def _common(step: SetLink) -> Iterator[bytes]:

@@ -307,6 +307,20 @@ def test_spanning_tree_is_switched_off_with_a_delay_that_it_would_not_allow() ->
     assert see("x").attributes["forward_delay"] == 0
 
 
+@pytest.mark.parametrize("delay", [2, 4, 15, 30])
+def test_spanning_tree_is_switched_on_with_its_delay_when_a_verb_is_rolled_back(
+    delay: int,
+) -> None:
+    """It holds a loop open at once, and never with another delay than it had in the end."""
+    run(["ip", "link", "add", "x", "type", "bridge", "stp_state", "1"])
+    run(["ip", "link", "set", "x", "type", "bridge", "forward_delay", str(delay * 100)])
+    before = see("x")
+    take(SetLink("x", {"stp": False, "forward_delay": 0, "up": True}))
+    back = {key: before.attributes[key] for key in ("up", "forward_delay", "stp")}
+    take(SetLink("x", back))
+    assert see("x") == before == as_ip_says("x")
+
+
 def test_set_the_master_and_take_it_away() -> None:
     take(CreateLink("br0", "bridge", ALIAS), CreateLink("x", "veth", ALIAS, peer="y"))
     take(SetLink("x", {"master": "br0"}))
