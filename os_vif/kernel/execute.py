@@ -221,6 +221,9 @@ def _common(step: SetLink) -> Iterator[bytes]:
         yield rtnetlink.attribute(rtnetlink.ADDRESS, mac)
     if "mtu" in attributes:
         yield rtnetlink.attribute(rtnetlink.MTU, rtnetlink.pack_u32(int(attributes["mtu"])))
+    if "group" in attributes:
+        group = rtnetlink.pack_u32(int(attributes["group"]))
+        yield rtnetlink.attribute(rtnetlink.GROUP, group)
     if "master" in attributes:
         master = _index(str(attributes["master"])) if attributes["master"] else 0
         yield rtnetlink.attribute(rtnetlink.MASTER, rtnetlink.pack_u32(master))
