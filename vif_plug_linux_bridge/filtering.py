@@ -56,6 +56,8 @@ _ENTRY = re.compile(
     r"(?P<more>.*?)(?: -j (?P<target>\S+).*)?"
 )
 _MATCH = re.compile(r"(?:-i (\S+))? ?(?:-o (\S+))?")
+#: Options without an argument may go before others in one word.
+_SHORT_MODPROBE, _QUOTING = re.compile("-[46Vbfnvx]*M"), re.compile(r"[\"'\\]")
 _CHAIN = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{CHAIN_LENGTH - 1}}}")
 
 
@@ -194,7 +196,8 @@ class Text:
 
     :param chain: the chain that it is in, by its full name.
     :param top: whether it goes before others when it is added, or after them.
-    :raises InvalidValue: it is more than a line, or the chain cannot be called that.
+    :raises InvalidValue: it is more than a line, it names a program that iptables would start to
+        load modules (``--modprobe``), or the chain cannot be called that.
     """
 
     chain: str
@@ -203,8 +206,13 @@ class Text:
 
     def __post_init__(self) -> None:
         chain("chain", self.chain)
-        if not self.words.isprintable():
-            raise InvalidValue(field="rule", value=self.words, reason="it must be one line")
+        words = self.words
+        if not isinstance(words, str) or not words.isprintable():
+            raise InvalidValue(field="rule", value=words, reason="it must be one line")
+        # What iptables-restore makes of quotation marks depends on its version.
+        for without in (_QUOTING.sub("", words), _QUOTING.sub(" ", words)):
+            if any(_names_program(word) for word in without.split()):
+                raise InvalidValue(field="rule", value=words, reason="it must name no program")
 
     @property
     def mark(self) -> str:
@@ -213,6 +221,13 @@ class Text:
     @property
     def text(self) -> str:
         return f"{_comment(self.mark)} {self.words}"
+
+
+def _names_program(word: str) -> bool:
+    """Whether a word is the option ``-M`` or ``--modprobe``, shortened or behind others."""
+    option = word.partition("=")[0]
+    is_long = len(option) > len("--m") and "--modprobe".startswith(option)
+    return is_long or _SHORT_MODPROBE.match(word) is not None
 
 
 @dataclass(frozen=True)

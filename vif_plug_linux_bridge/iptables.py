@@ -79,15 +79,31 @@ def _apply(jobs: Iterable[Sequence[Any]], top: str, bottom: str) -> None:
     """Make changes of tables.
 
     :param jobs: the program, the table and :func:`_packed` changes of each.
+    :raises InvalidValue: they are none such; nothing was written.
     """
+    checked = _checked(jobs)
     deadline = Deadline(SECONDS)
     with firewall.turn(deadline):
-        for program, table, packed in jobs:
-            if table not in _TABLES:
-                raise InvalidValue(field="table", value=table, reason=f"none of {[*_TABLES]}")
-            plan = partial(_merge_texts, table, _unpacked(packed), (top, bottom))
-            saved = firewall.save(_program(program), table, deadline)
+        for program, table, changes in checked:
+            plan = partial(_merge_texts, table, changes, (top, bottom))
+            saved = firewall.save(program, table, deadline)
             firewall.settle(program, table, plan, deadline, saved)
+
+
+def _checked(jobs: Iterable[Sequence[Any]]) -> list[tuple[str, str, Changes]]:
+    try:
+        return [
+            (_program(program), _table_name(table), _unpacked(packed))
+            for program, table, packed in jobs
+        ]
+    except (TypeError, ValueError) as err:
+        raise InvalidValue(field="changes", value=jobs, reason=f"they are none: {err}") from err
+
+
+def _table_name(name: str) -> str:
+    if name not in _TABLES:
+        raise InvalidValue(field="table", value=name, reason=f"none of {[*_TABLES]}")
+    return name
 
 
 def _merge_texts(table: str, changes: Changes, regexes: tuple[str, str], saved: str) -> str | None:

@@ -3,12 +3,14 @@
 
 import socket
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import ClassVar
 
 from oslo_config import cfg
 
 from os_vif.exception import NoMatchingVIFClass
 from os_vif.kernel.backend import KernelLinks
+from os_vif.kernel.observe import own_name
 from os_vif.locks import KeyedLocks
 from os_vif.objects.host_info import HostPluginInfo
 from os_vif.objects.instance_info import InstanceInfo
@@ -104,7 +106,9 @@ class LinuxBridgePlugin(PluginBase):
         if not isinstance(vif, VIFBridge):
             raise NoMatchingVIFClass(name=type(vif).__name__)
         if wiring.is_provided(vif):
-            apply(wiring.plugged(vif, self._settings()), vif.bridge_name)
+            wanted = wiring.read(vif, self._settings())
+            bridge, interface = map(own_name, (wanted.bridge, wanted.interface))
+            apply(wiring.described(replace(wanted, bridge=bridge, interface=interface)), bridge)
 
     def unplug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:
         """Leave the bridge: other guests use it."""
@@ -127,8 +131,8 @@ class LinuxBridgePlugin(PluginBase):
         host = unused.Host(
             links=links.observe(names, names),
             filtered=frozenset(privileged.filtered(deadline.remaining())),
-            wanted=unused.names_of(wanted),
-            interface=self.config.flat_interface,
+            wanted=frozenset(map(own_name, unused.names_of(wanted))),
+            interface=own_name(self.config.flat_interface or ""),
         )
         groups = unused.removals(host)
         for failure in links.execute(groups, deadline) if groups else ():

@@ -4,6 +4,7 @@
 from typing import Any
 
 from os_vif import limits
+from os_vif.kernel.observe import own_name
 from os_vif.wiring.model import HostInterface, Wiring
 from vif_plug_linux_bridge import iptables, wiring
 from vif_plug_linux_bridge.linux_bridge import apply
@@ -37,12 +38,14 @@ def ensure_bridge(
     :raises InvalidValue: a name or an MTU that Linux does not take.
     :raises WiringError: see :mod:`os_vif.wiring.errors`.
     """
-    limits.device_name("bridge", bridge)
+    bridge = own_name(limits.device_name("bridge", bridge))
+    if interface:
+        interface = own_name(limits.device_name("interface", interface))
     firewall = wiring.filtering(bridge, _manager, gateway) if filtering else None
     mtu = limits.mtu("mtu", mtu) if mtu else None
     elements = wiring.bridged(bridge, interface, mtu, firewall)
     if interface:
-        elements = (HostInterface(limits.device_name("interface", interface), mtu), *elements)
+        elements = (HostInterface(interface, mtu), *elements)
     apply(Wiring(elements), bridge)
 
 
@@ -63,8 +66,8 @@ def ensure_vlan_bridge(
     :raises InvalidValue: a name, VLAN, MAC or MTU that Linux does not take.
     :raises WiringError: see :mod:`os_vif.wiring.errors`.
     """
-    limits.device_name("bridge", bridge)
-    parent = limits.device_name("bridge_interface", bridge_interface)
+    bridge = own_name(limits.device_name("bridge", bridge))
+    parent = own_name(limits.device_name("bridge_interface", bridge_interface))
     number = int(vlan_num) if str(vlan_num).isdecimal() else vlan_num
     vlan = limits.vlan("vlan_num", number)
     mtu = limits.mtu("mtu", mtu) if mtu else None

@@ -12,12 +12,14 @@ representors.rst and devlink/devlink-port.rst of the kernel; the names are made 
 ``pf0vf3``             VF 3 of physical function (PF) 0
 ``c1pf0vf3``           the same of controller 1: another host's, seen from a SmartNIC
 ``p0pf0vf3``           as ``pf0vf3``, written by the driver sfc
-``3``                  VF 3, written by mlx5 before kernel 5.1
+``3``, ``vf3``         VF 3 of whichever PF: ``3`` by mlx5 before kernel 5.1
+``vf3@pf0``            as ``pf0vf3``; in capitals, too, by drivers of vendors
 ``pf0``, ``c1pf0``     a PF, seen from a SmartNIC
 ``pf0sf88``            a sub-function, never a VF
 =====================  =============================================================
 
-The number of a PF is the number of its PCI function.
+The number of a PF is that of its PCI function, or that of its uplink: mlx5 counts the port that a
+PF has (``native_port_num``, see ``mlx5_get_dev_index``), and names the uplink by the same number.
 """
 
 import re
@@ -29,7 +31,11 @@ from os_vif.kernel.sysfs import Netdev, PciFunction
 from vif_plug_ovs import exception
 
 _UPLINK = re.compile(r"p(?P<port>[0-9]+)(?:s(?P<split>[0-9]+))?")
-_VF = re.compile(r"(?:(?:c(?P<controller>[0-9]+)|p[0-9]+)?pf(?P<pf>[0-9]+)vf)?(?P<vf>[0-9]+)")
+_VF = re.compile(
+    r"(?:(?:c(?P<controller>[0-9]+)|p[0-9]+)?pf(?P<pf>[0-9]+)vf|vf)?(?P<vf>[0-9]+)"
+    r"|vf(?P<vf_at>[0-9]+)@pf(?P<at_pf>[0-9]+)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class VfPort:
     """What ``phys_port_name`` says of a VF's port."""
 
     vf: int
-    pf: int | None = None  # mlx5 used to leave it out
+    pf: int | None = None  # some leave it out
     controller: int = 0  # 0 is the local one
 
 
@@ -184,15 +190,15 @@ def vf_port(port_name: str | None) -> VfPort | None:
     match = _VF.fullmatch(port_name or "")
     if match is None:
         return None
-    pf = match["pf"]
-    return VfPort(int(match["vf"]), None if pf is None else int(pf), int(match["controller"] or 0))
+    vf, pf = match["vf"] or match["vf_at"], match["pf"] or match["at_pf"]
+    return VfPort(int(vf), None if pf is None else int(pf), int(match["controller"] or 0))
 
 
 def representor(pf_address: str, vf_number: int, netdevs: Collection[Netdev]) -> Representor:
     """Tell which of the host's devices represents a VF.
 
-    It is a port of the PF's own switch whose name says this VF number, this PF number (if any)
-    and the local controller. Its place decides between the PFs of a switch that have the same
+    It is a port of the PF's own switch whose name says this VF number, this PF's number (if any)
+    and the local controller. Its place decides between the PFs of a switch that may have the same
     number, as those of a socket-direct card: since kernel 5.8 it is below its PF. Before, such
     PFs cannot be told apart.
 
@@ -239,7 +245,7 @@ def _rank(address: str, device: Netdev) -> tuple[bool, bool, int, int]:
 
 def _candidates(pf_address: str, vf_number: int, netdevs: Collection[Netdev]) -> list[Netdev]:
     switches = {one.switch_id for one in netdevs if one.parent == pf_address and one.switch_id}
-    wanted = (VfPort(vf_number, _pf_number(pf_address)), VfPort(vf_number))
+    wanted = {VfPort(vf_number, pf) for pf in (*_pf_numbers(pf_address, netdevs), None)}
     ports = [
         one for one in netdevs if one.switch_id in switches and vf_port(one.port_name) in wanted
     ]
@@ -257,7 +263,22 @@ def _could_be_anothers(device: Netdev, pf_address: str, netdevs: Collection[Netd
         for one in netdevs
         if one.parent not in (None, pf_address) and one.switch_id == device.switch_id
     }
-    return any(port is None or port.pf in (None, _pf_number(other)) for other in others if other)
+    return any(
+        port is None or port.pf in (None, *_pf_numbers(other, netdevs))
+        for other in others
+        if other
+    )
+
+
+def _pf_numbers(pf_address: str, netdevs: Collection[Netdev]) -> set[int]:
+    """The numbers by which ports may call a PF: of its function, and of its uplink if it has one.
+
+    nfp has one PF for all its ports, whose numbers say nothing of it.
+    """
+    own = (one for one in netdevs if one.parent == pf_address and one.switch_id)
+    uplinks = filter(None, (_UPLINK.fullmatch(one.port_name or "") for one in own))
+    numbers = {int(uplink["port"]) for uplink in uplinks}
+    return {_pf_number(pf_address), *(numbers if len(numbers) == 1 else ())}
 
 
 def _pf_number(pf_address: str) -> int:

@@ -16,14 +16,13 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from os_vif.kernel import observe, sysctl
 from os_vif.wiring.model import Mark
+from os_vif.wiring.state import FIRST_GROUP
 from os_vif.wiring.steps import DeleteLink, LinkStep
 
 #: The kinds whose deletions are known to share the wait, and seconds that one alone takes.
 SECONDS_ALONE = {"bridge": 0.032, "veth": 0.016, "tun": 0.016}
 #: Seconds that they take together, and for the look for each link of the host.
 SECONDS_TOGETHER, SECONDS_PER_LINK = 0.035, 20e-6
-#: Our groups are random numbers from here on, far from those that people choose.
-FIRST_GROUP = 1 << 30
 
 
 class Netlink(Protocol):
@@ -38,7 +37,7 @@ def together(netlink: Netlink, steps: Iterable[LinkStep]) -> None:
     Whatever is not deleted here, for whatever reason, is as before and left to be deleted alone.
     Only links that bear an os-vif mark and are of the kind that was asked for enter the group,
     which nobody else uses: it is random, and its members are read back. What a call that was
-    killed has left in such a group goes back to the one that every link begins in.
+    killed has left in such a group goes back to 0, here or in the next plug.
     """
     asked = (step for step in steps if isinstance(step, DeleteLink) and not step.if_empty)
     wanted = {step.name: step.kind for step in asked if step.kind in SECONDS_ALONE}

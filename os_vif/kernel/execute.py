@@ -188,7 +188,7 @@ def _set(netlink: _Netlink, step: SetLink) -> None:
     for key in step.attributes.keys() & sysctl.FAMILY:
         if key == "disable_ipv6" and step.attributes[key] and _has_ipv6(step.name):
             continue  # somebody else was faster, and its addresses would be gone
-        sysctl.write(step.name, key, int(step.attributes[key]))
+        sysctl.write(observe.own_name(step.name), key, int(step.attributes[key]))
     for options in _bridge_options(step):
         netlink.link("set", index=index, kind="bridge", **options)
     attributes = b"".join(_common(step))
@@ -201,8 +201,8 @@ def _set(netlink: _Netlink, step: SetLink) -> None:
 def _bridge_options(step: SetLink) -> Iterable[dict[str, int]]:
     """A bridge's options, message by message.
 
-    With STP on, the kernel refuses a forward delay below 2 s; and within one message it looks at
-    the delay first. So STP goes off before it, and on after it.
+    With STP on, the kernel refuses a forward delay below 2 s, and within one message it looks at
+    the delay first; so STP goes before it. Going on, it raises a lower delay to 2 s.
     """
     options = {
         name: int(step.attributes[key]) * factor
@@ -210,8 +210,7 @@ def _bridge_options(step: SetLink) -> Iterable[dict[str, int]]:
         if key in step.attributes
     }
     stp = {"br_stp_state": options.pop("br_stp_state")} if "stp" in step.attributes else {}
-    order = (options, stp) if step.attributes.get("stp") else (stp, options)
-    return filter(None, order)
+    return filter(None, (stp, options))
 
 
 def _common(step: SetLink) -> Iterator[bytes]:
@@ -222,6 +221,9 @@ def _common(step: SetLink) -> Iterator[bytes]:
         yield rtnetlink.attribute(rtnetlink.ADDRESS, mac)
     if "mtu" in attributes:
         yield rtnetlink.attribute(rtnetlink.MTU, rtnetlink.pack_u32(int(attributes["mtu"])))
+    if "group" in attributes:
+        group = rtnetlink.pack_u32(int(attributes["group"]))
+        yield rtnetlink.attribute(rtnetlink.GROUP, group)
     if "master" in attributes:
         master = _index(str(attributes["master"])) if attributes["master"] else 0
         yield rtnetlink.attribute(rtnetlink.MASTER, rtnetlink.pack_u32(master))

@@ -25,7 +25,7 @@ _SKIP_STATS = 1 << 3  # RTEXT_FILTER_SKIP_STATS
 _SCOPE_LINK = 253
 
 # linux/if_link.h, linux/if_addr.h
-_IFLA_IFNAME, _IFLA_LINK, _IFLA_LINKINFO, _IFLA_GROUP, _IFLA_EXT_MASK = 3, 5, 18, 27, 29
+_IFLA_IFNAME, _IFLA_LINK, _IFLA_LINKINFO, _IFLA_EXT_MASK = 3, 5, 18, 29
 _IFLA_LINK_NETNSID = 37
 _INFO_KIND, _INFO_DATA = 1, 2
 _IFLA_TUN_QUEUES = (8, 9)  # those in use, and those that are switched off
@@ -76,6 +76,16 @@ def _addresses(kernel: rtnetlink.Socket, index: int) -> Iterator[str]:
 _IP = {socket.AF_INET: ipaddress.IPv4Address, socket.AF_INET6: ipaddress.IPv6Address}
 
 
+def own_name(name: str) -> str:
+    """The name by which the kernel itself calls a link, which may have alternative ones.
+
+    :returns: the name as it is if no link has it.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        return socket.if_indextoname(socket.if_nametoindex(name))
+    return name
+
+
 def queues(name: str) -> int:
     """The queues of a tap, those that are switched off too: each is a descriptor of somebody's.
 
@@ -95,7 +105,7 @@ def members(group: int) -> set[int]:
     :raises InterruptedError: links came or went all the time, so the answer may lack some.
     :raises OSError: the kernel refused to say.
     """
-    return _all_with(_IFLA_GROUP, rtnetlink.pack_u32(group))
+    return _all_with(rtnetlink.GROUP, rtnetlink.pack_u32(group))
 
 
 def ports(bridge: int) -> set[int]:
@@ -140,12 +150,12 @@ def _decode(name: str, message: bytes) -> Link:
         "promisc": bool(flags & rtnetlink.PROMISC),
         "master": _link_name(top.get(rtnetlink.MASTER)),
         **_kind_attributes(kind, data),
-        **sysctl.read(name, _SYSCTLS.get(kind, ("disable_ipv6",))),
+        **sysctl.read(_text(top[_IFLA_IFNAME]), _SYSCTLS.get(kind, ("disable_ipv6",))),
     }
     if _IFLA_LINK in top and kind != "veth":  # whose other end is no parent
         here = _IFLA_LINK_NETNSID not in top
         attributes["parent"] = _link_name(top[_IFLA_LINK]) if here else ""
-    group = rtnetlink.u32(top[_IFLA_GROUP])
+    group = rtnetlink.u32(top[rtnetlink.GROUP])
     return Link(name, kind, _text(top.get(rtnetlink.ALIAS, b"")), attributes, index, group=group)
 
 

@@ -216,12 +216,19 @@ def _master(field: str, value: object) -> str:
     return "" if value == "" else limits.device_name(field, value)
 
 
+def _no_group(field: str, value: object) -> int:
+    if value != 0 or isinstance(value, bool):
+        raise InvalidValue(field=field, value=value, reason="os-vif only takes links out of one")
+    return 0
+
+
 _CHECKS: dict[str, Callable[[str, object], Value]] = {
     "mac": limits.mac,
     "mtu": limits.mtu,
     "up": _flag,
     "promisc": _flag,
     "master": _master,
+    "group": _no_group,
     "ageing": _count,
     "forward_delay": _count,
     "stp": _flag,

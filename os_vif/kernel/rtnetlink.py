@@ -25,7 +25,7 @@ _NESTED = 0x8000
 
 #: Messages about a link, its attributes and flags (linux/rtnetlink.h, if_link.h, if.h).
 NEW_LINK, GET_LINK = 16, 18
-ADDRESS, MTU, MASTER, OPERSTATE, ALIAS = 1, 4, 10, 16, 20
+ADDRESS, MTU, MASTER, OPERSTATE, ALIAS, GROUP = 1, 4, 10, 16, 20, 27
 UP, PROMISC = 0x1, 0x100
 LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, device type, index, flags, change
 

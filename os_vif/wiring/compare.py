@@ -23,7 +23,7 @@ from os_vif.wiring.model import (
     VlanDevice,
     Wiring,
 )
-from os_vif.wiring.state import Attribute, Bridge, Found, Link, Value
+from os_vif.wiring.state import FIRST_GROUP, Attribute, Bridge, Found, Link, Value
 
 
 class Cure(Enum):
@@ -263,6 +263,8 @@ def link_differences(spec: LinkSpec, found: Link | None) -> Iterator[Difference]
             continue  # they would be gone
         if (limited is None or key in limited) and found.attributes[key] != value:
             yield Difference(where, key, value, found.attributes[key])
+    if made and found.group >= FIRST_GROUP and found.alias.startswith(f"{Mark.KEY}:"):
+        yield Difference(where, "group", 0, found.group)  # its deletion was killed half-way
     for key, least in spec.at_least.items():
         if int(found.attributes[key]) < least:
             yield Difference(where, key, least, found.attributes[key])

@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 #: Besides those of every link (mac, mtu in bytes, up, promisc, master by name, parent by name: the
 #: one that it is stacked on) the options of a bridge (ageing and forward_delay in seconds, stp,
 #: mcast_snooping), multiqueue of a tap, vlan of a VLAN device, and the sysctls of
-#: ``os_vif.kernel.sysctl``.
+#: ``os_vif.kernel.sysctl``. ``group`` can be told only, and only to be 0.
 Attribute = str
 Value = str | int | bool
+
+#: Groups of links from here on are ours, and each is of one deletion: random, and far from the
+#: numbers that people choose.
+FIRST_GROUP = 1 << 30
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,9 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from os_vif.kernel import deletions, execute, observe, packing
+from os_vif.wiring.model import Mark, Tap, Wiring
+from os_vif.wiring.plan import to_apply
+from os_vif.wiring.state import Found
 from os_vif.wiring.steps import DeleteLink, LinkStep
 from tests.rig import run
 from tests.rig.snapshot import difference, links
@@ -127,7 +130,7 @@ def test_few_are_deleted_one_by_one(wire: Wire) -> None:
         (["bridge", "veth"], 500),
         (["tun"] * 4, 1_000),
         (["tun"] * 6, 3_000),
-        (["tun"] * 50, 36_000),
+        (["tun"] * 50, 37_000),
     ],
     ids=lambda value: len(value) if isinstance(value, list) else value,
 )
@@ -347,6 +350,23 @@ def test_an_interrupted_call_leaves_links_that_the_next_one_deletes(
     wire.before = lambda *_: None
     assert delete(*ours) == [(1, "", 0)] * len(ours)
     assert set(links()) == {"lo"}
+
+
+@pytest.mark.parametrize(
+    ("group", "alias", "after"),
+    [((1 << 30) + 7, ALIAS, 0), (7, ALIAS, 7), ((1 << 30) + 7, "mine", (1 << 30) + 7)],
+    ids=["left-by-a-killed-call", "an-administrators", "somebody-elses-link"],
+)
+def test_what_a_killed_call_left_in_a_group_is_taken_out_by_the_next_plug(
+    group: int, alias: str, after: int
+) -> None:
+    make("link-a", alias=alias, group=group)
+    wiring = Wiring((Tap("link-a", None, None, Mark("ovs", "test", "1")),))
+    plan = to_apply(wiring, Found(links=observe.links(["link-a"])))
+    execute.execute([[packing.pack(step) for step in plan.links]])
+    found = observe.links(["link-a"])
+    assert found["link-a"].group == after
+    assert not to_apply(wiring, Found(links=found))
 
 
 def test_only_deletions_are_taken_together(ours: list[tuple[str, str]], wire: Wire) -> None:

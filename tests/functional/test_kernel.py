@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,20 @@ def test_missing_and_impossible_names_are_left_out() -> None:
     asked = ["lo", "missing", "", "sixteen-is-too-m", "a/b", "tap%d", "..", "\N{SNOWMAN}"]
     assert set(observe.links(asked)) == {"lo"}
     assert observe.links([]) == {}
+
+
+def test_a_link_that_is_asked_for_by_an_alternative_name() -> None:
+    run(["ip", "link", "add", "x", "type", "bridge"])
+    run(["ip", "link", "property", "add", "dev", "x", "altname", "other"])
+    assert observe.links(["other"]) == {"other": replace(see("x"), name="other")}
+    assert [observe.own_name(name) for name in ("x", "other")] == ["x", "x"]
+    take(SetLink("other", {"disable_ipv6": 1, "arp_ignore": 1, "mtu": 1400}))
+    assert see("x").attributes.items() >= {("disable_ipv6", 1), ("arp_ignore", 1), ("mtu", 1400)}
+
+
+@pytest.mark.parametrize("name", ["missing", "", "sixteen-is-too-m", "a/b", "..", "\udc80"])
+def test_what_is_no_link_keeps_its_name(name: str) -> None:
+    assert observe.own_name(name) == name
 
 
 def test_links_of_another_namespace_are_not_seen() -> None:
@@ -290,6 +305,20 @@ def test_spanning_tree_is_switched_off_with_a_delay_that_it_would_not_allow() ->
     take(SetLink("x", {"stp": False, "forward_delay": 0}))
     assert see("x") == as_ip_says("x")
     assert see("x").attributes["forward_delay"] == 0
+
+
+@pytest.mark.parametrize("delay", [2, 4, 15, 30])
+def test_spanning_tree_is_switched_on_with_its_delay_when_a_verb_is_rolled_back(
+    delay: int,
+) -> None:
+    """It holds a loop open at once, and never with another delay than it had in the end."""
+    run(["ip", "link", "add", "x", "type", "bridge", "stp_state", "1"])
+    run(["ip", "link", "set", "x", "type", "bridge", "forward_delay", str(delay * 100)])
+    before = see("x")
+    take(SetLink("x", {"stp": False, "forward_delay": 0, "up": True}))
+    back = {key: before.attributes[key] for key in ("up", "forward_delay", "stp")}
+    take(SetLink("x", back))
+    assert see("x") == before == as_ip_says("x")
 
 
 def test_set_the_master_and_take_it_away() -> None:

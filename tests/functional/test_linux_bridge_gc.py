@@ -36,7 +36,7 @@ from tests.rig.linux_bridge import (
 from tests.rig.namespace import NetworkNamespace, private_network
 from tests.rig.plugin import Child, OsVif
 from tests.rig.snapshot import Facts, difference, links
-from vif_plug_linux_bridge import firewall
+from vif_plug_linux_bridge import firewall, linux_net
 
 BOTH = ("iptables-save", "ip6tables-save")
 
@@ -187,6 +187,48 @@ def test_a_host_without_iptables_has_no_rules(
     monkeypatch.setattr("vif_plug_linux_bridge.firewall._FOLDERS", ())
     monkeypatch.setenv("PATH", "/nowhere")
     assert collect() == (f"bridge {BRIDGE}",)
+
+
+# Alternative names -------------------------------------------------------------------------------
+
+OTHER_NAME = "enp7s0f0np0"
+
+
+@pytest.mark.parametrize("named_by", ["flat_interface", "bridge_interface"])
+def test_an_interface_may_be_called_by_an_alternative_name(
+    named_by: str, plugin: OsVif, wire: BridgeGuest
+) -> None:
+    ip(f"link property add dev {INTERFACE} altname {OTHER_NAME}")
+    ip(f"address add 192.0.2.77/24 dev {INTERFACE} label {INTERFACE}:mgmt")
+    plugin.configure(flat_interface=OTHER_NAME if named_by == "flat_interface" else None)
+    one = vif(network={"bridge_interface": OTHER_NAME}, has_traffic_filtering=True)
+    before, addresses = host(), complete()
+    plugin.plug(one)
+    assert not changes(addresses.moved(INTERFACE, BRIDGE), complete())
+    plugged, calls = host(), len(plugin.privileged_calls)
+    plugin.plug(one)
+    assert (host(), len(plugin.privileged_calls)) == (plugged, calls)
+    plugin.configure(flat_interface=OTHER_NAME)
+    assert collect() == (f"bridge {BRIDGE}",)
+    assert not difference(before, host())
+
+
+def test_a_bridge_may_be_called_by_an_alternative_name(plugin: OsVif, wire: BridgeGuest) -> None:
+    plugin.plug(vif())
+    ip(f"link property add dev {BRIDGE} altname the-bridge")
+    plugged, calls = host(), len(plugin.privileged_calls)
+    plugin.plug(vif(bridge_name="the-bridge"))
+    assert (host(), len(plugin.privileged_calls)) == (plugged, calls)
+    assert collect(vif(bridge_name="the-bridge")) == ()
+
+
+def test_functions_without_a_vif_take_alternative_names(plugin: OsVif, wire: BridgeGuest) -> None:
+    ip(f"link property add dev {INTERFACE} altname {OTHER_NAME}")
+    linux_net.ensure_bridge(BRIDGE, OTHER_NAME, filtering=False)
+    ip(f"link property add dev {BRIDGE} altname the-bridge")
+    calls = len(plugin.privileged_calls)
+    linux_net.ensure_bridge("the-bridge", OTHER_NAME, filtering=False)
+    assert len(plugin.privileged_calls) == calls
 
 
 # What goes wrong ---------------------------------------------------------------------------------

@@ -98,6 +98,21 @@ def test_vlans_are_tagged_on_the_wire_and_keep_apart(osvif: OsVif) -> None:
         assert (mtu(INTERFACE), len(osvif.privileged_calls)) == (1900, calls)
 
 
+def test_the_interface_may_be_called_by_an_alternative_name(osvif: OsVif) -> None:
+    with linux_bridge.interface():
+        run(["ip", "link", "property", "add", "dev", INTERFACE, "altname", "enp7s0f0np0"])
+        osvif.configure(vlan_interface="enp7s0f0np0")
+        before = links()
+        osvif.plug(vif(1, 7), 1)
+        assert observe.links(["vlan7"])["vlan7"].attributes["parent"] == INTERFACE
+        plugged, calls = links(), len(osvif.privileged_calls)
+        osvif.plug(vif(1, 7), 1)
+        osvif.plug(vif(2, 7), 2)
+        assert (links(), len(osvif.privileged_calls)) == (plugged, calls)
+        assert set(linux_bridge.collect()) == {"bridge br7", "vlan vlan7"}
+        assert links() == before
+
+
 def test_a_vlan_device_that_leads_elsewhere_is_refused(osvif: OsVif) -> None:
     with linux_bridge.interface(), linux_bridge.interface("eth1", mac="02:00:00:00:00:11"):
         run(["ip", "link", "add", "link", "eth1", "name", "vlan7", "type", "vlan", "id", "7"])

@@ -23,27 +23,38 @@ from os_vif.wiring.model import (
 )
 from vif_plug_linux_bridge import constants
 from vif_plug_linux_bridge.filtering import Filtering
-from vif_plug_linux_bridge.wiring.request import Settings, is_provided, read
+from vif_plug_linux_bridge.wiring.request import Request, Settings, is_provided, read
 
 __all__ = [
     "Settings",
     "bridged",
+    "described",
     "filtering",
     "is_provided",
     "mark",
     "plugged",
+    "read",
     "vlan_device",
     "vlan_name",
 ]
 
 
 def plugged(vif: VIFBridge, settings: Settings) -> Wiring:
-    """The wiring of a VIF that is to be plugged: its network's bridge, whoever uses it too.
+    """The wiring of a VIF that is to be plugged: see :func:`read` and :func:`described`.
 
     :raises InvalidValue: a field or an option is missing or has an impossible value.
     """
-    wanted = read(vif, settings)
-    firewall = filtering(wanted.bridge, settings, wanted.gateway) if wanted.filtered else None
+    return described(read(vif, settings))
+
+
+def described(wanted: Request) -> Wiring:
+    """The wiring of a VIF: its network's bridge, whoever uses it too.
+
+    :param wanted: its names are those by which the kernel itself calls links.
+    :raises InvalidValue: an option could not be written into a rule.
+    """
+    options = wanted.settings
+    firewall = filtering(wanted.bridge, options, wanted.gateway) if wanted.filtered else None
     if wanted.vlan is None:
         interface = HostInterface(wanted.interface, wanted.mtu)
         return Wiring((interface, *bridged(wanted.bridge, interface.name, wanted.mtu, firewall)))

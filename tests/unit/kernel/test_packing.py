@@ -37,7 +37,7 @@ STEPS = [
     SetLink("tap1", {}),
     SetLink("tap1", {"disable_ipv6": 1, "mac": MAC, "mtu": 1450, "up": True}),
     SetLink("qvb1", {"promisc": True, "master": "qbr1"}),
-    SetLink("qvb1", {"promisc": False, "master": ""}),
+    SetLink("qvb1", {"promisc": False, "master": "", "group": 0}),
     SetLink(
         "qbr1",
         {
@@ -333,6 +333,9 @@ def test_multiqueue_is_true_or_false(multiqueue: object) -> None:
         ("master", "x" * 16),
         ("master", "a/b"),
         ("master", None),
+        ("group", 7),
+        ("group", False),
+        ("group", None),
         ("ageing", -1),
         ("ageing", 0.5),
         ("ageing", True),

@@ -30,6 +30,33 @@ def table(*chains: str) -> IptablesTable:
     return made
 
 
+NOTHING: tuple[Any, ...] = ((), (), (), ())
+
+
+@pytest.mark.parametrize(
+    "jobs",
+    [
+        *[None, 7, "iptables", [None], [7], ["x"], [()], [("iptables", "filter")]],
+        *[[("iptables", "filter", packed)] for packed in (None, 7, (), ((), ()), "more")],
+        *[[("iptables", "filter", ((), rules, (), ()))] for rules in (None, 7, [7], [()], ["x"])],
+        [("iptables", "filter", ((), [("os-vif-FORWARD", 7, True)], (), ()))],
+        [("iptables", "filter", ([7], (), (), ()))],
+        *[[(program, "filter", NOTHING)] for program in ("sh", None, [], 7)],
+        *[[("iptables", table, NOTHING)] for table in ("security", None, [], 7)],
+        [("iptables", "filter", NOTHING), None],
+    ],
+    ids=repr,
+)
+def test_the_daemon_refuses_what_are_no_changes(
+    jobs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it has started any program."""
+    monkeypatch.setattr(firewall, "save", lambda *_: pytest.fail("it was started"))
+    monkeypatch.setattr(privsep.vif_plug, "client_mode", False)
+    with pytest.raises(InvalidValue):
+        iptables._apply(jobs, "", "")
+
+
 def test_the_prefix_is_no_process_name() -> None:
     assert iptables.get_binary_name() == "os-vif"
 

@@ -8,6 +8,7 @@ tests/functional/test_linux_bridge_filtering.py.
 import re
 from collections.abc import Iterator
 from dataclasses import astuple
+from typing import Any
 
 import pytest
 from hypothesis import event, given
@@ -657,6 +658,38 @@ def test_a_chain_of_callers_comes_and_goes() -> None:
 
 @pytest.mark.parametrize("words", ["-j A\n-A INPUT -j DROP", "-j A\0", "-j A\r"])
 def test_rules_in_words_are_one_line(words: str) -> None:
+    with pytest.raises(InvalidValue):
+        Text(OWN, words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *["-M /tmp/x -j A", "-j A -M /tmp/x", "-j A -M/tmp/x", "-4M /tmp/x", "-nvM /tmp/x"],
+        *["--modprobe /tmp/x", "--modprobe=/tmp/x", "--modp /tmp/x", "--mo=/tmp/x -j A"],
+        *['"-M" /tmp/x', '-"M" /tmp/x', '-j "A"-M /tmp/x', "-j A\t-M /tmp/x", '"\\-M" /tmp/x'],
+        *['"--mod"probe /tmp/x', "-j A --comment x\\ -M /tmp/x"],
+    ],
+)
+def test_rules_name_no_program_that_root_would_start(words: str) -> None:
+    with pytest.raises(InvalidValue, match="rule"):
+        Text(OWN, words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *["-j MARK --set-mark 1", "-jMARK", "-m mark --mark 1", "-m statistic --mode random"],
+        *["-s 10.0.0.0/8 -p tcp -m multiport --dports 1,2 -j A", "-i M -o M0", "-m mac"],
+        '-m comment --comment "Mine: -m, --module" -j A',
+    ],
+)
+def test_other_rules_are_taken_as_they_are(words: str) -> None:
+    assert words in Text(OWN, words).text
+
+
+@pytest.mark.parametrize("words", [None, 7, b"-j A", ("-j", "A")])
+def test_rules_are_words(words: Any) -> None:
     with pytest.raises(InvalidValue):
         Text(OWN, words)
 

@@ -36,6 +36,7 @@ from vif_plug_ovs.exception import (
 from vif_plug_ovs.representors import Representor, VfPort, VirtualFunction
 
 PF0, PF1, OTHER = "0000:03:00.0", "0000:03:00.1", "0000:83:00.0"
+PF3 = "0000:03:00.3"
 VMD = "10000:01:00.0"
 ABSENT = RepresentorNotFound  # itself, not a subclass of it
 AMBIGUOUS = AmbiguousRepresentor
@@ -77,6 +78,16 @@ def two_of_one_switch(
         card({"up0": "p0"}, names, beside)
         + sriov(other)
         + switch(other, SWITCH, {"up1": "p1"}, others, beside)
+    )
+
+
+def crossed(beside: bool) -> Host:
+    """Function 0 has port 1 of a switch, function 1 port 0."""
+    return (
+        sriov(PF0)
+        + switch(PF0, SWITCH, {"up0": "p1"}, ports("pf1vf0", "pf1vf1"), beside)
+        + sriov(PF1)
+        + switch(PF1, SWITCH, {"up1": "p0"}, ports("pf0vf0", "pf0vf1"), beside)
     )
 
 
@@ -252,6 +263,48 @@ TOPOLOGIES = {
         {(PF0, 0): ABSENT, (PF0, 1): "pf0vf1", (PF1, 0): "pf1vf0"},
         {PF0: "enpf0", PF1: "enpf1"},
     ),
+    # mlx5 counts a PF's port (native_port_num), which need not be its PCI function.
+    "ports of PFs the other way round": Topology(
+        crossed(beside=True),
+        {(PF0, 0): "pf1vf0", (PF0, 1): "pf1vf1", (PF1, 0): "pf0vf0", (PF1, 1): "pf0vf1"},
+        {PF0: "up0", PF1: "up1"},
+    ),
+    "ports of PFs the other way round, virtual": Topology(  # or they count functions
+        crossed(beside=False),
+        {(PF0, 0): AMBIGUOUS, (PF0, 1): AMBIGUOUS, (PF1, 0): AMBIGUOUS, (PF1, 1): AMBIGUOUS},
+        {PF0: "up0", PF1: "up1"},
+    ),
+    "a second port alone": Topology(  # its other PF is a guest's
+        card({"up": "p1"}, ports("pf1vf0", "pf1vf1"), beside=True),
+        {(PF0, 0): "pf1vf0", (PF0, 1): "pf1vf1"},
+        {PF0: "up"},
+    ),
+    "a second port alone, virtual": Topology(
+        card({"up": "p1"}, ports("pf1vf0", "pf1vf1"), beside=False),
+        {(PF0, 0): "pf1vf0", (PF0, 1): "pf1vf1"},
+        {PF0: "up"},
+    ),
+    "several functions of one port": Topology(  # as bnxt: it counts functions
+        sriov(PF0, 1) + switch(PF0, SWITCH, {"up0": "p0"}, ports("pf0vf0"))
+        + sriov(PF3) + switch(PF3, SWITCH, {"up3": "p0"}, ports("pf3vf0")),
+        {(PF0, 0): "pf0vf0", (PF3, 0): "pf3vf0", (PF3, 1): ABSENT},
+        {PF0: "up0", PF3: "up3"},
+    ),
+    "names in capitals": Topology(
+        card({"up": "p0"}, {"a": "VF0@PF0", "b": "VF1@PF0", "c": "VF0@PF1"}, beside=True),
+        {(PF0, 0): "a", (PF0, 1): "b"},
+        {PF0: "up"},
+    ),
+    "names without a PF": Topology(
+        card({"up": "p0"}, {"a": "vf0", "b": "vf1"}, beside=True),
+        {(PF0, 0): "a", (PF0, 1): "b"},
+        {PF0: "up"},
+    ),
+    "names without a PF in a shared switch": Topology(
+        two_of_one_switch(PF1, ports("vf0", "vf1"), {"c": "vf0"}, beside=False),
+        {(PF0, 0): AMBIGUOUS, (PF1, 0): AMBIGUOUS, (PF0, 1): AMBIGUOUS, (PF1, 1): AMBIGUOUS},
+        {PF0: "up0", PF1: "up1"},
+    ),
     "sfc": Topology(
         card({"up": "p0"}, {"a": "p0pf0vf0", "b": "p1pf0vf1", "c": "p0pf1vf0"}, beside=True),
         {(PF0, 0): "a", (PF0, 1): "b"},
@@ -384,8 +437,14 @@ def test_which_of_several_ports_is_the_pfs_own(
         ("c1pf0vf3", VfPort(3, 0, 1)),
         ("c0pf2vf3", VfPort(3, 2, 0)),
         ("p1pf0vf3", VfPort(3, 0)),
+        ("vf3", VfPort(3)),
+        ("VF3", VfPort(3)),
+        ("vf3@pf1", VfPort(3, 1)),
+        ("VF3@PF1", VfPort(3, 1)),
+        ("PF1VF3", VfPort(3, 1)),
         *((other, None) for other in (
-            None, "", "p0", "p0s1", "pf0", "c1pf0", "pf0sf88", "c1pf0sf88", "pf0vf", "vf3",
+            None, "", "p0", "p0s1", "pf0", "c1pf0", "pf0sf88", "c1pf0sf88", "pf0vf", "vf3@",
+            "vf3@pf", "@pf0", "vf@pf0", "c1vf3@pf0", "sf3@pf0", "vf3@pf0s1",
             "pfvf3", "pf0vf3s1", "xpf0vf3", "pf0vf3\n", "c1", "c1p0pf0vf3", "-1", "٣", "pf0hpf",
         )),
     ],
