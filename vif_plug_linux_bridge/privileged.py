@@ -4,6 +4,7 @@
 from typing import Any
 
 from os_vif.kernel import door
+from os_vif.kernel.gate import gate
 from os_vif.wiring.steps import FilterBridge
 from vif_plug_linux_bridge import privsep
 
@@ -51,9 +52,10 @@ def _filtered(seconds: float) -> list[str]:
 @privsep.vif_plug.entrypoint
 def _change_links(groups: list[Any], go_on: bool, seconds: float) -> list[Outcome]:
     # Here, because only the daemon needs them: importing them would take half of our time.
-    from os_vif.kernel import execute, observe
-    from vif_plug_linux_bridge import firewall
-    from vif_plug_linux_bridge.filtering import Filtering
+    with gate:
+        from os_vif.kernel import execute, observe
+        from vif_plug_linux_bridge import firewall
+        from vif_plug_linux_bridge.filtering import Filtering
 
     def filter_bridge(step: FilterBridge) -> None:
         if step.settings is not None:
