@@ -4,6 +4,7 @@
 from typing import Any
 
 from os_vif.kernel import door, packing
+from os_vif.kernel.gate import gate
 from os_vif.wiring.steps import FilterBridge
 from vif_plug_linux_bridge import constants, privsep
 from vif_plug_linux_bridge.filtering import Filtering
@@ -65,8 +66,9 @@ def _filtered(seconds: float) -> list[str]:
 @privsep.vif_plug.entrypoint
 def _change_links(groups: list[Any], go_on: bool, seconds: float) -> list[Outcome]:
     # Here, because only the daemon needs them: importing them would take half of our time.
-    from os_vif.kernel import execute, observe
-    from vif_plug_linux_bridge import firewall
+    with gate:
+        from os_vif.kernel import execute, observe
+        from vif_plug_linux_bridge import firewall
 
     def filter_bridge(step: FilterBridge) -> None:
         if settings := _settings(step):

@@ -4,6 +4,7 @@
 from typing import Any
 
 from os_vif.kernel import door, packing
+from os_vif.kernel.gate import gate
 from os_vif.wiring.steps import CreateLink, DeleteLink, SetLink
 from vif_plug_ovs import constants, privsep
 
@@ -32,6 +33,7 @@ def change_links(
 @privsep.vif_plug.entrypoint
 def _change_links(groups: list[Any], go_on: bool) -> list[Outcome]:
     # Here, because only the daemon needs pyroute2: half of the time that importing us would take.
-    from os_vif.kernel import execute
+    with gate:
+        from os_vif.kernel import execute
 
     return execute.execute(groups, go_on, allowed=ALLOWED)

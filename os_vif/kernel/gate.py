@@ -2,7 +2,9 @@
 """The one gate to pyroute2.
 
 pyroute2 0.9 runs an event loop inside its calls: of two greenthreads of an eventlet process that
-are in it at once, one fails ("event loop is already running").
+are in it at once, one fails ("event loop is already running"). It is imported behind the gate as
+well: Python lets the greenthreads of a process into a module that one of them is still importing,
+and the import of pyroute2 0.8 switches greenthreads.
 """
 
 import threading

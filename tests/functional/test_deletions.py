@@ -3,6 +3,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 
 import pytest
 from pyroute2 import IPRoute
@@ -46,12 +47,16 @@ class Wire:
         self.before: Callable[[str, dict[str, object]], object] = lambda *_: None
         wire = self
 
-        class Watched(IPRoute):  # type: ignore[misc]
+        class Watched(ExitStack):
+            def __init__(self) -> None:
+                super().__init__()
+                self._route = self.enter_context(IPRoute())
+
             def link(self, command: str, **how: object) -> object:
                 wire.before(command, how)
                 if command != "get":
                     wire.asked.append((command, how))
-                return self.__getattr__("link")(command, **how)
+                return self._route.link(command, **how)
 
         monkeypatch.setattr(execute, "IPRoute", Watched)
 

@@ -142,7 +142,8 @@ def _needed(name: str, value: Any, dev_type: str) -> Any:
 @contextmanager
 def _netlink(device: str, check_exit_code: Collection[int] | None) -> Iterator[Any]:
     """Open a netlink socket; ignore the errors that the caller wants ignored."""
-    import pyroute2  # takes a quarter of a second to import
+    with gate:
+        import pyroute2  # takes a quarter of a second to import
 
     tolerated = check_exit_code or ()
     try:

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The releases of OpenStack: an environment with our wheel under the pins of each.
+
+``python -m tests.rig.releases install`` makes them, outside of a private network, and
+``python -m tests.rig.releases run ARGUMENT ...`` calls the Python of each in namespaces of its
+own. With ``--beside-nova`` before that, Nova is in them.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.rig import run
+
+ROOT = Path(__file__).parents[2]
+CONSTRAINTS = ROOT / "tests" / "constraints"
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release of OpenStack, and what its Nova is installed with.
+
+    Our copies of the pins have what os-vif needs. A newer library than the release's own need
+    not work with them: keystoneauth1 wants the stevedore of its day, for instance.
+    """
+
+    name: str
+    nova: tuple[str, ...]
+
+    @property
+    def constraints(self) -> Path:
+        """The pins."""
+        return CONSTRAINTS / f"{self.name}.txt"
+
+
+RELEASES = (
+    Release("2025.1", ("nova==31.*", "keystoneauth1==5.10.0")),
+    Release("2025.2", ("nova==32.*",)),
+    Release("2026.1", ("nova==33.*",)),
+    Release("master", ("nova==34.*",)),
+)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment with what a release pins."""
+
+    release: Release
+    beside_nova: bool
+
+    @property
+    def _home(self) -> Path:
+        kind = "constraints" if self.beside_nova else "releases"
+        return ROOT / ".tox" / f"{kind}-{self.release.name}"
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        return self._home / "bin" / "python"
+
+    def install(self, wheel: Path) -> None:
+        """Install everything if something other than the wheel has changed, else the wheel."""
+        others = self.release.nova if self.beside_nova else ()
+        made_of = self._home / "made-of"
+        inputs = [ROOT / "pyproject.toml", self.release.constraints]
+        stamp = "\n".join([sys.version, *others, *(path.read_text() for path in inputs)])
+        if made_of.exists() and made_of.read_text() == stamp:
+            self._pip("install", "--no-deps", "--force-reinstall", str(wheel))
+            return
+        run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(self._home)])
+        constraints = ["--constraint", str(self.release.constraints)]
+        group = ["--group", f"{ROOT / 'pyproject.toml'}:test"]
+        self._pip("install", "--no-compile", *constraints, *group, str(wheel), *others)
+        self._pip("check")
+        made_of.write_text(stamp)
+
+    def _pip(self, *arguments: str) -> None:
+        run([sys.executable, "-m", "pip", "--quiet", "--python", str(self.python), *arguments])
+
+    def call(self, arguments: Sequence[str]) -> int:
+        """Run its interpreter in private namespaces; return the exit status."""
+        print(f"*** {self._home.name}: python {' '.join(arguments)}", flush=True)
+        command = [str(ROOT / "tools" / "private-namespace"), str(self.python), *arguments]
+        return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+def install(environments: Sequence[Environment]) -> None:
+    """Build the wheel, and install it in each environment."""
+    wheels = ROOT / ".tox" / "wheels"
+    for old in (wheels, ROOT / "build" / "lib"):  # setuptools would add what was deleted since
+        shutil.rmtree(old, ignore_errors=True)
+    pip = [sys.executable, "-m", "pip", "--quiet"]
+    run([*pip, "wheel", "--no-deps", "--wheel-dir", str(wheels), str(ROOT)])
+    (wheel,) = wheels.glob("*.whl")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda each: each.install(wheel), environments))
+
+
+def main() -> int:
+    """Do what the arguments say; return how many environments failed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.rig.releases")
+    parser.add_argument("--beside-nova", action="store_true")
+    parser.add_argument("verb", choices=["install", "run"])
+    parser.add_argument("arguments", nargs=argparse.REMAINDER)
+    wanted = parser.parse_args()
+    environments = [Environment(release, wanted.beside_nova) for release in RELEASES]
+    if wanted.verb == "install":
+        install(environments)
+        return 0
+    return sum(each.call(wanted.arguments) != 0 for each in environments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

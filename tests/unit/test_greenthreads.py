@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Imports that are made late, in a process that eventlet has patched."""
+
+import subprocess
+import sys
+
+import pytest
+
+#: Greenthreads do the same while the import of pyroute2 switches greenthreads, as that of
+#: pyroute2 0.8 does by itself when it asks a program what kernel this is.
+PROGRAM = """
+import eventlet
+eventlet.monkey_patch()
+import sys, time
+
+class Slow:
+    def find_spec(name, *_):
+        if name.startswith("pyroute2.netlink"):
+            time.sleep(0.001)
+
+sys.meta_path.insert(0, Slow)
+import os_vif.internal.ip.api
+from vif_plug_linux_bridge import privileged as linux_bridge, privsep as of_linux_bridge
+from vif_plug_ovs import privileged as ovs, privsep as of_ovs
+of_linux_bridge.vif_plug.set_client_mode(False)
+of_ovs.vif_plug.set_client_mode(False)
+assert "pyroute2" not in sys.modules
+for each in [eventlet.spawn(lambda: CALL) for _ in range(3)]:
+    each.wait()
+assert "pyroute2" in sys.modules
+"""
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "os_vif.internal.ip.api.ip.delete('no-device', check_exit_code=[19])",
+        "ovs.change_links([])",
+        "linux_bridge.change_links([])",
+    ],
+)
+def test_greenthreads_wait_for_a_module_that_another_is_importing(call: str) -> None:
+    pytest.importorskip("eventlet")
+    program = PROGRAM.replace("CALL", call)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, timeout=60)
