@@ -14,7 +14,9 @@ from os_vif.exception import ExceptionBase
 PACKAGES = ("os_vif", "vif_plug_linux_bridge", "vif_plug_noop", "vif_plug_ovs")
 PAGE = Path(__file__).parents[2] / "doc" / "source" / "reference" / "exceptions.rst"
 ROW = re.compile(
-    r"^   \* - :class:`(?P<name>[\w.]+)`\n     - (?P<meaning>.+?)\n     - (?P<retry>.+?)\n(?=\n|   \*)",
+    r"^   \* - :class:`(?P<name>[\w.]+)`\n"
+    r"     - (?P<meaning>.+?)\n"
+    r"     - (?P<retry>.+?)\n(?=\n|   \*)",
     re.MULTILINE | re.DOTALL,
 )
 
