@@ -34,8 +34,8 @@ GOOD: tuple[tuple[type, Any], ...] = (
     (ovo_fields.MACAddress, "CA:FE:DE:AD:BE:EF"),
     (ovo_fields.PCIAddress, "0000:03:10.7"),
     (ovo_fields.UUID, UUID),
+    (ovo_fields.IPNetwork, "192.0.2.0/24"),  # before its parent, which IPAddress once was
     (ovo_fields.IPAddress, "192.0.2.1"),
-    (ovo_fields.IPNetwork, "192.0.2.0/24"),
     (ovo_fields.Boolean, True),
     (ovo_fields.Integer, 9000),
     (ovo_fields.String, "some-text"),
