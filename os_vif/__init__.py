@@ -115,7 +115,8 @@ def host_info(permitted_vif_type_names: Collection[str] | None = None) -> HostIn
         except Exception:
             LOG.exception("os-vif plugin %s cannot describe itself and is left out", name)
     info = HostInfo(plugin_info=described)
-    info.filter_vif_types(permitted_vif_type_names)
+    if permitted_vif_type_names is not None:
+        info.filter_vif_types(permitted_vif_type_names)
     return info
 
 

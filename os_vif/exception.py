@@ -27,17 +27,6 @@ import copyreg
 from typing import Any, ClassVar
 
 
-class _Keywords(dict[str, Any]):
-    """The keywords of a template, which must all be there."""
-
-    def __init__(self, owner: str, values: dict[str, Any]) -> None:
-        super().__init__(values)
-        self.owner = owner
-
-    def __missing__(self, keyword: str) -> Any:
-        raise TypeError(f"{self.owner} is missing the keyword argument {keyword!r} of its message")
-
-
 class ExceptionBase(Exception):
     """Parent of all exceptions of os-vif and of its plugins.
 
@@ -51,13 +40,17 @@ class ExceptionBase(Exception):
     def __init__(self, message: object = None, **kwargs: Any) -> None:
         """
         :param message: a text to use as it is, instead of ``msg_fmt``.
-        :param kwargs: the keywords of ``msg_fmt``, kept as the attribute ``kwargs``.
-        :raises TypeError: a keyword of ``msg_fmt`` was not given.
+        :param kwargs: the keywords of ``msg_fmt``, kept as the attribute ``kwargs``. If one is
+            missing, the text is the template: that must not hide what went wrong.
         """
         self.kwargs = kwargs
-        if message is None:
-            message = self.msg_fmt % _Keywords(type(self).__name__, kwargs)
-        super().__init__(str(message))
+        super().__init__(str(self._filled() if message is None else message))
+
+    def _filled(self) -> str:
+        try:
+            return self.msg_fmt % self.kwargs
+        except (KeyError, TypeError, ValueError):
+            return self.msg_fmt
 
     def format_message(self) -> str:
         """Return the text, as ``str()`` does."""

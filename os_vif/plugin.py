@@ -49,7 +49,12 @@ Pair = tuple[VIFBase, InstanceInfo]
 
 
 class PluginBase(abc.ABC):
-    """A way to attach VIFs to a host, found by its entry point in the group ``os_vif``."""
+    """A way to attach VIFs to a host, found by its entry point in the group ``os_vif``.
+
+    The name of the entry point is what ``vif.plugin`` must be. Of two plugins of one name only one
+    is used, and a warning names both: os-vif's own plugins (``linux_bridge``, ``noop``, ``ovs``)
+    always win; of others the one that is found first on ``sys.path`` and can be imported.
+    """
 
     #: The plugin's options, registered under ``[os_vif_<name of its entry point>]``.
     CONFIG_OPTS: ClassVar[Sequence[cfg.Opt]] = ()
@@ -87,10 +92,13 @@ class PluginBase(abc.ABC):
     def load(cls, plugin_name: str) -> Self:
         """Register the plugin's options and make an instance with them.
 
+        A plugin without options registers no group, and is given an empty one.
+
         :param plugin_name: the name of its entry point.
         """
         group = option_group(plugin_name)
-        cfg.CONF.register_group(cfg.OptGroup(group))  # there, even with no option in it
+        if not cls.CONFIG_OPTS:
+            return cls(cfg.ConfigOpts.GroupAttr(cfg.CONF, cfg.OptGroup(group)))
         cfg.CONF.register_opts(cls.CONFIG_OPTS, group=group)
         return cls(getattr(cfg.CONF, group))
 

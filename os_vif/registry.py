@@ -14,6 +14,8 @@ from os_vif.plugin import PluginBase
 LOG = logging.getLogger(__name__)
 
 NAMESPACE = "os_vif"
+#: Where the plugins of this distribution are; stevedore's cache does not tell the distribution.
+OWN_PACKAGES = frozenset({"vif_plug_linux_bridge", "vif_plug_noop", "vif_plug_ovs"})
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,14 @@ def load() -> Registry:
         )
         registry.failures[name] = cause
 
-    for name, (origin, cls) in plugin_classes(failed).items():
+    classes = plugin_classes(failed)
+    for name, (origin, cls) in classes.items():
         try:
             registry.plugins[name] = cls.load(name)
         except Exception as cause:
             failed(name, origin, cause)
+    loaded = [f"{name} ({classes[name][0]})" for name in sorted(registry.plugins)]
+    LOG.info("os-vif plugins that were loaded: %s", ", ".join(loaded) or "none")
     return registry
 
 
@@ -62,15 +67,20 @@ def plugin_classes(
 ) -> dict[str, tuple[str, type[PluginBase]]]:
     """Import the installed plugin classes: name -> (where from, class), none of them made.
 
+    Of several plugins of one name os-vif's own is used, even if it cannot be imported: nothing
+    that happens to be installed beside it may plug in its place. Among others the first that can
+    be imported is used, in the order of ``sys.path``.
+
     :param failed: called with name, origin and cause of each that cannot be imported.
     """
     found: dict[str, tuple[str, type[PluginBase]]] = {}
-    for point in _entry_points():
-        if point.name in found:
+    used: dict[str, str] = {}
+    for point in sorted(_entry_points(), key=_is_own, reverse=True):
+        if point.name in used:
             LOG.warning(
                 "Two os-vif plugins are called %s: %s is used, %s is ignored",
                 point.name,
-                found[point.name][0],
+                used[point.name],
                 point.value,
             )
             continue
@@ -78,7 +88,13 @@ def plugin_classes(
             found[point.name] = (point.value, _plugin_class(point))
         except Exception as cause:
             failed(point.name, point.value, cause)
+        if point.name in found or _is_own(point):
+            used[point.name] = point.value
     return found
+
+
+def _is_own(point: metadata.EntryPoint) -> bool:
+    return point.module.partition(".")[0] in OWN_PACKAGES
 
 
 def _entry_points() -> list[metadata.EntryPoint]:

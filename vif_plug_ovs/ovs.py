@@ -12,7 +12,13 @@ from os_vif.kernel.backend import KernelLinks
 from os_vif.locks import KeyedLocks, busy
 from os_vif.objects.host_info import HostPluginInfo
 from os_vif.objects.instance_info import InstanceInfo
-from os_vif.objects.vif import VIFBase, VIFHostDevice, VIFPortProfileOpenVSwitch
+from os_vif.objects.vif import (
+    VIFBase,
+    VIFHostDevice,
+    VIFPortProfileOpenVSwitch,
+    VIFPortProfileOVSRepresentor,
+    VIFVHostUser,
+)
 from os_vif.plugin import Pair, PluginBase, Result, supported
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.engine import Engine
@@ -25,6 +31,8 @@ from vif_plug_ovs.wiring import names, request
 CHUNK = 50
 #: The VIFs that a thread of this process is plugging or unplugging.
 BUSY = KeyedLocks()
+#: What Nova still describes by the deprecated VIFPortProfileOVSRepresentor.
+_OFFLOADED = (VIFHostDevice, VIFVHostUser)
 
 LOG = logging.getLogger(__name__)
 
@@ -103,10 +111,12 @@ class OvsPlugin(PluginBase):
         cfg.BoolOpt(
             "per_port_bridge",
             default=False,
-            help="Give each VIF an OVS bridge of its own, joined to the integration bridge by "
-            "patch ports. The SDN controller then sees the port, and installs its flows, before "
-            "the guest's tap exists; with ML2/OVN this shortens the outage of a live migration. "
-            "VIFs that are plugged already keep the shape that they have.",
+            help="Experimental: give each VIF an OVS bridge of its own, joined to the integration "
+            "bridge by patch ports. The SDN controller then sees the port, and installs its "
+            "flows, before the guest's tap exists. Switch it on only with ML2/OVN, and only if "
+            "packets are lost during live migrations there; never on hosts with smart NICs, "
+            "because a port that is offloaded to hardware must be on the integration bridge "
+            "itself. VIFs that are plugged already keep the shape that they have.",
         ),
         cfg.StrOpt(
             "default_qos_type",
@@ -130,7 +140,7 @@ class OvsPlugin(PluginBase):
         """Tell which VIFs can be plugged, all with a port profile of Open vSwitch."""
         return HostPluginInfo(
             plugin_name=constants.PLUGIN_NAME,
-            vif_info=[supported(kind, VIFPortProfileOpenVSwitch) for kind in wiring.KINDS],
+            vif_info=[supported(kind, *_profiles(kind)) for kind in wiring.KINDS],
         )
 
     def plug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:
@@ -232,6 +242,12 @@ class OvsPlugin(PluginBase):
             known = drivers.rows(self.config).names_of(iface_id, deadline) if iface_id else []
             LOG.info("%s; its port is found by iface-id %s: %s", err, iface_id, known)
             return wiring.Facts(representor=known[0] if known else None)
+
+
+def _profiles(kind: type[VIFBase]) -> list[type[VIFPortProfileOpenVSwitch]]:
+    """Return the port profiles that a kind of VIF is plugged with."""
+    with_representor = [VIFPortProfileOVSRepresentor] if kind in _OFFLOADED else []
+    return [VIFPortProfileOpenVSwitch, *with_representor]
 
 
 def _key(vif: VIFBase) -> str:

@@ -7,14 +7,12 @@ carried in the primitive.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, cast
 
 from oslo_versionedobjects import base as ovo_base
-from oslo_versionedobjects import fields as ovo_fields
 
 from os_vif import objects
 
-_List = TypeVar("_List", bound="type[VersionedObject]")
 _Primitive = dict[str, Any]
 
 
@@ -164,44 +162,8 @@ def _convert(
         primitive.pop(f"{prefix}.changes", None)
 
 
-def list_of_objects(cls: _List) -> _List:
-    """Decorate a list class: without ``objects`` it is empty, and ``in`` asks for its items too.
-
-    The order of the parent classes, which is fixed, hides what ObjectListBase has for this.
-    """
-
-    def items(self: Any) -> list[Any]:
-        return self.objects if "objects" in self else []
-
-    def __len__(self: Any) -> int:
-        return len(items(self))
-
-    def __getitem__(self: Any, index: int | slice) -> Any:
-        return ovo_base.ObjectListBase.__getitem__(self, index) if len(self) else [][index]
-
-    def __contains__(self: Any, item: object) -> bool:
-        if isinstance(item, str):
-            return ovo_base.VersionedObject.__contains__(self, item)
-        return item in items(self)
-
-    for method in (__len__, __getitem__, __contains__):
-        setattr(cls, method.__name__, method)
-    return cls
-
-
 class VersionedObjectPrintableMixin:
-    """Prints an object with all that is nested in it; ``<?>`` is a field that is not set."""
+    """Prints an object as its primitive, with all that is nested in it."""
 
     def __str__(self) -> str:
-        obj = cast(ovo_base.VersionedObject, self)
-        fields = ", ".join(
-            f"{name}={_text(field, getattr(obj, name)) if name in obj else '<?>'}"
-            for name, field in sorted(obj.fields.items())
-        )
-        return f"{obj.obj_name()}({fields})"
-
-
-def _text(field: "ovo_fields.Field[Any]", value: Any) -> str:
-    if isinstance(value, list) and hasattr(field, "objname"):
-        return f"[{', '.join(map(str, value))}]"
-    return field.stringify(value)
+        return str(cast(ovo_base.VersionedObject, self).obj_to_primitive())

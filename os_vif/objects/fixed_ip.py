@@ -26,7 +26,6 @@ class FixedIP(base.VersionedObject):
 
 
 @base.VersionedObjectRegistry.register
-@base.list_of_objects
 class FixedIPList(base.VersionedObject, ovo_base.ObjectListBase):  # type: ignore[type-arg]
     """A list of addresses."""
 

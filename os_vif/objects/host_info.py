@@ -145,6 +145,15 @@ class HostPluginInfo(
                 return info
         raise exception.NoMatchingVIFClass(name=name)
 
+    def filter_vif_types(self, permitted_vif_type_names: Collection[str]) -> None:
+        """Keep some classes of VIF only.
+
+        :param permitted_vif_type_names: the names of the classes to keep.
+        """
+        self.vif_info = [
+            info for info in self.vif_info if info.vif_object_name in permitted_vif_type_names
+        ]
+
 
 @base.VersionedObjectRegistry.register
 class HostInfo(
@@ -175,23 +184,16 @@ class HostInfo(
                 return info
         raise exception.NoMatchingPlugin(plugin_name=name)
 
-    def filter_vif_types(self, permitted_vif_type_names: Collection[str] | None) -> None:
+    def filter_vif_types(self, permitted_vif_type_names: Collection[str]) -> None:
         """Keep some classes of VIF only, and the plugins that are left with any.
 
-        :param permitted_vif_type_names: the names of the classes to keep; None for all.
+        :param permitted_vif_type_names: the names of the classes to keep.
         """
-        if permitted_vif_type_names is None:
-            return
-        kept = []
-        for info in self.plugin_info:
-            # A plugin may hand out the same description each time, so it is not changed.
-            copy = info.obj_clone()
-            copy.vif_info = [
-                vif for vif in copy.vif_info if vif.vif_object_name in permitted_vif_type_names
-            ]
-            if copy.vif_info:
-                kept.append(copy)
-        self.plugin_info = kept
+        # A plugin may hand out the same description each time, so it is not changed.
+        copies = [info.obj_clone() for info in self.plugin_info]
+        for info in copies:
+            info.filter_vif_types(permitted_vif_type_names)
+        self.plugin_info = [info for info in copies if info.vif_info]
 
 
 def _common_version(

@@ -12,7 +12,7 @@ from os_vif.objects import base, subnet
 class Network(base.VersionedObject):
     """A network of Neutron, and the bridge of this host that carries it.
 
-    The constructor sets ``subnets`` (none), ``multi_host``, ``should_provide_bridge``,
+    The constructor sets ``subnets`` (an empty list), ``multi_host``, ``should_provide_bridge``,
     ``should_provide_vlan`` (False) and ``mtu`` (None) when they are not given.
     """
 
@@ -54,9 +54,9 @@ class Network(base.VersionedObject):
         "subnets": fields.ObjectField("SubnetList"),
     }
 
-    def __init__(self, context: Any = None, **kwargs: Any) -> None:
-        kwargs.setdefault("subnets", subnet.SubnetList())
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("subnets", subnet.SubnetList(objects=[]))
         for name in ("multi_host", "should_provide_bridge", "should_provide_vlan"):
             kwargs.setdefault(name, False)
         kwargs.setdefault("mtu", None)
-        super().__init__(context, **kwargs)
+        super().__init__(**kwargs)

@@ -29,7 +29,6 @@ class Route(base.VersionedObject):
 
 
 @base.VersionedObjectRegistry.register
-@base.list_of_objects
 class RouteList(base.VersionedObject, ovo_base.ObjectListBase):  # type: ignore[type-arg]
     """A list of routes."""
 

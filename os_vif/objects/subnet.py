@@ -38,7 +38,6 @@ class Subnet(base.VersionedObject):
 
 
 @base.VersionedObjectRegistry.register
-@base.list_of_objects
 class SubnetList(base.VersionedObject, ovo_base.ObjectListBase):  # type: ignore[type-arg]
     """A list of subnets."""
 

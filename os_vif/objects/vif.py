@@ -26,6 +26,9 @@
     └── DatapathOffloadRepresentor       its switchdev representor
 """
 
+import warnings
+from typing import Any
+
 from oslo_versionedobjects import base as ovo_base
 from oslo_versionedobjects import fields as ovo_fields
 
@@ -330,6 +333,15 @@ class VIFPortProfileOVSRepresentor(VIFPortProfileOpenVSwitch):
         "representor_name": ovo_fields.StringField(nullable=True),
         "representor_address": fields.PCIAddressField(nullable=True),
     }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        warnings.warn(
+            "VIFPortProfileOVSRepresentor is deprecated: use VIFPortProfileOpenVSwitch with a "
+            "DatapathOffloadRepresentor",
+            PendingDeprecationWarning,
+            stacklevel=2,
+        )
+        super().__init__(*args, **kwargs)
 
 
 @base.VersionedObjectRegistry.register

@@ -29,8 +29,8 @@ _BY_TYPE: dict[type, st.SearchStrategy[Any]] = {
     ovo_fields.MACAddress: _MAC,
     ovo_fields.PCIAddress: _PCI,
     ovo_fields.UUID: st.uuids().map(str),
+    ovo_fields.IPNetwork: _NETWORK,  # before its parent, which IPAddress once was
     ovo_fields.IPAddress: _ADDRESS,
-    ovo_fields.IPNetwork: _NETWORK,
     ovo_fields.Boolean: st.booleans(),
     ovo_fields.Integer: st.integers(0, 4095),
 }

@@ -96,7 +96,10 @@ def test_network_fills_in() -> None:
     net = network.Network()
     assert {field for field in net.fields if field in net} == FILLED
     assert isinstance(net.subnets, subnet.SubnetList)
-    assert list(net.subnets) == []
+    assert net.subnets.objects == []
+    net.subnets.objects.append(subnet.Subnet())  # as kuryr-kubernetes does
+    assert len(net.subnets) == 1
+    assert network.Network().subnets.objects == []
     assert (net.multi_host, net.should_provide_bridge, net.should_provide_vlan) == (False,) * 3
     assert net.mtu is None
 
@@ -113,15 +116,13 @@ def test_network_leaves_what_is_given() -> None:
 def test_lists(name: str) -> None:
     cls: Any = newest(name)
     item = newest(name.removesuffix("List"))()
-    empty, one = cls(), cls(objects=[item])
+    unset, empty, one = cls(), cls(objects=[]), cls(objects=[item])
     assert (len(empty), list(empty), list(empty[:1])) == (0, [], [])
-    assert item not in empty
     assert (len(one), list(one), one[0], list(one[:1])) == (1, [item], item, [item])
-    assert item in one
-    assert "objects" in one
-    with pytest.raises(IndexError):
-        _ = empty[0]
-    assert empty.obj_to_primitive()["versioned_object.data"] == {}
+    assert ("objects" in unset, "objects" in empty, "objects" in one) == (False, True, True)
+    with pytest.raises(NotImplementedError):
+        len(unset)
+    assert unset.obj_to_primitive()["versioned_object.data"] == {}
 
 
 # Fields

@@ -176,9 +176,12 @@ def test_packets_of_the_networks_mtu_pass_and_no_longer_ones(
         assert run(["ping", "-c1", "-Mdo", f"-s{mtu - 27}", NEIGHBOUR], check=False).returncode
 
 
-def test_without_an_mtu_of_the_network_it_is_the_options(plugin: OsVif, wire: BridgeGuest) -> None:
+@pytest.mark.parametrize("unset", [None, 0])
+def test_without_an_mtu_of_the_network_it_is_the_options(
+    unset: int | None, plugin: OsVif, wire: BridgeGuest
+) -> None:
     plugin.configure(network_device_mtu=1300)
-    plugin.plug(vif(network={"mtu": None}))
+    plugin.plug(vif(network={"mtu": unset}))
     assert {links()[name]["mtu"] for name in (INTERFACE, BRIDGE)} == {1300}
 
 

@@ -162,10 +162,11 @@ def test_a_vif_without_an_id_is_plugged_by_its_name(
 
 
 @with_links
+@pytest.mark.parametrize("unset", [None, 0])
 def test_the_mtu_is_that_of_the_configuration_when_the_network_has_none(
-    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
+    unset: int | None, kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
 ) -> None:
-    osvif.plug(kind.vif(network={"mtu": None}))
+    osvif.plug(kind.vif(network={"mtu": unset}))
     assert {links()[name]["mtu"] for name in kind.link_names()} == {1500}
 
 

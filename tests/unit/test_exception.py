@@ -63,11 +63,11 @@ def test_each_is_drawn_in_the_tree() -> None:
 
 
 @pytest.mark.parametrize("cls", [cls for cls in CLASSES if keywords(cls)])
-def test_a_missing_keyword_is_named(cls: type[exception.ExceptionBase]) -> None:
+def test_a_missing_keyword_does_not_hide_the_error(cls: type[exception.ExceptionBase]) -> None:
     for missing in keywords(cls):
         given = {name: "x" for name in keywords(cls) if name != missing}
-        with pytest.raises(TypeError, match=f"{cls.__name__} .*'{missing}'"):
-            cls(**given)
+        error = cls(**given)
+        assert (str(error), error.kwargs) == (cls.msg_fmt, given)
 
 
 def test_texts() -> None:
@@ -103,8 +103,8 @@ class OwnConstructor(exception.ExceptionBase):
 
 def test_foreign_exceptions() -> None:
     assert str(ForeignError(port="tap0", count=2)) == "Port tap0 has 2 problems"
-    with pytest.raises(TypeError, match=r"ForeignError .*'count'"):
-        ForeignError(port="tap0")
+    assert str(ForeignError(port="tap0")) == ForeignError.msg_fmt
+    assert str(ForeignError(port="tap0", count="two")) == ForeignError.msg_fmt
 
 
 def errors() -> list[exception.ExceptionBase]:

@@ -140,11 +140,29 @@ def test_options_may_be_a_tuple_or_a_list(installed: Installed, name: str, optio
     assert made.config.answer == 42
 
 
-def test_a_plugin_without_options_has_an_empty_group(installed: Installed) -> None:
-    installed.add("spartan", GOOD.replace('(cfg.IntOpt("answer", default=42),)', "()"))
+@pytest.mark.parametrize("options", ["()", "[]"])
+def test_a_plugin_without_options_registers_no_group(installed: Installed, options: str) -> None:
+    installed.add("spartan", GOOD.replace('(cfg.IntOpt("answer", default=42),)', options))
     os_vif.initialize()
     (made,) = installed.plugin("spartan").made
     assert list(made.config) == []
+    assert "os_vif_spartan" not in cfg.CONF
+    with pytest.raises(cfg.NoSuchGroupError):
+        _ = made.config.answer
+
+
+def test_the_plugins_that_were_loaded_are_logged_in_one_line(
+    installed: Installed, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    installed.add("good")
+    installed.add("abad", BAD_IMPORT)
+    os_vif.initialize()
+    os_vif.initialize()
+    (line,) = (x for x in records(caplog, logging.INFO) if "good" in x)
+    assert "good (fake_good:Plugin)" in line
+    assert "ovs (vif_plug_ovs.ovs:OvsPlugin)" in line
+    assert "abad" not in line
 
 
 # Plugins that cannot be loaded ------------------------------------------------------------------
@@ -220,6 +238,26 @@ def test_two_plugins_of_one_name_are_named_in_the_log(
     assert "fake_twin_two" not in sys.modules  # not even imported
     one = sys.modules["fake_twin_one"].Plugin
     assert (len(one.made), len(one.calls)) == (1, 1)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["found first", "found last"])
+@pytest.mark.parametrize("imports", [True, False], ids=["works", "cannot be imported"])
+def test_a_plugin_of_os_vif_is_not_shadowed(
+    installed: Installed,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    imports: bool,
+    first: bool,
+) -> None:
+    installed.add("noop", module="fake_noop", first=first)
+    if not imports:
+        monkeypatch.setitem(sys.modules, "vif_plug_noop.noop", None)
+    os_vif.initialize()
+    (line,) = (x for x in records(caplog, logging.WARNING) if x.startswith("Two os-vif plugins"))
+    assert "vif_plug_noop.noop:NoOpPlugin is used" in line
+    assert "fake_noop:Plugin is ignored" in line
+    assert "fake_noop" not in sys.modules
+    assert os_vif.host_info().has_plugin("noop") is imports
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["found first", "found last"])

@@ -85,10 +85,10 @@ def _interface(network: Network, settings: Settings, tagged: bool) -> str:
 
 def _mtu(network: Network, settings: Settings) -> int:
     mtu = get(network, "mtu")
-    if mtu is None:
+    if not mtu:  # Neutron can hand out 0 as well for a network whose MTU it does not know
         return limits.mtu(f"{GROUP} network_device_mtu", settings.network_device_mtu)
     return limits.mtu("vif.network.mtu", mtu)
 
 
 def _has_gateway(network: Network) -> bool:
-    return any(get(subnet, "gateway") for subnet in network.subnets)
+    return any(get(subnet, "gateway") for subnet in get(network.subnets, "objects") or ())

@@ -273,6 +273,6 @@ def _external_ids(
 
 def _mtu(network: Network, settings: Settings) -> int:
     mtu = get(network, "mtu")
-    if mtu is None:
+    if not mtu:  # Neutron can hand out 0 as well for a network whose MTU it does not know
         return limits.mtu("[os_vif_ovs] network_device_mtu", settings.network_device_mtu)
     return limits.mtu("vif.network.mtu", mtu)

@@ -78,11 +78,14 @@ CASES: dict[str, tuple[VIFBridge, Settings, tuple[Element, ...]]] = {
         Settings(flat_interface=""),
         (INTERFACE, BRIDGE, PORT),
     ),
-    "flat, with the mtu of the options": (
-        a_vif({"mtu": None}),
-        Settings(network_device_mtu=9000),
-        (HostInterface("eth0", 9000), BRIDGE, BridgePort("eth0", "br100", 9000)),
-    ),
+    **{
+        f"flat, with the mtu of the options for that of {unset}": (
+            a_vif({"mtu": unset}),
+            Settings(network_device_mtu=9000),
+            (HostInterface("eth0", 9000), BRIDGE, BridgePort("eth0", "br100", 9000)),
+        )
+        for unset in (None, 0)
+    },
     "flat, filtered": (
         a_vif(has_traffic_filtering=False),
         Settings(),
@@ -123,6 +126,11 @@ CASES: dict[str, tuple[VIFBridge, Settings, tuple[Element, ...]]] = {
             BRIDGE,
             BridgePort("vlan7", "br100", 1450),
         ),
+    ),
+    "vlan without a subnet, filtered": (
+        a_vif({**TAGGED, "subnets": SubnetList()}, has_traffic_filtering=False),
+        Settings(),
+        (SHARED, VLAN, BRIDGE, a_filter(gateway=False), BridgePort("vlan7", "br100", 1450)),
     ),
     "vlan without a gateway, filtered": (
         a_vif({**TAGGED, "subnets": with_gateways(None)}, has_traffic_filtering=False),

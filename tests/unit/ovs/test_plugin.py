@@ -59,9 +59,23 @@ def test_it_describes_every_kind_of_vif_that_it_wires() -> None:
 def test_it_takes_a_kind_in_all_its_versions_so_far(kind: type) -> None:
     info = plugin().describe().get_vif(kind.__name__)
     assert (info.min_version, info.max_version) == ("1.0", kind.VERSION)  # type: ignore[attr-defined]
-    (profile,) = info.supported_port_profiles
-    assert profile.profile_object_name == "VIFPortProfileOpenVSwitch"
-    assert (profile.min_version, profile.max_version) == ("1.0", "1.4")
+    for profile in info.supported_port_profiles:
+        assert (profile.min_version, profile.max_version) == ("1.0", "1.4")
+
+
+@pytest.mark.parametrize(
+    ("kind", "profiles"),
+    [
+        ("VIFBridge", ["VIFPortProfileOpenVSwitch"]),
+        ("VIFOpenVSwitch", ["VIFPortProfileOpenVSwitch"]),
+        # Nova asks for the deprecated one whenever it plugs a direct port.
+        ("VIFHostDevice", ["VIFPortProfileOpenVSwitch", "VIFPortProfileOVSRepresentor"]),
+        ("VIFVHostUser", ["VIFPortProfileOpenVSwitch", "VIFPortProfileOVSRepresentor"]),
+    ],
+)
+def test_it_takes_the_port_profiles_that_os_vif_5_took(kind: str, profiles: list[str]) -> None:
+    info = plugin().describe().get_vif(kind)
+    assert [one.profile_object_name for one in info.supported_port_profiles] == profiles
 
 
 @pytest.mark.parametrize(

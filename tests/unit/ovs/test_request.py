@@ -178,7 +178,7 @@ VALUES: list[Any] = [
             id=f"mtu {bad}",
         )
         for make in KINDS
-        for bad in (0, -1, 67, 65536)
+        for bad in (-1, 67, 65536)
     ),
     *(
         pytest.param(
@@ -264,8 +264,9 @@ def test_plug_needs_the_instances_uuid(vif: VIFBase) -> None:
 @pytest.mark.parametrize("mtu", [0, -1, 67, 100000])
 def test_a_bad_configured_mtu_is_refused_when_it_is_needed(mtu: int) -> None:
     field = "[os_vif_ovs] network_device_mtu"
-    needing = vif_bridge(network={"mtu": None})
-    refused(InvalidValue, invalid(field, mtu), needing, instance(), mtu)
+    for unset in (None, 0):
+        needing = vif_bridge(network={"mtu": unset})
+        refused(InvalidValue, invalid(field, mtu), needing, instance(), mtu)
     wiring.plugged(vif_bridge(), instance(), Settings(network_device_mtu=mtu))
 
 

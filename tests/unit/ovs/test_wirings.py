@@ -224,11 +224,14 @@ DPDK_VF = Facts(pf_address="0000:03:00.0", vf_number=1)
             (a_tap(mtu=9000), a_bridge(), a_port()),
             id="the network's MTU",
         ),
-        pytest.param(
-            vif_open_vswitch(network={"mtu": None}, profile=PORT_AND_TAP),
-            SETTINGS,
-            (a_tap(mtu=1400), a_bridge(), a_port()),
-            id="without one the configured MTU",
+        *(
+            pytest.param(
+                vif_open_vswitch(network={"mtu": unset}, profile=PORT_AND_TAP),
+                SETTINGS,
+                (a_tap(mtu=1400), a_bridge(), a_port()),
+                id=f"for {unset} the configured MTU",
+            )
+            for unset in (None, 0)
         ),
         pytest.param(
             vif_open_vswitch(network={"mtu": None}, profile=PORT),
@@ -397,7 +400,7 @@ def test_open_vswitch(vif: VIFBase, settings: Settings, elements: tuple[Element,
     [
         pytest.param(vif_bridge(), SETTINGS, hybrid(), id="hybrid"),
         pytest.param(
-            vif_bridge(unset="vif_name", bridge_name="qbr-mine", network={"mtu": None}),
+            vif_bridge(unset="vif_name", bridge_name="qbr-mine", network={"mtu": 0}),
             SETTINGS,
             hybrid("qbr-mine", 1400),
             id="the Linux bridge is bridge_name, the veths are named after the id",
@@ -491,7 +494,7 @@ LISTENS = {"interface_type": "dpdkvhostuser", "options": {}}
             vif_vhost_user(network={"mtu": 9000}), SETTINGS, vhost(mtu=9000), id="network's MTU"
         ),
         pytest.param(
-            vif_vhost_user(network={"mtu": None}), SETTINGS, vhost(mtu=1400), id="configured MTU"
+            vif_vhost_user(network={"mtu": 0}), SETTINGS, vhost(mtu=1400), id="configured MTU"
         ),
         pytest.param(
             vif_vhost_user(unset="vif_name"),

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The manual has every error that can reach a caller, and says whether a retry helps."""
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from os_vif.exception import ExceptionBase
+
+PACKAGES = ("os_vif", "vif_plug_linux_bridge", "vif_plug_noop", "vif_plug_ovs")
+PAGE = Path(__file__).parents[2] / "doc" / "source" / "reference" / "exceptions.rst"
+ROW = re.compile(
+    r"^   \* - :class:`(?P<name>[\w.]+)`\n"
+    r"     - (?P<meaning>.+?)\n"
+    r"     - (?P<retry>.+?)\n(?=\n|   \*)",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def modules() -> Iterator[str]:
+    for package in PACKAGES:
+        yield package
+        path = importlib.import_module(package).__path__
+        yield from (found.name for found in pkgutil.walk_packages(path, f"{package}."))
+
+
+def errors() -> list[str]:
+    """Name every public error class of the packages, with the module that defines it."""
+    found = set()
+    for module in modules():
+        for name, value in vars(importlib.import_module(module)).items():
+            is_error = isinstance(value, type) and issubclass(value, ExceptionBase)
+            if is_error and not name.startswith("_") and value.__module__ == module:
+                found.add(f"{module}.{name}")
+    return sorted(found)
+
+
+ROWS = {row["name"]: row for row in ROW.finditer(PAGE.read_text())}
+
+
+@pytest.mark.parametrize("error", errors())
+def test_the_page_says_what_an_error_means_and_whether_a_retry_helps(error: str) -> None:
+    row = ROWS[error]
+    assert len(row["meaning"]) > 20
+    assert re.match(r"(Yes|No|As for|It does not occur)\b", row["retry"])
+
+
+def test_the_page_names_no_error_that_does_not_exist() -> None:
+    assert set(ROWS) == set(errors())
