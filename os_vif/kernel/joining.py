@@ -99,8 +99,13 @@ def _move(
 
 def _take(kernel: rtnetlink.Socket, undo: contextlib.ExitStack, changes: Iterable[Change]) -> None:
     for change in changes:
-        if _request(kernel, change.do):
-            undo.callback(_take_back, _request, kernel, change.undo)
+        back = (_take_back, _request, kernel, change.undo)
+        try:
+            if _request(kernel, change.do):
+                undo.callback(*back)
+        except rtnetlink.AnswerLost:  # it may have been made
+            undo.callback(*back)
+            raise
 
 
 @dataclass(frozen=True)

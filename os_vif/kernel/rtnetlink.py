@@ -32,10 +32,16 @@ LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, device type, index, flags,
 #: Flags of a request that makes something (linux/netlink.h).
 REPLACE, EXCLUSIVE, CREATE, APPEND = 0x100, 0x200, 0x400, 0x800
 
+#: Bytes; the kernel's datagrams are smaller.
+_LARGEST = 65536
 #: How often a dump is asked for again after something changed under it.
 _ATTEMPTS = 10
 _U32 = struct.Struct("=I")
 _Message = tuple[int, int, bytes]  # type, flags, body
+
+
+class AnswerLost(OSError):
+    """The kernel had no memory for its answer (ENOBUFS): a change may have been made or not."""
 
 
 class Socket:
@@ -43,6 +49,7 @@ class Socket:
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        self._sequence = 0
         self._set(_CAPPED_ACK)
         self._set(_EXTENDED_ACK)
 
@@ -58,18 +65,17 @@ class Socket:
         :param kind: an ``RTM_GET...``.
         :raises OSError: the kernel has no such thing (ENODEV and its like), or will not say.
         """
-        self._send(kind, _REQUEST, body)
-        (_, _, answer), *_ = self._messages()
+        (_, _, answer), *_ = self._messages(self._send(kind, _REQUEST, body))
         return answer
 
     def change(self, kind: int, flags: int, body: bytes) -> None:
         """Ask for one change.
 
         :param flags: further ones: CREATE, APPEND and the like.
+        :raises AnswerLost: it is not known whether it was made.
         :raises OSError: the kernel refused it.
         """
-        self._send(kind, _REQUEST | _ACK | flags, body)
-        self._messages()
+        self._messages(self._send(kind, _REQUEST | _ACK | flags, body))
 
     def dump(self, kind: int, body: bytes) -> list[bytes]:
         """Ask for everything of a kind; return the bodies of the answers.
@@ -79,8 +85,7 @@ class Socket:
         :raises OSError: the kernel will not say.
         """
         for _ in range(_ATTEMPTS):
-            self._send(kind, _REQUEST | _DUMP, body)
-            answers = list(self._dumped())
+            answers = list(self._dumped(self._send(kind, _REQUEST | _DUMP, body)))
             if not any(flags & _DUMP_INTERRUPTED for _, flags, _ in answers):
                 return [body for kind, _, body in answers if kind != _NLMSG_DONE]
         raise InterruptedError(errno.EINTR, "it changed while it was listed")
@@ -99,35 +104,57 @@ class Socket:
             if err.errno != errno.ENOPROTOOPT:  # older kernels
                 raise
 
-    def _send(self, kind: int, flags: int, body: bytes) -> None:
-        self._socket.send(_HEADER.pack(_HEADER.size + len(body), kind, flags, 0, 0) + body)
+    def _send(self, kind: int, flags: int, body: bytes) -> int:
+        """Send a request; return the number that its answers bear."""
+        self._sequence += 1
+        header = _HEADER.pack(_HEADER.size + len(body), kind, flags, self._sequence, 0)
+        self._socket.send(header + body)
+        return self._sequence
 
-    def _dumped(self) -> Iterator["_Message"]:
+    def _dumped(self, sequence: int) -> Iterator["_Message"]:
         kind = 0
         while kind != _NLMSG_DONE:
-            for kind, flags, body in self._messages():
+            for kind, flags, body in self._messages(sequence):
                 yield kind, flags, body
 
-    def _messages(self) -> list["_Message"]:
-        """The messages of the next datagram."""
-        data = self._socket.recv(65536)
-        messages = []
-        at = 0
-        while at + _HEADER.size <= len(data):
-            size, kind, flags, *_ = _HEADER.unpack_from(data, at)
-            body = data[at + _HEADER.size : at + size]
-            if kind == _NLMSG_ERROR and (code := -_ERROR.unpack_from(body)[0]):
-                raise OSError(code, os.strerror(code) + _explanation(flags, body))
-            messages.append((kind, flags, body))
-            at += (size + 3) & ~3
+    def _messages(self, sequence: int) -> list["_Message"]:
+        """The messages of the next datagram that answers a request.
+
+        Others may come before it: what was not read of the answers to a request that failed.
+        """
+        messages: list[_Message] = []
+        while not messages:
+            messages = list(_answers(self._receive(), sequence))
         return messages
 
+    def _receive(self) -> bytes:
+        try:
+            return self._socket.recv(_LARGEST)
+        except OSError as err:
+            raise AnswerLost(*err.args) from err
 
-def _explanation(flags: int, body: bytes) -> str:
+
+def _answers(datagram: bytes, sequence: int) -> Iterator[_Message]:
+    at = 0
+    while at + _HEADER.size <= len(datagram):
+        size, kind, flags, its_sequence, _ = _HEADER.unpack_from(datagram, at)
+        body = datagram[at + _HEADER.size : at + size]
+        if its_sequence == sequence:
+            _raise_error(kind, flags, body)
+            yield kind, flags, body
+        at += (size + 3) & ~3
+
+
+def _raise_error(kind: int, flags: int, body: bytes) -> None:
+    """Raise what an answer says, if it is an error; a dump may end with one, too."""
+    if kind in (_NLMSG_ERROR, _NLMSG_DONE) and (code := -_ERROR.unpack_from(body)[0]) > 0:
+        said = body[_ERROR.size + (_HEADER.size if kind == _NLMSG_ERROR else 0) :]
+        raise OSError(code, os.strerror(code) + (_explanation(said) if flags & _EXPLAINED else ""))
+
+
+def _explanation(said: bytes) -> str:
     """What the kernel says of an error besides its number, if anything (Linux 4.12)."""
-    if not flags & _EXPLAINED:
-        return ""
-    its = dict(attributes(body[_ERROR.size + _HEADER.size :]))
+    its = dict(attributes(said))
     return f": {its[_EXPLANATION].rstrip(bytes(1)).decode()}" if _EXPLANATION in its else ""
 
 

@@ -15,18 +15,25 @@ ACK, DONE, ERROR = 0, 3, 2
 MULTI, INTERRUPTED, CAPPED, EXPLAINED = 0x2, 0x10, 0x100, 0x200
 
 
-def message(kind: int, body: bytes, flags: int = 0) -> bytes:
+def message(kind: int, body: bytes, flags: int = 0, sequence: int = 1) -> bytes:
     size = 16 + len(body)
-    return struct.pack("=IHHII", size, kind, flags, 0, 0) + body + bytes(-size % 4)
+    return struct.pack("=IHHII", size, kind, flags, sequence, 0) + body + bytes(-size % 4)
 
 
-def refusal(code: int, said: str = "") -> bytes:
+def refusal(code: int, said: str = "", sequence: int = 1) -> bytes:
     """The kernel's answer to a request, 0 for yes; with its header, as with NETLINK_CAP_ACK."""
     body = struct.pack("=i", -code) + bytes(16)
     if not said:
-        return message(ERROR, body, CAPPED)
+        return message(ERROR, body, CAPPED, sequence)
     explained = body + rtnetlink.attribute(1, said.encode() + b"\0")
-    return message(ERROR, explained, CAPPED | EXPLAINED)
+    return message(ERROR, explained, CAPPED | EXPLAINED, sequence)
+
+
+def end(code: int = 0, said: str = "", flags: int = 0, sequence: int = 1) -> bytes:
+    """What ends a dump; what is said of an error follows at once, without a header."""
+    more = rtnetlink.attribute(1, said.encode() + b"\0") if said else b""
+    flags |= MULTI | (EXPLAINED if said else 0)
+    return message(DONE, struct.pack("=i", -code) + more, flags, sequence)
 
 
 class Wire:
@@ -34,7 +41,7 @@ class Wire:
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
-        self.answers: list[bytes] = []
+        self.answers: list[bytes | OSError] = []
         self.options: list[int] = []
         self.unknown: dict[int, int] = {}
         self.closed = False
@@ -49,7 +56,10 @@ class Wire:
         self.sent.append(data)
 
     def recv(self, size: int) -> bytes:
-        return self.answers.pop(0)
+        answer = self.answers.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
 
     def close(self) -> None:
         self.closed = True
@@ -117,14 +127,14 @@ def test_everything_in_several_datagrams(wire: Wire, kernel: rtnetlink.Socket) -
     wire.answers = [
         message(16, b"a", MULTI) + message(16, b"bcdef", MULTI),
         message(16, b"g", MULTI),
-        message(DONE, bytes(4), MULTI),
+        end(),
     ]
     assert kernel.dump(18, b"each") == [b"a", b"bcdef", b"g"]
     assert wire.sent == [message(18, b"each", 0x1 | 0x300)]
 
 
 def test_nothing(wire: Wire, kernel: rtnetlink.Socket) -> None:
-    wire.answers = [message(DONE, bytes(4), MULTI)]
+    wire.answers = [end()]
     assert kernel.dump(18, b"") == []
 
 
@@ -134,17 +144,74 @@ def test_what_changed_while_it_was_listed_is_asked_for_again(
 ) -> None:
     first, last = (INTERRUPTED if where == each else 0 for each in ("first", "last"))
     wire.answers = [
-        message(16, b"old", MULTI | first) + message(DONE, bytes(4), MULTI | last),
-        message(16, b"new", MULTI) + message(DONE, bytes(4), MULTI),
+        message(16, b"old", MULTI | first) + end(flags=last),
+        message(16, b"new", MULTI, 2) + end(sequence=2),
     ]
     assert kernel.dump(18, b"") == [b"new"]
     assert len(wire.sent) == 2
 
 
 def test_what_changes_all_the_time_is_given_up(wire: Wire, kernel: rtnetlink.Socket) -> None:
-    wire.answers = [message(DONE, bytes(4), MULTI | INTERRUPTED)] * 10
+    wire.answers = [end(flags=INTERRUPTED, sequence=number) for number in range(1, 11)]
     with pytest.raises(InterruptedError):
         kernel.dump(18, b"")
+
+
+@pytest.mark.parametrize("said", ["", "No more."])
+def test_a_list_that_ends_with_an_error_is_not_whole(
+    said: str, wire: Wire, kernel: rtnetlink.Socket
+) -> None:
+    wire.answers = [message(16, b"some", MULTI) + end(errno.EMSGSIZE, said)]
+    text = "Message too long" + (f": {said}" if said else "")
+    with pytest.raises(OSError, match=text) as failure:
+        kernel.dump(18, b"")
+    assert (failure.value.errno, failure.value.strerror) == (errno.EMSGSIZE, text)
+
+
+LATE = [message(16, b"late", MULTI, 1) + end(), refusal(errno.EPERM, sequence=1)]
+
+
+@pytest.mark.parametrize("late", LATE, ids=["rest-of-a-dump", "refusal"])
+@pytest.mark.parametrize("apart", [False, True], ids=["in-one", "apart"])
+def test_answers_to_a_request_that_was_given_up_are_passed_over(
+    apart: bool, late: bytes, wire: Wire, kernel: rtnetlink.Socket
+) -> None:
+    """Such as the rest of a dump after an error."""
+    wire.answers = [OSError(errno.ENOBUFS, "No buffer space available")]
+    with pytest.raises(OSError, match="No buffer space"):
+        kernel.dump(18, b"")
+
+    def after(*answers: bytes) -> list[bytes | OSError]:
+        return [late, *answers] if apart else [late + answers[0], *answers[1:]]
+
+    wire.answers = after(message(16, b"wanted", 0, 2))
+    assert kernel.get(18, b"") == b"wanted"
+    wire.answers = after(refusal(0, sequence=3))
+    kernel.change(16, 0, b"")
+    wire.answers = after(refusal(errno.EBUSY, sequence=4))
+    with pytest.raises(OSError, match="busy"):
+        kernel.change(16, 0, b"")
+    wire.answers = after(message(16, b"a", MULTI, 5), end(sequence=5))
+    assert kernel.dump(18, b"") == [b"a"]
+
+
+def test_a_change_whose_answer_was_lost_may_have_been_made(
+    wire: Wire, kernel: rtnetlink.Socket
+) -> None:
+    stale = refusal(0, sequence=0)
+    wire.answers = [stale, OSError(errno.ENOBUFS, "No buffer space available")]
+    with pytest.raises(rtnetlink.AnswerLost) as failure:
+        kernel.change(16, 0, b"")
+    assert failure.value.errno == errno.ENOBUFS
+
+
+def test_a_change_that_the_kernel_had_no_memory_for_was_not_made(
+    wire: Wire, kernel: rtnetlink.Socket
+) -> None:
+    wire.answers = [refusal(errno.ENOBUFS)]
+    with pytest.raises(OSError, match="No buffer space") as failure:
+        kernel.change(16, 0, b"")
+    assert not isinstance(failure.value, rtnetlink.AnswerLost)
 
 
 def test_an_older_kernel_does_without_options(wire: Wire) -> None:
