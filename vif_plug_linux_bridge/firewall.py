@@ -62,16 +62,14 @@ class RulesNotKept(WiringError):
 # What the plugin uses ----------------------------------------------------------------------------
 
 
-def ensure(wanted: Filtering, timeout: float) -> bool:
+def ensure(wanted: Filtering, deadline: Deadline) -> bool:
     """Make sure that the rules of a bridge are as described, in both families or in none.
 
-    :param timeout: seconds; 0 for no limit.
     :returns: whether anything was written.
     :raises CommandFailed: iptables refused; IPv4 and IPv6 are as they were.
     :raises DeadlineExceeded: it did not happen in time. The rules were taken back, unless that
         could not be done within half a second either; the same call again settles it.
     """
-    deadline = Deadline(timeout)
     before: dict[str, str] = {}
     wrote = False
     with turn(deadline):
@@ -85,17 +83,15 @@ def ensure(wanted: Filtering, timeout: float) -> bool:
     return wrote
 
 
-def remove(bridge: str, use_ipv6: bool, timeout: float) -> bool:
+def remove(bridge: str, use_ipv6: bool, deadline: Deadline) -> bool:
     """Take away the rules of a bridge in both families.
 
     :param use_ipv6: whether not to be able to read the rules of IPv6 is an error; else a host
         without them is as good as one that has none of ours.
-    :param timeout: seconds; 0 for no limit.
     :returns: whether there were any.
     :raises CommandFailed: iptables refused.
     :raises DeadlineExceeded: it did not happen in time.
     """
-    deadline = Deadline(timeout)
     wrote = False
     with turn(deadline):
         for program, saved in _saved(use_ipv6, deadline):
@@ -103,29 +99,27 @@ def remove(bridge: str, use_ipv6: bool, timeout: float) -> bool:
     return wrote
 
 
-def pending(wanted: Filtering, timeout: float) -> tuple[str, ...]:
+def pending(wanted: Filtering, deadline: Deadline) -> tuple[str, ...]:
     """What :func:`ensure` would write, one text per family that is not as described.
 
-    :param timeout: seconds; 0 for no limit.
     :raises CommandFailed: iptables refused to show its rules.
     :raises DeadlineExceeded: it did not happen in time.
     """
-    deadline = Deadline(timeout)
     plan = _plan(wanted)
     texts = (plan(save(program, FILTER, deadline)) for program in _programs(wanted.use_ipv6))
     return tuple(text for text in texts if text is not None)
 
 
-def bridges(use_ipv6: bool, timeout: float) -> tuple[str, ...]:
+def bridges(use_ipv6: bool, deadline: Deadline) -> tuple[str, ...]:
     """The bridges that have rules of ours in either family; none where there is no iptables.
 
-    :param use_ipv6: and ``timeout``: see :func:`remove`.
+    :param use_ipv6: see :func:`remove`.
     :raises CommandFailed: iptables refused to show its rules.
     :raises DeadlineExceeded: it did not happen in time.
     """
     if _path(f"{IPV4}-save") is None:
         return ()
-    found = (filtering.bridges(text) for _, text in _saved(use_ipv6, Deadline(timeout)))
+    found = (filtering.bridges(text) for _, text in _saved(use_ipv6, deadline))
     return tuple(sorted({bridge for names in found for bridge in names}))
 
 
@@ -232,9 +226,11 @@ def call(argv: Sequence[str], text: str, deadline: Deadline) -> str:
     """Run a program; return what it printed.
 
     :raises CommandFailed: it could not be started, or ended with an error.
-    :raises DeadlineExceeded: it was killed at the deadline.
+    :raises DeadlineExceeded: it was killed at the deadline, or not even started then.
     """
     command, left = " ".join(argv), deadline.remaining()
+    if left == 0:  # started, it might be faster than we are at killing it
+        raise DeadlineExceeded(seconds=deadline.seconds, what=f"{command} was not started")
     program = _path(argv[0])
     if program is None:
         said = f"no such program in {_search_path()}"

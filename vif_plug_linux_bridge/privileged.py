@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The privileged line: what is called here runs inside the plugin's privsep daemon."""
 
+import time
 from typing import Any
 
 from os_vif.kernel import door, packing
 from os_vif.kernel.gate import gate
+from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.steps import FilterBridge
 from vif_plug_linux_bridge import constants, privsep
 from vif_plug_linux_bridge.filtering import Filtering
@@ -39,7 +41,7 @@ def change_links(
     """
     patience = None if timeout is None else timeout + GRACE
     outcomes: list[Outcome] = door.ask(
-        _change_links, groups, go_on, timeout or 0, timeout=patience
+        _change_links, groups, go_on, _until(timeout), timeout=patience
     )
     return outcomes
 
@@ -52,28 +54,35 @@ def filtered(timeout: float | None = None) -> list[str]:
     :raises DeadlineExceeded: it did not answer.
     """
     patience = None if timeout is None else timeout + GRACE
-    names: list[str] = door.ask(_filtered, timeout or 0, timeout=patience)
+    names: list[str] = door.ask(_filtered, _until(timeout), timeout=patience)
     return names
 
 
+def _until(timeout: float | None) -> float | None:
+    """The end of it, which does not move while a request waits for the daemon to take it."""
+    return None if timeout is None else time.monotonic() + timeout
+
+
 @privsep.vif_plug.entrypoint
-def _filtered(seconds: float) -> list[str]:
+def _filtered(until: float | None) -> list[str]:
     from vif_plug_linux_bridge import firewall  # only the daemon needs it
 
-    return list(firewall.bridges(use_ipv6=False, timeout=seconds))
+    return list(firewall.bridges(use_ipv6=False, deadline=Deadline.until(until)))
 
 
 @privsep.vif_plug.entrypoint
-def _change_links(groups: list[Any], go_on: bool, seconds: float) -> list[Outcome]:
+def _change_links(groups: list[Any], go_on: bool, until: float | None) -> list[Outcome]:
     # Here, because only the daemon needs them: importing them would take half of our time.
     with gate:
         from os_vif.kernel import execute, observe
         from vif_plug_linux_bridge import firewall
 
+    deadline = Deadline.until(until)
+
     def filter_bridge(step: FilterBridge) -> None:
         if settings := _settings(step):
-            firewall.ensure(settings, seconds)
+            firewall.ensure(settings, deadline)
         elif not observe.links([step.bridge]):
-            firewall.remove(step.bridge, use_ipv6=False, timeout=seconds)
+            firewall.remove(step.bridge, use_ipv6=False, deadline=deadline)
 
     return execute.execute(groups, go_on, filter_bridge, ALLOWED)

@@ -154,7 +154,8 @@ class Making:
 
 
 #: Keeps the host's own stack out of a guest's Ethernet segment.
-_NO_HOST_STACK = {"disable_ipv6": 1, "arp_ignore": 1, "arp_announce": 2}
+_OF_HOST_STACK = {"arp_ignore": 1, "arp_announce": 2}
+_NO_HOST_STACK = {"disable_ipv6": 1, **_OF_HOST_STACK}
 
 
 def link_specs(element: Element) -> tuple[LinkSpec, ...]:
@@ -261,6 +262,8 @@ def link_differences(spec: LinkSpec, found: Link | None) -> Iterator[Difference]
             continue  # this kernel has no such thing
         if key == "disable_ipv6" and has_ipv6(found):
             continue  # they would be gone
+        if key in _OF_HOST_STACK and found.addresses:
+            continue  # a bridge answers for the host's addresses as their interface did
         if (limited is None or key in limited) and found.attributes[key] != value:
             yield Difference(where, key, value, found.attributes[key])
     if made and found.group >= FIRST_GROUP and found.alias.startswith(f"{Mark.KEY}:"):

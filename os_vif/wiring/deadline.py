@@ -40,3 +40,14 @@ class Deadline:
         other = Deadline(seconds)
         other._began = self._began
         return other
+
+    @classmethod
+    def until(cls, at: float | None) -> "Deadline":
+        """A deadline at a point of ``time.monotonic()``, which all processes of a host share.
+
+        :param at: in seconds; it may have passed. None for no deadline at all.
+        """
+        deadline = cls(0)
+        if at is not None:
+            deadline._at, deadline.seconds = at, max(0.0, at - time.monotonic())
+        return deadline

@@ -14,17 +14,22 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from os_vif.exception import InvalidValue
+from os_vif.kernel import packing
+from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.errors import DeadlineExceeded
+from os_vif.wiring.steps import FilterBridge
 from tests.rig import CommandError, run, wait_until
 from tests.rig.guest import DEVICE, BridgeGuest
 from tests.rig.namespace import NetworkNamespace
 from tests.unit.linux_bridge.test_filtering import Iptables
 from vif_plug_linux_bridge import filtering, firewall, iptables, privsep
+from vif_plug_linux_bridge import privileged as entry
 from vif_plug_linux_bridge.filtering import Filtering
 
 #: Seconds: more than anything takes here; and in which an answer that does not come would have.
@@ -93,7 +98,7 @@ def backend(
 
 
 def ensure(*every: Filtering) -> list[bool]:
-    return [firewall.ensure(wanted, AMPLE) for wanted in every]
+    return [firewall.ensure(wanted, Deadline(AMPLE)) for wanted in every]
 
 
 # Rules of others ---------------------------------------------------------------------------------
@@ -123,9 +128,9 @@ def test_others_keep_their_rules_and_counters(backend: Backend, others: list[str
     for wanted in (FLAT, NARROW, CLOSED, Filtering("br1", iptables_top_regex="docker0")):
         assert ensure(wanted) == [True]
         assert theirs(backend) == others
-    assert firewall.bridges(True, AMPLE) == ("br1", "br2", "br3")
-    for name in firewall.bridges(True, AMPLE):
-        assert firewall.remove(name, False, AMPLE)
+    assert firewall.bridges(True, Deadline(AMPLE)) == ("br1", "br2", "br3")
+    for name in firewall.bridges(True, Deadline(AMPLE)):
+        assert firewall.remove(name, False, Deadline(AMPLE))
         assert theirs(backend) == others
     assert "os-vif" not in backend.rules()
     assert len(others) == 3 + len(OTHERS) + 3
@@ -136,7 +141,7 @@ def test_bridges_keep_each_others_counters(backend: Backend) -> None:
     rules = backend.rules("iptables", "-c").replace("[0:0] -A os-vif", "[7:700] -A os-vif")
     subprocess.run(["iptables-restore", "--counters"], input=f"{rules}\n".encode(), check=True)
     ensure(NARROW, CLOSED)
-    firewall.remove("br2", False, AMPLE)
+    firewall.remove("br2", False, Deadline(AMPLE))
     mine = [line for line in backend.chain(OWN, "iptables", "-c") if '"os-vif:br1"' in line]
     assert [line[:7] for line in mine] == ["[7:700]"] * 2
 
@@ -152,7 +157,7 @@ def test_what_is_there_is_not_written_again(backend: Backend, use_ipv6: bool) ->
     for program in ("iptables", "ip6tables"):
         run([program, "-N", "nova"])
     assert ensure(*every) == [True] * 4
-    assert all(firewall.pending(wanted, AMPLE) == () for wanted in every)
+    assert all(firewall.pending(wanted, Deadline(AMPLE)) == () for wanted in every)
     before = [backend.rules(program) for program in ("iptables", "ip6tables")]
     written = [backend.calls(f"{program}-restore") for program in ("iptables", "ip6tables")]
     assert written == [[0] * 4, [0] * 4 * use_ipv6]
@@ -194,9 +199,11 @@ def test_any_sequence_of_changes_goes_as_in_the_unit_tests(backend: Backend) -> 
         )
         act = dice.random()
         if act < 0.6:
-            assert firewall.ensure(wanted, AMPLE) == model.ensure(wanted)
+            assert firewall.ensure(wanted, Deadline(AMPLE)) == model.ensure(wanted)
         elif act < 0.8:
-            assert firewall.remove(wanted.bridge, False, AMPLE) == model.remove(wanted.bridge)
+            assert firewall.remove(wanted.bridge, False, Deadline(AMPLE)) == model.remove(
+                wanted.bridge
+            )
         else:
             rule = f"-s 192.0.2.{dice.randint(1, 4)}/32 -j ACCEPT"
             place = dice.randint(0, len(model.chains["FORWARD"]))
@@ -277,10 +284,10 @@ def bridged_frames_are_filtered() -> bool:
 def test_packets(backend: Backend, reaches: Callable[..., bool], version: int) -> None:
     def case(*every: tuple[str, bool, tuple[str, ...]]) -> set[tuple[str, str]]:
         for bridge, gateway, named in every:
-            firewall.ensure(Filtering(bridge, gateway, named, use_ipv6=True), AMPLE)
+            firewall.ensure(Filtering(bridge, gateway, named, use_ipv6=True), Deadline(AMPLE))
         found = who_reaches_whom(reaches, version)
         for name in NETWORKS:
-            firewall.remove(name, True, AMPLE)
+            firewall.remove(name, True, Deadline(AMPLE))
         return found
 
     yes, everywhere = True, ("all",)
@@ -322,6 +329,7 @@ def test_reject_answers(backend: Backend, reaches: Callable[..., bool]) -> None:
 #: Plug and unplug bridges again and again, and leave them plugged.
 WORKER = """
 import sys
+from os_vif.wiring.deadline import Deadline
 from vif_plug_linux_bridge import firewall
 from vif_plug_linux_bridge.filtering import Filtering
 
@@ -330,9 +338,9 @@ print(flush=True)
 sys.stdin.readline()
 for _ in range(int(rounds)):
     for name in names:
-        firewall.remove(name, False, 60)
+        firewall.remove(name, False, Deadline(60))
     for name in names:
-        firewall.ensure(Filtering(name, name != "br-both"), 60)
+        firewall.ensure(Filtering(name, name != "br-both"), Deadline(60))
 """
 
 
@@ -388,7 +396,7 @@ def test_processes_lose_nobodys_rules(backend: Backend, others: list[str]) -> No
         assert [process.returncode for process in processes] == [0] * len(processes)
     assert looks > 5
     every = sorted({name for each in names for name in each})
-    assert firewall.bridges(False, AMPLE) == tuple(sorted([*every, "br-old"]))
+    assert firewall.bridges(False, Deadline(AMPLE)) == tuple(sorted([*every, "br-old"]))
     wanted = [Filtering(name, name != "br-both") for name in every]
     assert ensure(*wanted, Filtering("br-old", False)) == [False] * (len(wanted) + 1)
     assert len(backend.chain(OWN)) == sum(len(one.rules) for one in wanted) + len(old)
@@ -403,7 +411,7 @@ def test_all_at_once_from_nothing(backend: Backend) -> None:
     with workers(*(["1", f"br{i}"] for i in range(4))) as processes:
         go(processes)
         assert [process.wait(AMPLE) for process in processes] == [0] * 4
-    assert firewall.bridges(False, AMPLE) == tuple(f"br{i}" for i in range(4))
+    assert firewall.bridges(False, Deadline(AMPLE)) == tuple(f"br{i}" for i in range(4))
     assert len(backend.chain("FORWARD")) == 1
     assert len(backend.chain(OWN)) == 8
 
@@ -423,8 +431,8 @@ def test_a_killed_process_leaves_nothing_half_done(backend: Backend, others: lis
         assert len([line for line in backend.chain("FORWARD") if OWN in line]) == any(counts)
         ensure(FLAT, Filtering("br2"))
         assert ensure(FLAT, Filtering("br2")) == [False, False]
-    assert firewall.remove("br1", False, AMPLE)
-    assert firewall.remove("br2", False, AMPLE)
+    assert firewall.remove("br1", False, Deadline(AMPLE))
+    assert firewall.remove("br2", False, Deadline(AMPLE))
     assert theirs(backend) == others
 
 
@@ -440,11 +448,28 @@ def test_a_program_that_hangs_ends_by_the_deadline(backend: Backend, program: st
     backend.replaced(program, "exec sleep 60")
     start = time.monotonic()
     with pytest.raises(DeadlineExceeded, match=rf"0.5 s: {program} .*was killed"):
-        firewall.ensure(BOTH, TIMEOUT)
+        firewall.ensure(BOTH, Deadline(TIMEOUT))
     assert time.monotonic() - start < TIMEOUT + 1
     backend.restored(program)
     assert [backend.rules(name) for name in ("iptables", "ip6tables")] == before
-    assert firewall.ensure(BOTH, AMPLE)
+    assert firewall.ensure(BOTH, Deadline(AMPLE))
+
+
+@pytest.mark.usefixtures("privileged")
+def test_a_deadline_that_has_expired_is_none_without_end(backend: Backend) -> None:
+    """Told as 0 seconds, it let iptables write after the verb had failed."""
+    before, step = backend.rules(), packing.pack(FilterBridge("br1", asdict(FLAT)))
+    backend.log.unlink()
+    [[taken, why, _]] = entry.change_links([[step]], timeout=0.0)
+    assert (taken, "iptables-save -t filter was not started" in why) == (0, True)
+    with pytest.raises(DeadlineExceeded):
+        entry.filtered(timeout=0.0)
+    for act in (firewall.ensure, firewall.pending):
+        with pytest.raises(DeadlineExceeded):
+            act(FLAT, Deadline.until(time.monotonic() - 1))  # it waited for the daemon
+    assert not backend.log.exists()
+    assert backend.rules() == before
+    assert entry.change_links([[step]], timeout=None) == [(1, "", 0)]
 
 
 def test_a_write_that_took_effect_too_late_is_taken_back(backend: Backend) -> None:
@@ -455,7 +480,7 @@ def test_a_write_that_took_effect_too_late_is_taken_back(backend: Backend) -> No
         "iptables-restore", f'{real} "$@"\n[ -e {slow} ] && exit\ntouch {slow}\nexec sleep 60'
     )
     with pytest.raises(DeadlineExceeded):
-        firewall.ensure(FLAT, TIMEOUT)
+        firewall.ensure(FLAT, Deadline(TIMEOUT))
     assert slow.exists()
     assert backend.rules() == before
 
@@ -468,7 +493,7 @@ def test_both_families_or_none(backend: Backend, earlier: list[Filtering]) -> No
     ]
     backend.replaced("ip6tables-restore", "echo no such thing >&2; exit 3")
     with pytest.raises(firewall.CommandFailed) as caught:
-        firewall.ensure(BOTH, AMPLE)
+        firewall.ensure(BOTH, Deadline(AMPLE))
     command = r"ip6tables-restore --noflush --wait=\d+"
     assert re.fullmatch(rf"{command} failed \(exit code 3\): no such thing", str(caught.value))
     after = [
@@ -480,7 +505,9 @@ def test_both_families_or_none(backend: Backend, earlier: list[Filtering]) -> No
 def test_an_unknown_target_is_refused_by_name(backend: Backend) -> None:
     before = backend.rules()
     with pytest.raises(firewall.CommandFailed, match=r"exit code [1-9].*NOSUCH") as caught:
-        firewall.ensure(Filtering("br1", gateway=False, iptables_drop_action="NOSUCH"), AMPLE)
+        firewall.ensure(
+            Filtering("br1", gateway=False, iptables_drop_action="NOSUCH"), Deadline(AMPLE)
+        )
     assert backend.rules() == before
     assert type(caught.value)(*caught.value.args).args == caught.value.args  # through privsep
 
@@ -493,24 +520,24 @@ def test_a_missing_program_is_named(
     with pytest.raises(
         firewall.CommandFailed, match=rf"iptables-save .*no such program in {tmp_path}"
     ):
-        firewall.ensure(FLAT, AMPLE)
+        firewall.ensure(FLAT, Deadline(AMPLE))
 
 
 def test_programs_are_found_without_a_path(
     netns: NetworkNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    assert firewall.pending(FLAT, AMPLE)
+    assert firewall.pending(FLAT, Deadline(AMPLE))
 
 
 def test_a_host_without_ipv6_has_none_of_our_rules_there(backend: Backend) -> None:
     ensure(BOTH)
     backend.replaced("ip6tables-save", "echo no IPv6 here >&2; exit 3")
-    assert firewall.remove("br1", False, AMPLE)
-    assert firewall.bridges(False, AMPLE) == ()
+    assert firewall.remove("br1", False, Deadline(AMPLE))
+    assert firewall.bridges(False, Deadline(AMPLE)) == ()
     for act in (firewall.remove, lambda _, *rest: firewall.bridges(*rest)):
         with pytest.raises(firewall.CommandFailed, match="no IPv6 here"):
-            act("br1", True, AMPLE)
+            act("br1", True, Deadline(AMPLE))
 
 
 def test_rules_of_ipv6_that_only_nft_understands_are_not_in_the_way_of_ipv4(
@@ -520,19 +547,19 @@ def test_rules_of_ipv6_that_only_nft_understands_are_not_in_the_way_of_ipv4(
     backend.replaced(
         "ip6tables-save", "echo \"# Table \\`filter' is incompatible, use 'nft' tool.\""
     )
-    assert firewall.bridges(False, AMPLE) == ("br1",)
-    assert firewall.remove("br1", False, AMPLE)
+    assert firewall.bridges(False, Deadline(AMPLE)) == ("br1",)
+    assert firewall.remove("br1", False, Deadline(AMPLE))
     with pytest.raises(filtering.UnreadableRules):
-        firewall.ensure(BOTH, AMPLE)
-    assert firewall.bridges(False, AMPLE) == ()
+        firewall.ensure(BOTH, Deadline(AMPLE))
+    assert firewall.bridges(False, Deadline(AMPLE)) == ()
     with pytest.raises(filtering.UnreadableRules):
-        firewall.bridges(True, AMPLE)
+        firewall.bridges(True, Deadline(AMPLE))
 
 
 def test_rules_that_do_not_stay(backend: Backend) -> None:
     backend.replaced("iptables-restore", f"exec true\necho iptables-restore 0 >> {backend.log}")
     with pytest.raises(firewall.RulesNotKept, match="-N os-vif-FORWARD"):
-        firewall.ensure(FLAT, AMPLE)
+        firewall.ensure(FLAT, Deadline(AMPLE))
 
 
 @pytest.mark.parametrize("backend", ["legacy"], indirect=True)
@@ -542,11 +569,11 @@ def test_a_lock_of_others_is_waited_for(backend: Backend) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         start = time.monotonic()
         with pytest.raises(firewall.CommandFailed, match=r"exit code 4.*xtables lock"):
-            firewall.ensure(FLAT, 1.5)
+            firewall.ensure(FLAT, Deadline(1.5))
         assert 1 <= time.monotonic() - start < 2.5
         threading.Timer(0.5, fcntl.flock, (lock, fcntl.LOCK_UN)).start()
         start = time.monotonic()
-        assert firewall.ensure(FLAT, AMPLE)
+        assert firewall.ensure(FLAT, Deadline(AMPLE))
         assert time.monotonic() - start > 0.4
     assert set(backend.calls()) == {0, 4}
 
@@ -557,7 +584,7 @@ def test_a_table_that_only_nft_understands(backend: Backend) -> None:
     run(["nft", "add rule ip filter FORWARD ct state vmap { new : accept }"])
     before = run(["nft", "list", "ruleset"]).stdout
     with pytest.raises(filtering.UnreadableRules, match="use 'nft' tool"):
-        firewall.ensure(FLAT, AMPLE)
+        firewall.ensure(FLAT, Deadline(AMPLE))
     assert run(["nft", "list", "ruleset"]).stdout == before
 
 
@@ -608,7 +635,7 @@ def test_a_manager(backend: Backend, others: list[str]) -> None:
     again.apply()
     assert len(backend.calls()) == written + 1
 
-    firewall.remove("br1", False, AMPLE)
+    firewall.remove("br1", False, Deadline(AMPLE))
     manager.ipv4["filter"].remove_chain("mine")
     manager.ipv4["filter"].empty_chain("FORWARD")
     manager.ipv4["filter"].remove_rule("FORWARD", "-i unwrapped -j ACCEPT", wrap=False)
