@@ -2,6 +2,7 @@
 """The plugin for Open vSwitch: it reads its configuration and drives the engine."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from oslo_config import cfg
@@ -220,14 +221,14 @@ class OvsPlugin(PluginBase):
         )
 
     def _last_facts(self, vif: VIFHostDevice, deadline: Deadline) -> wiring.Facts:
-        """What is known of a VF's representor when the VF may be gone already."""
+        """What is known of a VF's representor when the VF may be gone, or renamed, already."""
+        iface_id = request.interface_id(vif)
+        ports = drivers.rows(self.config).names_of(iface_id, deadline) if iface_id else []
         try:
-            return _facts(vif)
+            return replace(_facts(vif), ports=tuple(ports))
         except (ExceptionBase, OSError) as err:
-            iface_id = request.interface_id(vif)
-            known = drivers.rows(self.config).names_of(iface_id, deadline) if iface_id else []
-            LOG.info("%s; its port is found by iface-id %s: %s", err, iface_id, known)
-            return wiring.Facts(representor=known[0] if known else None)
+            LOG.info("%s; its port is found by iface-id %s: %s", err, iface_id, ports)
+            return wiring.Facts(representor=ports[0] if ports else None, ports=tuple(ports))
 
 
 def _key(vif: VIFBase) -> str:

@@ -158,7 +158,7 @@ class _Transaction:
     def _create_port(self, port: OvsPort) -> Iterator[Command]:
         self._must_be_free("Port", port.name)
         yield from self._remove_qos(port.name)
-        mark = {Mark.KEY: str(port.mark)}
+        mark = {} if port.mark is None else {Mark.KEY: str(port.mark)}
         interface = [_map("external_ids", {**port.external_ids, **mark})]
         if port.interface_type:
             interface.append(_string("type", port.interface_type))
@@ -244,7 +244,8 @@ class _Transaction:
         return uuid
 
     def _must_be_free(self, table: str, name: str) -> None:
-        if self._lookup.uuid(table, name):
+        uuid = self._lookup.uuid(table, name)
+        if uuid and uuid not in self._removed_ports:
             raise StateChanged(what=f"{table} {name} has come into being")
 
 

@@ -392,8 +392,20 @@ def update(**row: Any) -> dict[str, Any]:
         pytest.param(
             [ReopenPort("qvo1")],
             BOTH,
-            [still_there("Interface", "qvo1"), update(ofport_request=50_000)],
-            id="a port is opened anew under another number",
+            [
+                still_there("Interface", "qvo1"),
+                {
+                    "op": "wait",
+                    "table": "Interface",
+                    "where": [["ofport_request", "==", 50_000]],
+                    "columns": ["ofport_request"],
+                    "until": "==",
+                    "rows": [],
+                    "timeout": 0,
+                },
+                update(ofport_request=50_000),
+            ],
+            id="a port is opened anew under a number that nobody else asks for",
         ),
         pytest.param([RemovePort("qvo1", "br-int")], BRIDGE_ONLY, [], id="the port is gone"),
         pytest.param([RemovePort("qvo1", "br-ex")], BOTH, [], id="the port's bridge is gone"),

@@ -158,12 +158,17 @@ def test_a_port_without_an_interface_of_its_name_is_a_bond(replica: Replica) -> 
     assert rows.ports(replica.tables, {"bond0": ""}) == {"bond0": Port("bond0", "", {}, bond=True)}
 
 
-def test_an_openflow_port_number_that_is_free(replica: Replica) -> None:
-    assert rows.unused_ofport(replica.tables) == rows.HIGH_OFPORT
-    for name, number in (("tap1", rows.HIGH_OFPORT), ("tap2", rows.HIGH_OFPORT + 1), ("tap3", -1)):
-        replica.insert("Interface", name=name, ofport=number)
+def test_an_openflow_port_number_that_is_free(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And random, for others look for one at the same time; those above 65,279 are reserved."""
+    few = range(rows.HIGH_OFPORT, rows.HIGH_OFPORT + 100)
+    monkeypatch.setattr(rows, "MAX_OFPORT", few.stop)
+    for number in few[:98]:
+        replica.insert("Interface", name=f"tap{number}", ofport=number)
     replica.insert("Interface", name="tap4", ofport=EMPTY)
-    assert rows.unused_ofport(replica.tables) == rows.HIGH_OFPORT + 2
+    replica.insert("Interface", name="tap5", ofport=-1)
+    assert {rows.unused_ofport(replica.tables) for _ in range(50)} == set(few[98:])
 
 
 def test_the_configuration_that_vswitchd_has_finished(replica: Replica) -> None:
