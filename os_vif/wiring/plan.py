@@ -7,7 +7,7 @@ them back. Nothing here touches the host.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
@@ -123,7 +123,7 @@ def _dead_rows(wiring: Wiring, applied: Wiring, found: Found) -> tuple[RowStep, 
         if not (isinstance(e, OvsBridge) and e.name in kept)
     )
     going = _going(elements)
-    steps = (step for e in elements for step in _remove(e, found, False, going, set()).rows)
+    steps = (step for e in elements for step in _remove(e, found, False, going, {}).rows)
     return _in_order(
         step
         for step in steps
@@ -183,8 +183,8 @@ def _opens_only_what_it_creates(plan: Plan) -> bool:
 def to_remove(wiring: Wiring, found: Found) -> Plan:
     """The steps that take away what a VIF has on the host, leftovers of other settings too."""
     every = wiring.all_elements
-    going, others = _going(every), _others(every, found)
-    parts = (_remove(e, found, e in wiring.elements, going, others) for e in reversed(every))
+    going, ports = _going(every), _owners(every, found)
+    parts = (_remove(e, found, e in wiring.elements, going, ports) for e in reversed(every))
     plan = sum(parts, Plan())
     # Two shapes may name the same port or link.
     return Plan(
@@ -198,14 +198,10 @@ def _going(elements: Iterable[Element]) -> set[str]:
     return {e.name for e in deleted if e.on_remove is OnRemove.DELETE}
 
 
-def _others(elements: Iterable[Element], found: Found) -> set[str]:
-    """The ports under this VIF's names that are another's; so are their devices."""
+def _owners(elements: Iterable[Element], found: Found) -> dict[str, Whose]:
+    """Whose the ports under this VIF's names are; so are their devices."""
     ports = ((e, found.ports.get(e.name)) for e in elements if isinstance(e, OvsPort))
-    return {e.name for e, port in ports if port and _is_anothers(e, port)}
-
-
-def _is_anothers(wanted: OvsPort, port: Port) -> bool:
-    return ownership.of_port(wanted, port) is Whose.ANOTHERS
+    return {e.name: ownership.of_port(e, port) for e, port in ports if port is not None}
 
 
 def _in_order(rows: Iterable[RowStep]) -> tuple[RowStep, ...]:
@@ -249,14 +245,17 @@ def _apply(element: Element, found: Found, new_links: set[str]) -> Plan:
             awaited = (element.name,) if has_device(element, found) else ()
             if missing:
                 return seen + Plan(rows=(CreatePort(element),), awaited=awaited)
-            is_new = element.name in new_links
+            is_new, is_anothers = (
+                element.name in new_links,
+                any(d.what == OWNER for d in to_correct),
+            )
             rows: tuple[RowStep, ...] = ()
-            if any(d.what == OWNER for d in to_correct):
+            if is_anothers:
                 rows += (_removal(found.ports[element.name]), CreatePort(element))
             elif to_correct:
                 wanted = interface_values(element)
                 rows += (SetPort(element.name, {d.what: wanted[d.what] for d in to_correct}),)
-            if is_new and _is_stale(element, found):
+            if (is_new or is_anothers) and _is_stale(element, found):
                 rows += (ReopenPort(element.name),)
             return seen + Plan(rows=rows, awaited=awaited if rows or is_new else ())
         case _:
@@ -313,12 +312,12 @@ def _join_steps(element: BridgePort, found: Found) -> Iterator[LinkStep]:
 
 
 def _remove(
-    element: Element, found: Found, expected: bool, going: set[str], others: set[str]
+    element: Element, found: Found, expected: bool, going: set[str], ports: Mapping[str, Whose]
 ) -> Plan:
     """Remove an element; one of which it is unknown whose it is only if it is expected.
 
     :param going: bridges that go as a whole, with whatever sits on them.
-    :param others: ports of other VIFs.
+    :param ports: whose they are.
     """
     match element:
         case OvsBridge():
@@ -328,21 +327,28 @@ def _remove(
             return _remove_port(element, found, expected, going)
         case _:
             specs = link_specs(element)
-            if not others.isdisjoint(spec.name for spec in specs):
+            owners = {ports.get(spec.name) for spec in specs}
+            if Whose.ANOTHERS in owners:
                 return Plan()
-            plans = (_unlink(spec, found.links.get(spec.name), expected) for spec in specs)
+            mine = Whose.THIS in owners
+            plans = (_unlink(spec, found.links.get(spec.name), expected, mine) for spec in specs)
             # A veth's peer goes with it.
             return next(filter(None, plans), Plan())
 
 
-def _unlink(spec: LinkSpec, found: Link | None, expected: bool) -> Plan:
+def _unlink(spec: LinkSpec, found: Link | None, expected: bool, mine: bool) -> Plan:
+    """Delete a link, or set it as its wiring leaves it.
+
+    :param mine: whether its port is this VIF's: then a mark of another is what that left.
+    """
     if found is None:
         return Plan()
     if made := spec.made:
         if made.kept or found.kind != made.kind:
             return Plan()
         whose = made.whose(found)
-        going = whose is Whose.THIS or (expected and whose is Whose.UNKNOWN)
+        left = mine and whose is Whose.ANOTHERS
+        going = left or whose is Whose.THIS or (expected and whose is Whose.UNKNOWN)
         return Plan(links=(DeleteLink(spec.name, made.kind),)) if going else Plan()
     changed = any(found.attributes[key] != value for key, value in spec.on_remove.items())
     return Plan(links=(SetLink(spec.name, spec.on_remove),)) if changed else Plan()

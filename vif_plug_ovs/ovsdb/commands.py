@@ -217,7 +217,9 @@ class _Transaction:
             yield ["remove", "Bridge", owner, "ports", port]
 
     def _remove_qos(self, device: str) -> Iterator[Command]:
-        for uuid in self._lookup.qos(device):
+        gone = self._removed_ports
+        self._removed_ports = gone.union(self._lookup.qos(device))
+        for uuid in sorted(self._removed_ports - gone):
             yield ["--if-exists", "destroy", "QoS", uuid]
 
     def _remove_bridge(self, name: str, if_empty: bool) -> Iterator[Command]:

@@ -202,7 +202,8 @@ class _Transaction:
             yield _mutate("Bridge", owner, "ports", "delete", ["uuid", port])
 
     def _remove_qos(self, device: str) -> Iterator[Operation]:
-        for uuid in self._lookup.qos(device):
+        gone, self._removed = self._removed, self._removed.union(self._lookup.qos(device))
+        for uuid in sorted(self._removed - gone):
             yield {"op": "delete", "table": "QoS", "where": _is(uuid)}
 
     def _remove_bridge(self, name: str, if_empty: bool) -> Iterator[Operation]:
