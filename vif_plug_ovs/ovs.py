@@ -179,10 +179,10 @@ class OvsPlugin(PluginBase):
         deadline = Deadline(self.config.ovs_vsctl_timeout)
         # In company, a VIF that is busy must leave time for the others.
         patience = deadline if len(chunk) == 1 else deadline.at_most(deadline.seconds / 2 or 60)
-        with BUSY.hold_free({_key(vif) for vif, _ in chunk}, patience) as held:
+        with BUSY.hold_free({key for vif, _ in chunk for key in _keys(vif)}, patience) as held:
             wirings = [
                 _attempt(describe, vif, instance, deadline)
-                if _key(vif) in held
+                if _keys(vif) <= held
                 else busy(deadline)
                 for vif, instance in chunk
             ]
@@ -231,12 +231,10 @@ class OvsPlugin(PluginBase):
             return wiring.Facts(representor=ports[0] if ports else None, ports=tuple(ports))
 
 
-def _key(vif: VIFBase) -> str:
-    """What no two threads may change at once."""
-    for name in ("id", "vif_name", "dev_address"):
-        if name in vif.fields and name in vif:
-            return str(getattr(vif, name))
-    return ""
+def _keys(vif: VIFBase) -> set[str]:
+    """What no two threads may change at once: one VIF may have the device that another had."""
+    names = ("id", "vif_name", "dev_address")
+    return {str(getattr(vif, name)) for name in names if name in vif.fields and name in vif}
 
 
 def _attempt(

@@ -42,6 +42,9 @@ class Lookup(operations.Lookup, Protocol):
     def next_cfg(self) -> int:
         """The number of the last configuration that ovs-vswitchd was asked for."""
 
+    def interface_ids(self, name: str) -> Mapping[str, str]:
+        """The ``external_ids`` of an interface; empty when it is gone."""
+
 
 def writing(steps: Iterable[RowStep], lookup: Lookup) -> list[str]:
     """Build the arguments of an invocation that takes the steps and counts ``next_cfg`` up by one.
@@ -129,7 +132,10 @@ class _Transaction:
                 yield from self._set_port(name, values)
             case ReopenPort(name):
                 yield from self._reopen_port(name)
-            case RemovePort(name, bridge):
+            case RemovePort(name, bridge, ids):
+                its = {} if ids is None else self._lookup.interface_ids(name)
+                if its and ids and not ids.items() <= its.items():
+                    raise StateChanged(what=f"Port {name} is another's")
                 yield from self._remove_port(name, bridge)
             case RemoveQos(name):
                 yield from self._remove_qos(name)
