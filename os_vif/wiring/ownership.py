@@ -60,12 +60,13 @@ def is_a_bridges(wanted: OvsPort, found: Port) -> bool:
 def is_in_use(port: Port | None, link: Link | None) -> bool:
     """Whether a guest is seen to use a port: it has its tap open, or it is connected.
 
-    A tap has a carrier while its descriptor is open (tun.c of the kernel), a vhost-user interface
-    is up while its peer is connected. Of a representor nobody can tell.
+    A tap has a carrier while its descriptor is open (tun.c of the kernel). Of a vhost-user
+    interface ovs-vswitchd tells in ``status`` whether the peer is connected; ``link_state`` stays
+    down. Of a representor nobody can tell.
     """
     opened = link is not None and link.kind == "tun" and link.carrier
     vhost_user = port is not None and port.interface_type.startswith("dpdkvhostuser")
-    return opened or (port is not None and vhost_user and port.link_up)
+    return opened or (port is not None and vhost_user and port.connected)
 
 
 def owner_of(port: Port) -> str:

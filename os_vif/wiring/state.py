@@ -55,7 +55,7 @@ class Port:
     error: str = ""  # in ovs-vswitchd's words
     vlan: Vlan = field(default_factory=Vlan)
     #: Of a vhost-user interface: whether the peer is connected. No wiring describes it.
-    link_up: bool = field(default=False, compare=False)
+    connected: bool = field(default=False, compare=False)
     ifindex: int | None = None  # of the device that ovs-vswitchd has opened; a dummy has 0
 
     @property
