@@ -255,7 +255,8 @@ def _apply(element: Element, found: Found, new_links: set[str]) -> Plan:
             elif to_correct:
                 wanted = interface_values(element)
                 rows += (SetPort(element.name, {d.what: wanted[d.what] for d in to_correct}),)
-            if (is_new or is_anothers) and _is_stale(element, found):
+            is_gone = is_anothers and _is_gone(found.ports[element.name], found)
+            if (is_new or is_gone) and _is_stale(element, found):
                 rows += (ReopenPort(element.name),)
             return seen + Plan(rows=rows, awaited=awaited if rows or is_new else ())
         case _:
@@ -268,6 +269,12 @@ def _is_stale(port: OvsPort, found: Found) -> bool:
     bridge = found.bridges.get(port.bridge)
     in_user_space = bridge is not None and bridge.datapath_type == "netdev"
     return in_user_space and found.ports[port.name].works
+
+
+def _is_gone(port: Port, found: Found) -> bool:
+    """Whether the device that a port was opened with is not there, or not there any more."""
+    link = found.links.get(port.name)
+    return link is None or not port.works_with(link.index)
 
 
 def _link_steps(element: Element, found: Found) -> Iterator[LinkStep]:

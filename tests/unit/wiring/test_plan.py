@@ -1485,3 +1485,56 @@ def test_after_whatever_interference_the_next_verb_converges(
     assume(not to_remove(wiring, host.found).refused)
     engine.remove(wiring, NOW)
     nothing_is_left(wiring, host)
+
+
+# Shapes that are dead ---------------------------------------------------------------------------
+
+HYBRID_ON = replace(HYBRID, device="qbr1")
+LATER_ON = replace(LATER, device="tap1")
+OWN_ON = replace(OWN, device="tap1")
+
+
+@pytest.mark.parametrize(
+    ("there", "shape"),
+    [
+        ((PORT_ROW, BRIDGE_ROW), LATER_ON),
+        ((PORT_ROW, BRIDGE_ROW, QBR_LINK), HYBRID_ON),
+        ((TAP_PORT_ROW, BRIDGE_ROW, TAP_LINK), LATER_ON),
+        ((Bridge("pb1", "system"), TAP_LINK), OWN_ON),
+        ((Bridge("pb1", "system"),), LATER_ON),
+    ],
+)
+def test_a_shape_stands_only_with_its_device(there: Any, shape: Wiring) -> None:
+    assert standing(replace(LATER_ON, alternatives=(HYBRID_ON, OWN_ON)), found(*there)) in (
+        shape,
+        replace(shape, alternatives=(HYBRID_ON, OWN_ON)),
+    )
+
+
+def test_rows_of_a_dead_shape_go_in_the_transaction_that_makes_the_wanted_one() -> None:
+    wiring = replace(LATER_ON, alternatives=(HYBRID_ON, OWN_ON))
+    pb = (Bridge("pb1", "system"), Port("pbp1", "pb1"), Port("tap1", "pb1"))
+    plan = to_apply(wiring, found(BRIDGE_ROW, PORT_ROW, *pb))
+    assert plan.rows == (
+        RemovePort("qvo1", "br-int"),
+        RemovePort("pbp1", "pb1"),
+        RemovePort("tap1", "pb1"),
+        RemoveBridge("pb1"),
+        CreatePort(LATER_PORT),
+    )
+    assert dict(plan.rows[0].ids or {}) == IDS  # type: ignore[union-attr]
+
+
+def test_rows_of_another_vif_under_a_dead_shapes_names_stay() -> None:
+    wiring = replace(LATER_ON, alternatives=(HYBRID_ON,))
+    others = replace(PORT_ROW, interface_ids={**IDS, "iface-id": "b2"})
+    assert to_apply(wiring, found(BRIDGE_ROW, others)).rows == (CreatePort(LATER_PORT),)
+
+
+def test_a_new_bridge_takes_the_type_of_the_one_that_it_is_joined_to() -> None:
+    own = replace(PB, joined_to="br-int")
+    wiring = Wiring((BR_INT, own))
+    [step] = to_apply(wiring, found(Bridge("br-int", "netdev"))).rows
+    assert step == CreateBridge(replace(own, datapath_type="netdev"))
+    both = to_apply(wiring, found()).rows
+    assert both == (CreateBridge(BR_INT), CreateBridge(own))
