@@ -11,6 +11,13 @@ from os_vif.exception import InvalidValue
 
 #: Bytes of a device name, less the closing NUL (``IFNAMSIZ`` in linux/if.h).
 NAME_LENGTH = 15
+#: Bytes of an id: behind the words of a mark it must fit into an alias (256, IFALIASZ in
+#: linux/if.h).
+ID_LENGTH = 192
+#: Bytes of a file's name, less the closing NUL (PATH_MAX in linux/limits.h).
+PATH_LENGTH = 4095
+#: Characters of a wrong value that an error shows.
+SHOWN = 60
 #: The smallest datagram that IPv4 hosts must forward unfragmented (RFC 791).
 MTU_MIN = 68
 #: The largest MTU that bridges and veth pairs take (``ETH_MAX_MTU`` in linux/if_ether.h).
@@ -31,6 +38,28 @@ def required(field: str, value: Any) -> Any:
     if value in (None, ""):
         raise InvalidValue(field=field, value=value, reason="it is not set")
     return value
+
+
+def text(field: str, value: str, length: int = ID_LENGTH) -> str:
+    """Check text that goes into the database of Open vSwitch, or into a link's alias.
+
+    :param length: bytes in UTF-8 that it may have.
+    :raises InvalidValue: it is longer, or has a control character or half a character.
+    """
+    if not value.isprintable():
+        raise InvalidValue(
+            field=field, value=ascii(value)[:SHOWN], reason="characters in it cannot be printed"
+        )
+    if len(value.encode()) > length:
+        raise InvalidValue(
+            field=field, value=f"{value[:SHOWN]}...", reason=f"longer than {length} bytes"
+        )
+    return value
+
+
+def optional_text(field: str, value: str | None, length: int = ID_LENGTH) -> str | None:
+    """As :func:`text`, of a value that may not be set."""
+    return value and text(field, value, length)
 
 
 def device_name(field: str, value: object) -> str:

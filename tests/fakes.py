@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from os_vif.kernel import packing
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
-from os_vif.wiring.model import Mark
+from os_vif.wiring.model import Mark, Vlan
 from os_vif.wiring.state import Bridge, Found, Link, Port, Value
 from os_vif.wiring.steps import (
     CreateBridge,
@@ -315,7 +315,7 @@ class FakeRows:
         match step:
             case CreateBridge(bridge):
                 self._must_be_free(bridge.name)
-                mark = {Mark.KEY: str(bridge.mark)}
+                mark = _mark(bridge.mark)
                 self.bridges[bridge.name] = Bridge(bridge.name, bridge.datapath_type, mark)
                 self.ports[bridge.name] = Port(
                     bridge.name, bridge.name, mark, interface_type="internal", interface_ids=mark
@@ -330,15 +330,16 @@ class FakeRows:
             case CreatePort(port):
                 self._must_be_free(port.name)
                 self._must_be(port.bridge, self.bridges)
-                mark = {Mark.KEY: str(port.mark)}
+                mark = _mark(port.mark)
                 self.ports[port.name] = Port(
                     port.name,
                     port.bridge,
                     mark,
-                    interface_type=port.interface_type,
+                    interface_type=port.interface_type or "",
                     interface_ids={**port.external_ids, **mark},
                     options=port.options,
                     mtu_request=port.mtu_request,
+                    vlan=port.vlan or Vlan(),
                 )
                 self.qos.pop(port.name, None)
                 if port.qos_type:
@@ -350,7 +351,8 @@ class FakeRows:
             case ReopenPort(name):
                 self._must_be(name, self.ports)
                 self.ports[name] = replace(self.ports[name], ofport=None, error="")
-            case RemovePort(name, bridge):
+            case RemovePort(name, bridge, ids):
+                self._must_have(name, ids)
                 had_qos = self.qos.pop(name, None) is not None
                 if name not in self.ports or self.ports[name].bridge != bridge:
                     return had_qos
@@ -362,6 +364,14 @@ class FakeRows:
     def _must_be_free(self, name: str) -> None:
         if name in self.bridges or name in self.ports:
             raise errors.StateChanged(what=f"{name} has come into being")
+
+    def _must_have(self, name: str, ids: Mapping[str, str] | None) -> None:
+        """A port that is gone is no error, one that has become another's is."""
+        its = self.ports[name].interface_ids if name in self.ports else {}
+        if name not in self.ports or ids is None:
+            return
+        if not ids.items() <= its.items() or ("iface-id" not in ids and its != ids):
+            raise errors.StateChanged(what=f"{name} is another's")
 
     @staticmethod
     def _must_be(name: str, rows: Mapping[str, object]) -> None:
@@ -425,3 +435,7 @@ def _set(port: Port, key: str, value: str | int | None) -> Port:
 
 def _some(rows: Mapping[str, T], names: Iterable[str]) -> dict[str, T]:
     return {name: rows[name] for name in names if name in rows}
+
+
+def _mark(mark: Mark | None) -> dict[str, str]:
+    return {} if mark is None else {Mark.KEY: str(mark)}

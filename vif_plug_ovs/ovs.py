@@ -2,6 +2,7 @@
 """The plugin for Open vSwitch: it reads its configuration and drives the engine."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from oslo_config import cfg
@@ -192,10 +193,10 @@ class OvsPlugin(PluginBase):
         deadline = Deadline(self.config.ovs_vsctl_timeout)
         # In company, a VIF that is busy must leave time for the others.
         patience = deadline if len(chunk) == 1 else deadline.at_most(deadline.seconds / 2 or 60)
-        with BUSY.hold_free({_key(vif) for vif, _ in chunk}, patience) as held:
+        with BUSY.hold_free({key for vif, _ in chunk for key in _keys(vif)}, patience) as held:
             wirings = [
                 _attempt(describe, vif, instance, deadline)
-                if _key(vif) in held
+                if _keys(vif) <= held
                 else busy(patience)
                 for vif, instance in chunk
             ]
@@ -234,14 +235,14 @@ class OvsPlugin(PluginBase):
         )
 
     def _last_facts(self, vif: VIFHostDevice, deadline: Deadline) -> wiring.Facts:
-        """What is known of a VF's representor when the VF may be gone already."""
+        """What is known of a VF's representor when the VF may be gone, or renamed, already."""
+        iface_id = request.interface_id(vif)
+        ports = drivers.rows(self.config).names_of(iface_id, deadline) if iface_id else []
         try:
-            return _facts(vif)
+            return replace(_facts(vif), ports=tuple(ports))
         except (ExceptionBase, OSError) as err:
-            iface_id = request.interface_id(vif)
-            known = drivers.rows(self.config).names_of(iface_id, deadline) if iface_id else []
-            LOG.info("%s; its port is found by iface-id %s: %s", err, iface_id, known)
-            return wiring.Facts(representor=known[0] if known else None)
+            LOG.info("%s; its port is found by iface-id %s: %s", err, iface_id, ports)
+            return wiring.Facts(representor=ports[0] if ports else None, ports=tuple(ports))
 
 
 def _profiles(kind: type[VIFBase]) -> list[type[VIFPortProfileOpenVSwitch]]:
@@ -250,12 +251,10 @@ def _profiles(kind: type[VIFBase]) -> list[type[VIFPortProfileOpenVSwitch]]:
     return [VIFPortProfileOpenVSwitch, *with_representor]
 
 
-def _key(vif: VIFBase) -> str:
-    """What no two threads may change at once."""
-    for name in ("id", "vif_name", "dev_address"):
-        if name in vif.fields and name in vif:
-            return str(getattr(vif, name))
-    return ""
+def _keys(vif: VIFBase) -> set[str]:
+    """What no two threads may change at once: one VIF may have the device that another had."""
+    names = ("id", "vif_name", "dev_address")
+    return {str(getattr(vif, name)) for name in names if name in vif.fields and name in vif}
 
 
 def _attempt(

@@ -26,7 +26,7 @@ _SCOPE_LINK = 253
 
 # linux/if_link.h, linux/if_addr.h
 _IFLA_IFNAME, _IFLA_LINK, _IFLA_LINKINFO, _IFLA_EXT_MASK = 3, 5, 18, 29
-_IFLA_LINK_NETNSID = 37
+_IFLA_CARRIER, _IFLA_LINK_NETNSID = 33, 37
 _INFO_KIND, _INFO_DATA = 1, 2
 _IFLA_TUN_QUEUES = (8, 9)  # those in use, and those that are switched off
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
@@ -155,8 +155,9 @@ def _decode(name: str, message: bytes) -> Link:
     if _IFLA_LINK in top and kind != "veth":  # whose other end is no parent
         here = _IFLA_LINK_NETNSID not in top
         attributes["parent"] = _link_name(top[_IFLA_LINK]) if here else ""
+    alias, carrier = _text(top.get(rtnetlink.ALIAS, b"")), _flag(top.get(_IFLA_CARRIER, b""))
     group = rtnetlink.u32(top[rtnetlink.GROUP])
-    return Link(name, kind, _text(top.get(rtnetlink.ALIAS, b"")), attributes, index, group=group)
+    return Link(name, kind, alias, attributes, index, group=group, carrier=carrier)
 
 
 def _kind_and_data(top: _Attributes) -> tuple[str, _Attributes]:

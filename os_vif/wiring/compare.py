@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from os_vif.wiring import ownership
 from os_vif.wiring.model import (
     BridgePort,
     DeviceMtu,
@@ -23,7 +24,8 @@ from os_vif.wiring.model import (
     VlanDevice,
     Wiring,
 )
-from os_vif.wiring.state import FIRST_GROUP, Attribute, Bridge, Found, Link, Value
+from os_vif.wiring.ownership import Whose
+from os_vif.wiring.state import FIRST_GROUP, Attribute, Found, Link, Port, Value
 
 
 class Cure(Enum):
@@ -45,8 +47,8 @@ class Difference:
     cure: Cure = Cure.CORRECT
 
 
-#: The "what" of an element that is not there at all.
-PRESENT = "present"
+#: The "what" of an element that is not there at all, and of one that is another VIF's.
+PRESENT, OWNER = "present", "owner"
 
 
 def differences(wiring: Wiring, found: Found) -> tuple[Difference, ...]:
@@ -57,7 +59,7 @@ def differences(wiring: Wiring, found: Found) -> tuple[Difference, ...]:
 def element_differences(element: Element, found: Found) -> Iterator[Difference]:
     match element:
         case OvsBridge():
-            yield from _bridge_differences(element, found.bridges.get(element.name))
+            yield from _bridge_differences(element, found)
         case OvsPort():
             yield from _port_differences(element, found)
         case BridgePort():
@@ -80,15 +82,20 @@ def _membership_differences(wanted: BridgePort, found: Found) -> Iterator[Differ
         yield Difference(f"link {wanted.bridge}", "mtu", wanted.mtu, bridge.attributes["mtu"])
 
 
-def _bridge_differences(wanted: OvsBridge, found: Bridge | None) -> Iterator[Difference]:
+def _bridge_differences(wanted: OvsBridge, found: Found) -> Iterator[Difference]:
     where = f"OVS bridge {wanted.name}"
-    if found is None:
+    bridge, datapath_type = found.bridges.get(wanted.name), datapath_type_of(wanted, found)
+    if bridge is None:
         yield Difference(where, PRESENT, True, False)
-    elif (found.datapath_type or "system") != wanted.datapath_type:
+    elif (bridge.datapath_type or "system") != datapath_type:
         # Another type would take down every port of the bridge.
-        yield Difference(
-            where, "datapath_type", wanted.datapath_type, found.datapath_type, Cure.REPORT
-        )
+        yield Difference(where, "datapath_type", datapath_type, bridge.datapath_type, Cure.REPORT)
+
+
+def datapath_type_of(wanted: OvsBridge, found: Found) -> str:
+    """The datapath type that a bridge should have beside those that are there."""
+    neighbour = found.bridges.get(wanted.joined_to)
+    return wanted.datapath_type if neighbour is None else neighbour.datapath_type or "system"
 
 
 def _port_differences(wanted: OvsPort, found: Found) -> Iterator[Difference]:
@@ -101,6 +108,9 @@ def _port_differences(wanted: OvsPort, found: Found) -> Iterator[Difference]:
         yield Difference(where, "bridge", wanted.bridge, port.bridge, Cure.REFUSE)
     if port.bond:
         yield Difference(where, "interface", wanted.name, "those of a bond", Cure.REFUSE)
+    if ownership.of_port(wanted, port) is Whose.ANOTHERS:
+        yield owner_difference(wanted, port, _cure_of_anothers(wanted, port, found))
+        return
     for key, value in interface_values(wanted).items():
         if port.interface(key) != value:
             yield Difference(where, key, value, port.interface(key))
@@ -108,9 +118,25 @@ def _port_differences(wanted: OvsPort, found: Found) -> Iterator[Difference]:
         yield Difference(where, "error", "", port.error, Cure.REPORT)
 
 
+def _cure_of_anothers(wanted: OvsPort, port: Port, found: Found) -> Cure:
+    """A row that another VIF has left is replaced; one that its guest uses is not."""
+    used = ownership.is_in_use(port, found.links.get(port.name))
+    return Cure.REFUSE if used or ownership.is_a_bridges(wanted, port) else Cure.CORRECT
+
+
+def owner_difference(wanted: OvsPort, port: Port, cure: Cure) -> Difference:
+    """Say that a port is another VIF's."""
+    this = wanted.known_by.get(ownership.IFACE_ID) or str(wanted.mark)
+    used = " (in use)" if cure is Cure.REFUSE else ""
+    other = f"{ownership.owner_of(port)}{used}"
+    return Difference(f"OVS port {wanted.name}", OWNER, this, other, cure)
+
+
 def interface_values(port: OvsPort) -> dict[str, str | int]:
     """What a port's Interface row must hold, by ovs-vsctl's notation."""
-    values: dict[str, str | int] = {"type": port.interface_type}
+    values: dict[str, str | int] = {}
+    if port.interface_type is not None:
+        values["type"] = port.interface_type
     values |= {f"external_ids:{key}": value for key, value in port.external_ids.items()}
     values |= {f"options:{key}": value for key, value in port.options.items()}
     if port.mtu_request is not None:
@@ -139,18 +165,22 @@ class LinkSpec:
 
 @dataclass(frozen=True)
 class Making:
-    """How a link is made, and by what it is recognised as the VIF's."""
+    """How a link is made, and by what it is told from another VIF's."""
 
     kind: str
     mark: Mark
-    #: Whether its name alone, made of the VIF's id, says whose it is.
+    #: Whether its name is made of the VIF's id.
     known_by_name: bool = True
     #: Attributes that are corrected on a link without our mark; None for all.
     unmarked: frozenset[Attribute] | None = None
     #: Attributes that are set in the act of creation, and what is done when they differ.
     fixed: Mapping[Attribute, tuple[Value, Cure]] = field(default_factory=dict)
-    #: Whether it stays when its wiring is removed.
+    #: Whether it stays when its wiring is removed, because others use it, too.
     kept: bool = False
+
+    def whose(self, found: Link) -> Whose:
+        """See :func:`os_vif.wiring.ownership.of_link`."""
+        return ownership.of_link(self.mark, found, known_by_name=self.known_by_name)
 
 
 #: Keeps the host's own stack out of a guest's Ethernet segment.
@@ -256,7 +286,12 @@ def link_differences(spec: LinkSpec, found: Link | None) -> Iterator[Difference]
     if made and found.kind != made.kind:
         yield Difference(where, "kind", made.kind, found.kind or "hardware", Cure.REFUSE)
         return
-    limited = None if made is None or _is_ours(made, found) else made.unmarked
+    if made and not made.kept and made.whose(found) is Whose.ANOTHERS:
+        stale = made.kind == "tun" and not ownership.is_in_use(None, found)
+        cure = Cure.CORRECT if stale else Cure.REFUSE
+        yield Difference(where, OWNER, made.mark.alias, found.alias, cure)
+        return
+    limited = None if made is None or _is_ours_to_set(made, found) else made.unmarked
     for key, value in spec.always.items():
         if key not in found.attributes:
             continue  # this kernel has no such thing
@@ -276,7 +311,8 @@ def link_differences(spec: LinkSpec, found: Link | None) -> Iterator[Difference]
             yield Difference(where, key, value, found.attributes[key], cure)
 
 
-def _is_ours(made: Making, found: Link) -> bool:
-    """Whether a link is ours in every attribute: it bears our mark, or it is down, which means
-    that whoever made it under that name was killed before it was finished and marked."""
-    return made.mark.owns(found.alias) or (made.known_by_name and not found.attributes["up"])
+def _is_ours_to_set(made: Making, found: Link) -> bool:
+    """Whether all attributes of a link are ours to set: it bears a mark of ours, or it is down,
+    which means that whoever made it under that name was killed before it was marked."""
+    by_mark = ownership.of_link(made.mark, found, known_by_name=False)
+    return by_mark is Whose.THIS or (made.known_by_name and not found.attributes["up"])

@@ -42,13 +42,12 @@ class Mark:
         """The mark as a link's alias."""
         return f"{self.KEY}:{self}"
 
-    def owns(self, text: str) -> bool:
-        """Whether a mark (or alias) found on the host is one of the same VIF.
-
-        The kind may differ: the VIF was plugged under other settings then.
-        """
-        plugin, _, rest = text.removeprefix(f"{self.KEY}:").partition(":")
-        return plugin == self.plugin and rest.partition(":")[2] == self.owner
+    @classmethod
+    def read(cls, external_ids: Mapping[str, str]) -> "Mark | None":
+        """The mark among the ``external_ids`` of a row, None if there is none."""
+        plugin, _, rest = external_ids.get(cls.KEY, "").partition(":")
+        kind, _, owner = rest.partition(":")
+        return cls(plugin, kind, owner) if owner else None
 
 
 @dataclass(frozen=True)
@@ -157,8 +156,11 @@ class OvsBridge:
 
     name: str
     datapath_type: str
-    mark: Mark
+    mark: Mark | None  # None: a bridge that had none is made again
     on_remove: OnRemove = OnRemove.KEEP
+    #: A bridge that it is joined to by patch ports: where that is found with another datapath
+    #: type, a new one takes that type, because patch ports between types never work.
+    joined_to: str = ""
 
 
 @dataclass(frozen=True)
@@ -176,8 +178,8 @@ class OvsPort:
 
     name: str
     bridge: str
-    mark: Mark
-    interface_type: str = ""
+    mark: Mark | None  # None: a port that had none is made again
+    interface_type: str | None = ""  # None: whatever it is
     #: Interface ``external_ids`` and ``options``, kept as described; further keys are others'.
     external_ids: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
@@ -186,8 +188,8 @@ class OvsPort:
     mtu_request: int | None = None
     #: Whether ovs-vswitchd finds a device of that name now; else whoever makes it comes later.
     device: bool = True
-    #: Interface ``external_ids`` by which a port that is found elsewhere, or is expected no more,
-    #: is recognised as the VIF's.
+    #: Interface ``external_ids`` by which a port that is found is told from another VIF's; see
+    #: :mod:`os_vif.wiring.ownership`.
     known_by: Mapping[str, str] = field(default_factory=dict)
     #: Only on creation: a port that carries traffic is never moved (bug 2023300) or re-queued
     #: (bug 2017868).
@@ -219,6 +221,8 @@ class Wiring:
 
     :param elements: in the order in which they are made.
     :param sign: the element that stands on the host when this shape does.
+    :param device: the link without which the shape is dead though its rows stand: a reboot takes
+        devices away and leaves rows.
     :param alternatives: shapes that this VIF may have instead; where one of them stands, applying
         applies that one.
     :param leftovers: elements that applying leaves alone.
@@ -229,6 +233,7 @@ class Wiring:
 
     elements: tuple[Element, ...]
     sign: Element | None = None
+    device: str | None = None
     alternatives: tuple["Wiring", ...] = ()
     leftovers: tuple[Element, ...] = ()
 

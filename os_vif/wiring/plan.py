@@ -7,20 +7,24 @@ them back. Nothing here touches the host.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
+from os_vif.wiring import ownership
 from os_vif.wiring.compare import (
+    OWNER,
     PRESENT,
     Cure,
     Difference,
     LinkSpec,
+    datapath_type_of,
     element_differences,
     has_device,
     interface_values,
     link_differences,
     link_specs,
+    owner_difference,
 )
 from os_vif.wiring.model import (
     BridgePort,
@@ -33,7 +37,8 @@ from os_vif.wiring.model import (
     Wiring,
     unique,
 )
-from os_vif.wiring.state import Found, Link, Port, Value
+from os_vif.wiring.ownership import Whose
+from os_vif.wiring.state import Bridge, Found, Link, Port, Value
 from os_vif.wiring.steps import (
     CreateBridge,
     CreateLink,
@@ -42,6 +47,7 @@ from os_vif.wiring.steps import (
     FilterBridge,
     JoinBridge,
     LinkStep,
+    Removal,
     RemoveBridge,
     RemovePort,
     RemoveQos,
@@ -79,25 +85,68 @@ class Plan:
 def standing(wiring: Wiring, found: Found) -> Wiring:
     """The shape that a VIF already has on the host, else the one that is wanted."""
     shapes = (wiring, *wiring.alternatives)
-    return next((shape for shape in shapes if _stands(shape.sign, found)), wiring)
+    return next((shape for shape in shapes if _stands(shape, found)), wiring)
 
 
-def _stands(sign: Element | None, found: Found) -> bool:
-    match sign:
-        case OvsBridge():
-            return sign.name in found.bridges
-        case OvsPort():
+def _stands(shape: Wiring, found: Found) -> bool:
+    if shape.device is not None and shape.device not in found.links:
+        return False
+    match shape.sign:
+        case OvsBridge(name):
+            return name in found.bridges
+        case OvsPort() as sign:
             port = found.ports.get(sign.name)
-            return port is not None and port.bridge == sign.bridge and _is_the_vifs(sign, port)
+            if port is not None and port.bridge == sign.bridge:
+                return ownership.of_port(sign, port) is Whose.THIS
     return False
 
 
 def to_apply(wiring: Wiring, found: Found) -> Plan:
     """The steps that make the host as described, in the shape that already stands."""
-    wiring = standing(wiring, found)
-    steps = (step for element in wiring.elements for step in _link_steps(element, found))
+    shape = standing(wiring, found)
+    dead = _dead_rows(wiring, shape, found)
+    left = _without(found, dead)
+    steps = (step for element in shape.elements for step in _link_steps(element, left))
     new = {name for s in steps if isinstance(s, CreateLink) for name in (s.name, s.peer)}
-    return sum((_apply(element, found, new) for element in wiring.elements), Plan())
+    return sum((_apply(element, left, new) for element in shape.elements), Plan(rows=dead))
+
+
+def _dead_rows(wiring: Wiring, applied: Wiring, found: Found) -> tuple[RowStep, ...]:
+    """Take away the rows of this VIF's other shapes that do not stand."""
+    kept = {e.name for e in applied.elements if isinstance(e, OvsBridge)}
+    in_place = {(e.name, e.bridge) for e in applied.elements if isinstance(e, OvsPort)}
+    elements = unique(
+        e
+        for shape in (wiring, *wiring.alternatives)
+        if not (shape is applied or _stands(shape, found))
+        for e in reversed(shape.elements)
+        if not (isinstance(e, OvsBridge) and e.name in kept)
+    )
+    going = _going(elements)
+    steps = (step for e in elements for step in _remove(e, found, False, going, {}).rows)
+    return _in_order(
+        step
+        for step in steps
+        if isinstance(step, RemoveBridge)
+        or (isinstance(step, RemovePort) and (step.name, step.bridge) not in in_place)
+    )
+
+
+def _without(found: Found, removed: Iterable[RowStep]) -> Found:
+    """What will be found when some rows are removed."""
+    bridges = {step.name for step in removed if isinstance(step, RemoveBridge)}
+    ports = {step.name for step in removed if isinstance(step, RemovePort)}
+    if not (bridges or ports):
+        return found
+    return replace(
+        found,
+        bridges={name: one for name, one in found.bridges.items() if name not in bridges},
+        ports={
+            name: one
+            for name, one in found.ports.items()
+            if name not in ports and one.bridge not in bridges
+        },
+    )
 
 
 def is_rows_first(plans: Iterable[Plan], found: Found) -> bool:
@@ -108,7 +157,10 @@ def is_rows_first(plans: Iterable[Plan], found: Found) -> bool:
     that is made while ovs-vswitchd is on its way to it costs the first only. With few ports it is
     there too soon, and would say for a moment that the device does not exist.
     """
+    plans = list(plans)
     making = [plan for plan in plans if _new_links(plan)]
+    if any(isinstance(step, Removal) for plan in plans for step in plan.rows):
+        return False  # what ovs-vswitchd says of a name may be true of the row that goes
     if not making or not all(_opens_only_what_it_creates(plan) for plan in making):
         return False
     return PORTS_PER_LINK * sum(_new_links(plan) for plan in making) <= found.port_count
@@ -131,12 +183,30 @@ def _opens_only_what_it_creates(plan: Plan) -> bool:
 def to_remove(wiring: Wiring, found: Found) -> Plan:
     """The steps that take away what a VIF has on the host, leftovers of other settings too."""
     every = wiring.all_elements
-    going = {e.name for e in every if isinstance(e, OvsBridge) and e.on_remove is OnRemove.DELETE}
-    parts = (_remove(e, found, e in wiring.elements, going) for e in reversed(every))
+    going, ports = _going(every), _owners(every, found)
+    parts = (_remove(e, found, e in wiring.elements, going, ports) for e in reversed(every))
     plan = sum(parts, Plan())
-    # Two shapes may name the same port or link; what is on a bridge goes before it.
-    rows = sorted(unique(plan.rows), key=lambda step: isinstance(step, RemoveBridge))
-    return replace(plan, links=unique(plan.links), rows=tuple(rows))
+    # Two shapes may name the same port or link.
+    return Plan(
+        unique(plan.links), _in_order(plan.rows), (), unique(plan.refused), unique(plan.reported)
+    )
+
+
+def _going(elements: Iterable[Element]) -> set[str]:
+    """The bridges that go as a whole, with whatever sits on them."""
+    deleted = (e for e in elements if isinstance(e, OvsBridge))
+    return {e.name for e in deleted if e.on_remove is OnRemove.DELETE}
+
+
+def _owners(elements: Iterable[Element], found: Found) -> dict[str, Whose]:
+    """Whose the ports under this VIF's names are; so are their devices."""
+    ports = ((e, found.ports.get(e.name)) for e in elements if isinstance(e, OvsPort))
+    return {e.name: ownership.of_port(e, port) for e, port in ports if port is not None}
+
+
+def _in_order(rows: Iterable[RowStep]) -> tuple[RowStep, ...]:
+    """Each removal once; what is on a bridge goes before it."""
+    return tuple(sorted(unique(rows), key=lambda step: isinstance(step, RemoveBridge)))
 
 
 def inverse(plan: Plan, found: Found) -> Plan:
@@ -168,18 +238,25 @@ def _apply(element: Element, found: Found, new_links: set[str]) -> Plan:
     missing = any(d.what == PRESENT for d in to_correct)
     match element:
         case OvsBridge():
-            steps = Plan(rows=(CreateBridge(element),), awaited=(element.name,))
+            new = replace(element, datapath_type=datapath_type_of(element, found))
+            steps = Plan(rows=(CreateBridge(new),), awaited=(element.name,))
             return seen + steps if missing else seen
         case OvsPort():
             awaited = (element.name,) if has_device(element, found) else ()
             if missing:
                 return seen + Plan(rows=(CreatePort(element),), awaited=awaited)
-            is_new = element.name in new_links
+            is_new, is_anothers = (
+                element.name in new_links,
+                any(d.what == OWNER for d in to_correct),
+            )
             rows: tuple[RowStep, ...] = ()
-            if to_correct:
+            if is_anothers:
+                rows += (_removal(found.ports[element.name]), CreatePort(element))
+            elif to_correct:
                 wanted = interface_values(element)
                 rows += (SetPort(element.name, {d.what: wanted[d.what] for d in to_correct}),)
-            if is_new and _is_stale(element, found):
+            is_gone = is_anothers and _is_gone(found.ports[element.name], found)
+            if (is_new or is_gone) and _is_stale(element, found):
                 rows += (ReopenPort(element.name),)
             unseen = found.ports[element.name].is_unseen
             return seen + Plan(rows=rows, awaited=awaited if rows or is_new or unseen else ())
@@ -195,6 +272,12 @@ def _is_stale(port: OvsPort, found: Found) -> bool:
     return in_user_space and found.ports[port.name].works
 
 
+def _is_gone(port: Port, found: Found) -> bool:
+    """Whether the device that a port was opened with is not there, or not there any more."""
+    link = found.links.get(port.name)
+    return link is None or not port.works_with(link.index)
+
+
 def _link_steps(element: Element, found: Found) -> Iterator[LinkStep]:
     if isinstance(element, BridgePort):
         yield from _join_steps(element, found)
@@ -207,7 +290,7 @@ def _link_steps(element: Element, found: Found) -> Iterator[LinkStep]:
         return
     there = [found.links[spec.name] for spec in specs if spec.name in found.links]
     made = specs[0].made
-    if made and len(there) < len(specs):
+    if made and (len(there) < len(specs) or _is_left_by_another(specs, found)):
         # Half a veth pair is of no use: its other end went to another namespace.
         yield from (DeleteLink(link.name, link.kind) for link in there)
         name, *peer = (spec.name for spec in specs)
@@ -226,15 +309,23 @@ def _link_steps(element: Element, found: Found) -> Iterator[LinkStep]:
             yield SetLink(spec.name, changes)
 
 
+def _is_left_by_another(specs: Iterable[LinkSpec], found: Found) -> bool:
+    diffs = (d for spec in specs for d in link_differences(spec, found.links.get(spec.name)))
+    return any(d.what == OWNER and d.cure is Cure.CORRECT for d in diffs)
+
+
 def _join_steps(element: BridgePort, found: Found) -> Iterator[LinkStep]:
     if any(d.cure is Cure.CORRECT for d in element_differences(element, found)):
         yield JoinBridge(element.name, element.bridge, element.mtu)
 
 
-def _remove(element: Element, found: Found, expected: bool, going: set[str]) -> Plan:
-    """Remove an element; one that is not expected only if it is this VIF's beyond doubt.
+def _remove(
+    element: Element, found: Found, expected: bool, going: set[str], ports: Mapping[str, Whose]
+) -> Plan:
+    """Remove an element; one of which it is unknown whose it is only if it is expected.
 
     :param going: bridges that go as a whole, with whatever sits on them.
+    :param ports: whose they are.
     """
     match element:
         case OvsBridge():
@@ -243,49 +334,65 @@ def _remove(element: Element, found: Found, expected: bool, going: set[str]) -> 
         case OvsPort():
             return _remove_port(element, found, expected, going)
         case _:
-            steps = (
-                _unlink(spec, found.links.get(spec.name), expected) for spec in link_specs(element)
-            )
+            specs = link_specs(element)
+            owners = {ports.get(spec.name) for spec in specs}
+            if Whose.ANOTHERS in owners:
+                return Plan()
+            mine = Whose.THIS in owners
+            plans = (_unlink(spec, found.links.get(spec.name), expected, mine) for spec in specs)
             # A veth's peer goes with it.
-            return Plan(links=next(filter(None, steps), ()))
+            return next(filter(None, plans), Plan())
 
 
-def _unlink(spec: LinkSpec, found: Link | None, expected: bool) -> tuple[LinkStep, ...]:
+def _unlink(spec: LinkSpec, found: Link | None, expected: bool, mine: bool) -> Plan:
+    """Delete a link, or set it as its wiring leaves it.
+
+    :param mine: whether its port is this VIF's: then a mark of another is what that left.
+    """
     if found is None:
-        return ()
+        return Plan()
     if made := spec.made:
-        if made.kept:
-            return ()
-        the_vifs = expected or made.known_by_name or made.mark.owns(found.alias)
-        return (DeleteLink(spec.name, made.kind),) if found.kind == made.kind and the_vifs else ()
+        if made.kept or found.kind != made.kind:
+            return Plan()
+        whose = made.whose(found)
+        left = mine and whose is Whose.ANOTHERS
+        going = left or whose is Whose.THIS or (expected and whose is Whose.UNKNOWN)
+        return Plan(links=(DeleteLink(spec.name, made.kind),)) if going else Plan()
     changed = any(found.attributes[key] != value for key, value in spec.on_remove.items())
-    return (SetLink(spec.name, spec.on_remove),) if changed else ()
+    return Plan(links=(SetLink(spec.name, spec.on_remove),)) if changed else Plan()
 
 
 def _remove_port(wanted: OvsPort, found: Found, expected: bool, going: set[str]) -> Plan:
     port = found.ports.get(wanted.name)
     if port is None:
         return Plan(rows=(RemoveQos(wanted.name),) if wanted.name in found.qos else ())
-    in_place = port.bridge == wanted.bridge
-    if port.bridge in going or _is_the_vifs(wanted, port) or (expected and in_place):
-        return Plan(rows=(RemovePort(port.name, port.bridge),))
+    whose, in_place = ownership.of_port(wanted, port), port.bridge == wanted.bridge
+    is_known = whose is Whose.THIS or (expected and in_place and whose is Whose.UNKNOWN)
+    if port.bridge in going or is_known:
+        return Plan(rows=(_removal(port),))
     if not expected:
         return Plan()
+    if in_place:
+        return Plan(reported=(owner_difference(wanted, port, Cure.REPORT),))
     where = f"OVS port {wanted.name}"
     return Plan(refused=(Difference(where, "bridge", wanted.bridge, port.bridge, Cure.REFUSE),))
 
 
-def _is_the_vifs(wanted: OvsPort, port: Port) -> bool:
-    """Whether the mark or an id of a port that was found is that of the VIF."""
-    return wanted.mark.owns(port.external_ids.get(Mark.KEY, "")) or any(
-        port.interface_ids.get(key) == value for key, value in wanted.known_by.items()
-    )
+def _removal(port: Port) -> RemovePort:
+    """Remove a port as it was found, and not what may have taken its place since."""
+    return RemovePort(port.name, port.bridge, None if port.bond else port.interface_ids)
 
 
 def _link_inverse(step: LinkStep, found: Found) -> Iterator[LinkStep]:
     match step:
         case CreateLink():
             yield DeleteLink(step.name, step.kind, if_empty=step.kind == "bridge")
+        case DeleteLink(name, "tun") if (before := found.links.get(name)) is not None:
+            its = before.attributes
+            multiqueue = bool(its.get("multiqueue"))
+            yield CreateLink(name, before.kind, before.alias, multiqueue=multiqueue)
+            settable = ("disable_ipv6", "mac", "mtu", "promisc", "up")
+            yield SetLink(name, {key: its[key] for key in settable if key in its})
         case SetLink() if (before := found.links.get(step.name)) is not None:
             known = {k: before.attributes[k] for k in step.attributes if k in before.attributes}
             yield SetLink(step.name, known)
@@ -298,7 +405,12 @@ def _row_inverse(step: RowStep, found: Found) -> Iterator[RowStep]:
         case CreateBridge(bridge):
             yield RemoveBridge(bridge.name, if_empty=True)
         case CreatePort(port):
-            yield RemovePort(port.name, port.bridge)
+            mark = {} if port.mark is None else {Mark.KEY: str(port.mark)}
+            yield RemovePort(port.name, port.bridge, {**port.external_ids, **mark})
+        case RemovePort(name) if (there := found.ports.get(name)) is not None:
+            yield CreatePort(_as_it_was(there))
+        case RemoveBridge(name) if name in found.bridges:
+            yield CreateBridge(_bridge_as_it_was(found.bridges[name]))
         case SetPort(name, values):
             before = found.ports[name]
             yield SetPort(name, {key: before.interface(key) for key in values})
@@ -306,3 +418,23 @@ def _row_inverse(step: RowStep, found: Found) -> Iterator[RowStep]:
             return  # what it reopened was gone
         case _:
             raise TypeError(f"{step} has no inverse: a removal is not taken back")
+
+
+def _as_it_was(port: Port) -> OvsPort:
+    """A port that was replaced, with its VLAN: without one it would hear all of them."""
+    ids = {key: value for key, value in port.interface_ids.items() if key != Mark.KEY}
+    return OvsPort(
+        port.name,
+        port.bridge,
+        Mark.read(port.external_ids),
+        port.interface_type,
+        external_ids=ids,
+        options=port.options,
+        mtu_request=port.mtu_request,
+        vlan=port.vlan,
+    )
+
+
+def _bridge_as_it_was(bridge: Bridge) -> OvsBridge:
+    mark = Mark.read(bridge.external_ids)
+    return OvsBridge(bridge.name, bridge.datapath_type, mark, OnRemove.DELETE)

@@ -4,6 +4,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from os_vif.wiring.model import Vlan
+
 #: What a link can be asked and told: the keys of ``Link.attributes`` and ``SetLink.attributes``.
 #: Besides those of every link (mac, mtu in bytes, up, promisc, master by name, parent by name: the
 #: one that it is stacked on) the options of a bridge (ageing and forward_delay in seconds, stp,
@@ -30,6 +32,8 @@ class Link:
     addresses: tuple[str, ...] = ()
     #: ``IFLA_GROUP``, a number that people may give to links.
     group: int = 0
+    #: Of a tap: whether somebody has it open. No wiring describes it.
+    carrier: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,9 @@ class Port:
     mtu_request: int | None = None
     ofport: int | None = None  # None: ovs-vswitchd has not seen it; -1: it could not open it
     error: str = ""  # in ovs-vswitchd's words
+    vlan: Vlan = field(default_factory=Vlan)
+    #: Of a vhost-user interface: whether the peer is connected. No wiring describes it.
+    connected: bool = field(default=False, compare=False)
     ifindex: int | None = None  # of the device that ovs-vswitchd has opened; a dummy has 0
 
     @property

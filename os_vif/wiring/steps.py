@@ -2,7 +2,7 @@
 """The steps between what is wanted and what was found: values that the backends carry out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from os_vif.wiring.model import OvsBridge, OvsPort
@@ -147,10 +147,15 @@ class ReopenPort:
 
 @dataclass(frozen=True)
 class RemovePort:
-    """Take a port out of the bridge it sits on, and its QoS rows with it."""
+    """Take a port out of the bridge it sits on, and its QoS rows with it.
+
+    :param ids: ``external_ids`` that its Interface row must still have, so that a port which has
+        become another's meanwhile is not taken; None for whichever.
+    """
 
     name: str
     bridge: str
+    ids: Mapping[str, str] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ import pytest
 
 from os_vif.wiring import errors, plan
 from os_vif.wiring.compare import differences
+from os_vif.wiring.deadline import Deadline
+from os_vif.wiring.engine import Engine
 from os_vif.wiring.model import (
     BridgePort,
     ForwardingFilter,
@@ -205,9 +207,82 @@ def test_ids_of_a_port_are_corrected_and_those_of_others_kept(
 ) -> None:
     world.add_bridge(BRIDGE.name)
     port = wiring.elements[-1].name
-    world.add_port(BRIDGE.name, port, {"iface-id": "another", "theirs": "kept"})
+    world.add_port(BRIDGE.name, port, {"attached-mac": "another", "theirs": "kept"})
     apply(world, wiring)
     assert found(world, wiring).ports[port].interface_ids == {**IDS, "theirs": "kept"}
+
+
+# Another VIF's -----------------------------------------------------------------------------------
+
+ANOTHERS = {"iface-id": "another", "attached-mac": IDS["attached-mac"], "theirs": "gone"}
+
+
+def test_a_row_that_another_vif_has_left_is_replaced_in_one_transaction(
+    world: World, wiring: Wiring
+) -> None:
+    world.add_bridge(BRIDGE.name)
+    port = wiring.elements[-1].name
+    world.add_port(BRIDGE.name, port, ANOTHERS)
+    written = world.transactions
+    apply(world, wiring)
+    row = found(world, wiring).ports[port]
+    assert row.interface_ids == {**IDS, "os-vif": str(MARK)}
+    assert row.external_ids == {"os-vif": str(MARK)}
+    assert world.transactions == written + 1
+    apply(world, wiring)
+    assert world.transactions == written + 1
+
+
+def test_a_row_of_another_vif_whose_guest_runs_is_refused(world: World) -> None:
+    wiring = WIRINGS["tap"]
+    world.add_bridge(BRIDGE.name)
+    world.add_port(BRIDGE.name, TAP.name, ANOTHERS)
+    with world.open_tap(TAP.name):
+        before = world.everything()
+        with pytest.raises(errors.Contradiction, match=r"owner.*another \(in use\)"):
+            apply(world, wiring)
+        assert world.everything() == before
+    apply(world, wiring)
+    assert differences(wiring, found(world, wiring)) == ()
+
+
+def test_a_replacement_that_fails_gives_the_former_row_back(world: World, wiring: Wiring) -> None:
+    world.add_bridge(BRIDGE.name)
+    port = wiring.elements[-1].name
+    world.add_port(BRIDGE.name, port, ANOTHERS)
+    before = found(world, wiring).ports[port]
+    with world.stuck(), pytest.raises(errors.DeadlineExceeded):
+        apply(world, wiring, SHORT)
+    row = found(world, wiring).ports[port]
+    assert (row.interface_ids, row.external_ids) == (before.interface_ids, before.external_ids)
+    assert (row.bridge, row.interface_type) == (before.bridge, before.interface_type)
+
+
+def test_removing_leaves_another_vifs_port_and_its_device(
+    world: World, wiring: Wiring, caplog: pytest.LogCaptureFixture
+) -> None:
+    apply(world, wiring)
+    port = wiring.elements[-1].name
+    world.set_ids(port, {"iface-id": "another"})
+    before = found(world, wiring)
+    remove(world, wiring)
+    state = found(world, wiring)
+    assert state.ports == before.ports
+    assert state.links.get(port) == before.links.get(port)
+    assert f"OVS port {port}: owner should be {IDS['iface-id']!r} and is 'another'" in caplog.text
+
+
+def test_a_port_that_becomes_anothers_meanwhile_is_not_removed(
+    world: World, wiring: Wiring
+) -> None:
+    apply(world, wiring)
+    port = wiring.elements[-1].name
+    before = found(world, wiring)
+    rows = Interfering(world.rows, lambda: world.set_ids(port, {"iface-id": "another"}))
+    Engine(world.links, rows).remove(wiring, Deadline(LONG))
+    state = found(world, wiring)
+    assert state.ports[port].interface_ids["iface-id"] == "another"
+    assert state.links.get(port) == before.links.get(port)
 
 
 def test_a_port_on_another_bridge_is_named_and_nothing_is_changed(

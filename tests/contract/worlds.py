@@ -6,7 +6,7 @@ A test sees only what stands under some names (``found``), what the engine was a
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from os_vif.wiring.steps import FilterBridge, RowStep, SetLink
 from tests import fakes
 from tests.rig import run, wait_until
 from tests.rig.addressing import addressing
+from tests.rig.guest import TapGuest
 from tests.rig.ovs import PrivateOvs
 from tests.rig.snapshot import snapshot
 from vif_plug_ovs.ovsdb import connection
@@ -52,6 +53,12 @@ class World(Protocol):
         """An interface of the host's own, up and with an address."""
 
     def add_port(self, bridge: str, name: str, ids: Mapping[str, str]) -> None: ...
+    def set_ids(self, name: str, ids: Mapping[str, str]) -> None:
+        """What another VIF's plug writes into a row that stands."""
+
+    def open_tap(self, name: str) -> AbstractContextManager[None]:
+        """A guest that runs: it has a tap of that name open, and closes it."""
+
     def remove_port(self, name: str) -> None: ...
     def delete_link(self, name: str) -> None: ...
     def set_link(self, name: str, **attributes: Any) -> None: ...
@@ -87,6 +94,18 @@ class FakeWorld:
 
     def add_port(self, bridge: str, name: str, ids: Mapping[str, str]) -> None:
         self.rows.add(Port(name, bridge, interface_ids=ids))
+
+    def set_ids(self, name: str, ids: Mapping[str, str]) -> None:
+        port = self.rows.ports[name]
+        self.rows.ports[name] = replace(port, interface_ids={**port.interface_ids, **ids})
+
+    @contextmanager
+    def open_tap(self, name: str) -> Iterator[None]:
+        link = self.links.links.get(name) or fakes.new_link(name, "tun", up=True)
+        self.links.links[name] = replace(link, carrier=True)
+        self.rows.add()
+        yield
+        self.links.links[name] = replace(link, carrier=False)
 
     def remove_port(self, name: str) -> None:
         del self.rows.ports[name]
@@ -145,6 +164,19 @@ class RealWorld:
         pairs = [f'external_ids:{key}="{value}"' for key, value in ids.items()]
         set_ids = ["--", "set", "Interface", name, *pairs] if ids else []
         self._ovs.vsctl("add-port", bridge, name, *set_ids)
+
+    def set_ids(self, name: str, ids: Mapping[str, str]) -> None:
+        pairs = [f'external_ids:{key}="{value}"' for key, value in ids.items()]
+        self._ovs.vsctl("set", "Interface", name, *pairs)
+
+    @contextmanager
+    def open_tap(self, name: str) -> Iterator[None]:
+        run(["ip", "tuntap", "add", "dev", name, "mode", "tap", "multi_queue"], check=False)
+        run(["ip", "link", "set", name, "up"])
+        with ExitStack() as stack:
+            TapGuest._open(name, stack, multi_queue=True)
+            self._ovs.catch_up()
+            yield
 
     def remove_port(self, name: str) -> None:
         self._ovs.vsctl("del-port", name)

@@ -13,6 +13,7 @@ import pytest
 
 from os_vif.objects.vif import VIFBase
 from tests import vifs
+from tests.rig import run
 from tests.rig.ovs import PrivateOvs
 from tests.rig.plugin import OsVif, filled
 from tests.rig.snapshot import difference, links, snapshot
@@ -285,6 +286,10 @@ def test_an_option_that_flips_disturbs_nothing_and_strands_nothing(
     before = snapshot(ovs_dummy)
     verbs.configure(**first)
     verbs.plug(vif)
+    if not create_tap:  # the guest starts
+        run(["ip", "tuntap", "add", "dev", TAP, "mode", "tap"])
+        run(["ip", "link", "set", TAP, "mtu", str(vifs.MTU), "up"])
+        ovs_dummy.catch_up()
     plugged = snapshot(ovs_dummy)
     verbs.configure(**second)
     verbs.plug(vif)

@@ -488,7 +488,7 @@ def test_an_id_that_was_changed_or_removed_is_corrected(
 
 def test_ids_of_others_are_kept(ovs: PrivateOvs, osvif: OsVif, br_int: str) -> None:
     osvif.plug(TAP.vif())
-    ids = ["external_ids:ovn-installed=true", "external_ids:iface-id=wrong"]
+    ids = ["external_ids:ovn-installed=true", "external_ids:attached-mac=wrong"]
     ovs.vsctl("set", "Interface", TAP.port(), *ids)
     osvif.plug(TAP.vif())
     found = ovs.dump()["Interface"][TAP.port()]["external_ids"]

@@ -394,7 +394,7 @@ def _ofport_deviations(ovs: PrivateOvs, kind: Kind, number: int, reopened: bool)
     except KeyError:
         return  # said already
     name, asked = row["name"], row["ofport_request"]
-    if (asked is not None) != reopened or (reopened and not (asked >= 50_000)):
+    if (asked is not None) != reopened or (reopened and not (asked >= 32_768)):
         yield f"port {name} has ofport_request {asked}"
     if reopened and row["ofport"] != asked:
         yield f"port {name} has ofport {row['ofport']}, not {asked}"

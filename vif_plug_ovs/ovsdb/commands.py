@@ -42,6 +42,9 @@ class Lookup(operations.Lookup, Protocol):
     def next_cfg(self) -> int:
         """The number of the last configuration that ovs-vswitchd was asked for."""
 
+    def interface_ids(self, name: str) -> Mapping[str, str]:
+        """The ``external_ids`` of an interface; empty when it is gone."""
+
 
 def writing(steps: Iterable[RowStep], lookup: Lookup) -> list[str]:
     """Build the arguments of an invocation that takes the steps and counts ``next_cfg`` up by one.
@@ -135,7 +138,10 @@ class _Transaction:
                 yield from self._set_port(name, values)
             case ReopenPort(name):
                 yield from self._reopen_port(name)
-            case RemovePort(name, bridge):
+            case RemovePort(name, bridge, ids):
+                its = {} if ids is None else self._lookup.interface_ids(name)
+                if its and ids and not ids.items() <= its.items():
+                    raise StateChanged(what=f"Port {name} is another's")
                 yield from self._remove_port(name, bridge)
             case RemoveQos(name):
                 yield from self._remove_qos(name)
@@ -164,7 +170,7 @@ class _Transaction:
     def _create_port(self, port: OvsPort) -> Iterator[Command]:
         self._must_be_free("Port", port.name)
         yield from self._remove_qos(port.name)
-        mark = {Mark.KEY: str(port.mark)}
+        mark = {} if port.mark is None else {Mark.KEY: str(port.mark)}
         interface = [_map("external_ids", {**port.external_ids, **mark})]
         if port.interface_type:
             interface.append(_string("type", port.interface_type))
@@ -223,7 +229,9 @@ class _Transaction:
             yield ["remove", "Bridge", owner, "ports", port]
 
     def _remove_qos(self, device: str) -> Iterator[Command]:
-        for uuid in self._lookup.qos(device):
+        gone = self._removed_ports
+        self._removed_ports = gone.union(self._lookup.qos(device))
+        for uuid in sorted(self._removed_ports - gone):
             yield ["--if-exists", "destroy", "QoS", uuid]
 
     def _remove_bridge(self, name: str, if_empty: bool) -> Iterator[Command]:
@@ -250,7 +258,8 @@ class _Transaction:
         return uuid
 
     def _must_be_free(self, table: str, name: str) -> None:
-        if self._lookup.uuid(table, name):
+        uuid = self._lookup.uuid(table, name)
+        if uuid and uuid not in self._removed_ports:
             raise StateChanged(what=f"{table} {name} has come into being")
 
 

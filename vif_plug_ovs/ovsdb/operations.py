@@ -56,7 +56,9 @@ class _Transaction:
     def __init__(self, lookup: Lookup) -> None:
         self._lookup = lookup
         self._new_bridges: set[str] = set()
-        self._removed_ports: set[str] = set()
+        self._removed: set[str] = set()
+        self._new_ports: set[str] = set()
+        self._ofports: set[int] = set()  # that this very transaction asks for
 
     def build(self, steps: Iterable[RowStep]) -> Iterator[Operation]:
         for step in steps:
@@ -71,15 +73,15 @@ class _Transaction:
                     yield from self._set_port(name, values)
                 case ReopenPort(name):
                     yield from self._reopen_port(name)
-                case RemovePort(name, bridge):
-                    yield from self._remove_port(name, bridge)
+                case RemovePort(name, bridge, ids):
+                    yield from self._remove_port(name, bridge, ids)
                 case RemoveQos(name):
                     yield from self._remove_qos(name)
 
     def _create_bridge(self, bridge: OvsBridge) -> Iterator[Operation]:
         self._must_be_free("Bridge", bridge.name)
         self._new_bridges.add(bridge.name)
-        ids = _map({Mark.KEY: str(bridge.mark)})
+        ids = _map(_mark(bridge.mark))
         # The bridge's own device: a port and an internal interface of its name.
         internal = {"type": "internal", "external_ids": ids}
         yield from _port_rows(bridge.name, internal, {"external_ids": ids})
@@ -97,8 +99,9 @@ class _Transaction:
 
     def _create_port(self, port: OvsPort) -> Iterator[Operation]:
         self._must_be_free("Port", port.name)
+        self._new_ports.add(port.name)
         yield from self._remove_qos(port.name)
-        mark = {Mark.KEY: str(port.mark)}
+        mark = _mark(port.mark)
         interface: dict[str, Any] = {"external_ids": _map({**port.external_ids, **mark})}
         if port.interface_type:
             interface["type"] = port.interface_type
@@ -158,29 +161,49 @@ class _Transaction:
             }
 
     def _reopen_port(self, name: str) -> Iterator[Operation]:
-        uuid = self._uuid("Interface", name)
-        yield _still_there("Interface", uuid, name)
+        if name in self._new_ports:
+            where = [["_uuid", "==", _new("Interface", name)]]
+        else:
+            uuid = self._uuid("Interface", name)
+            yield _still_there("Interface", uuid, name)
+            where = _is(uuid)
+        ofport = self._unused_ofport()
+        # Of two interfaces that ask for one number ovs-vswitchd serves one only.
+        yield _none_with("Interface", "ofport_request", ofport)
         yield {
             "op": "update",
             "table": "Interface",
-            "where": _is(uuid),
-            "row": {"ofport_request": self._lookup.unused_ofport()},
+            "where": where,
+            "row": {"ofport_request": ofport},
         }
 
-    def _remove_port(self, name: str, bridge: str) -> Iterator[Operation]:
+    def _unused_ofport(self) -> int:
+        ofport = self._lookup.unused_ofport()
+        while ofport in self._ofports:
+            ofport = self._lookup.unused_ofport()
+        self._ofports.add(ofport)
+        return ofport
+
+    def _remove_port(
+        self, name: str, bridge: str, ids: Mapping[str, str] | None
+    ) -> Iterator[Operation]:
         port, owner = self._lookup.uuid("Port", name), self._lookup.uuid("Bridge", bridge)
+        interface = self._lookup.uuid("Interface", name)
+        if port and interface and ids is not None:
+            yield from _still_has(interface, name, ids)
         if port and self._lookup.qos(name):
             # The server refuses to delete a QoS row that the port still refers to, although the
             # port goes in the same transaction.
             yield {"op": "update", "table": "Port", "where": _is(port), "row": {"qos": _set()}}
         yield from self._remove_qos(name)
         if port:
-            self._removed_ports.add(port)
+            self._removed.add(port)
         if port and owner:  # the rows of the port go when nothing refers to them any more
             yield _mutate("Bridge", owner, "ports", "delete", ["uuid", port])
 
     def _remove_qos(self, device: str) -> Iterator[Operation]:
-        for uuid in self._lookup.qos(device):
+        gone, self._removed = self._removed, self._removed.union(self._lookup.qos(device))
+        for uuid in sorted(self._removed - gone):
             yield {"op": "delete", "table": "QoS", "where": _is(uuid)}
 
     def _remove_bridge(self, name: str, if_empty: bool) -> Iterator[Operation]:
@@ -189,7 +212,7 @@ class _Transaction:
             return
         if if_empty:
             own = self._lookup.uuid("Port", name)
-            if set(self._lookup.ports(name)) - self._removed_ports - {own}:
+            if set(self._lookup.ports(name)) - self._removed - {own}:
                 return
             kept = [] if own is None else [["uuid", own]]
             yield {
@@ -201,6 +224,7 @@ class _Transaction:
                 "rows": [{"ports": _set(*kept)}],
                 "timeout": 0,
             }
+        self._removed.add(uuid)
         yield _mutate("Open_vSwitch", self._lookup.switch(), "bridges", "delete", ["uuid", uuid])
 
     def _uuid(self, table: str, name: str) -> str:
@@ -210,7 +234,8 @@ class _Transaction:
         return uuid
 
     def _must_be_free(self, table: str, name: str) -> None:
-        if self._lookup.uuid(table, name):
+        uuid = self._lookup.uuid(table, name)
+        if uuid and uuid not in self._removed:
             raise StateChanged(what=f"{table} {name} has come into being")
 
 
@@ -258,6 +283,49 @@ def _still_there(table: str, uuid: str, name: str) -> Operation:
         "rows": [{"name": name}],
         "timeout": 0,
     }
+
+
+def _still_has(interface: str, name: str, ids: Mapping[str, str]) -> Iterator[Operation]:
+    """Wait for a port that is still whose it was.
+
+    With an iface-id that, and what else it had, must be there; others may have added more.
+    Without one nothing may have been added either, or it could be somebody's by now.
+    """
+    yield {
+        "op": "wait",
+        "table": "Interface",
+        "where": [*_is(interface), ["external_ids", "includes", _map(ids)]],
+        "columns": ["name"],
+        "until": "==",
+        "rows": [{"name": name}],
+        "timeout": 0,
+    }
+    if "iface-id" not in ids:
+        yield {
+            "op": "wait",
+            "table": "Interface",
+            "where": _is(interface),
+            "columns": ["external_ids"],
+            "until": "==",
+            "rows": [{"external_ids": _map(ids)}],
+            "timeout": 0,
+        }
+
+
+def _none_with(table: str, column: str, value: Any) -> Operation:
+    return {
+        "op": "wait",
+        "table": table,
+        "where": [[column, "==", value]],
+        "columns": [column],
+        "until": "==",
+        "rows": [],
+        "timeout": 0,
+    }
+
+
+def _mark(mark: Mark | None) -> dict[str, str]:
+    return {} if mark is None else {Mark.KEY: str(mark)}
 
 
 def _is(uuid: str) -> list[Any]:

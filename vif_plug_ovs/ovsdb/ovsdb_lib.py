@@ -109,7 +109,8 @@ class BaseOVS:
         :param iface_id: with ``mac`` and ``instance_id`` it goes to the interface's
             ``external_ids``, unless ``set_ids`` is False.
         :param mtu: of the device, if it is there; or asked of ovs-vswitchd where that makes it.
-        :param interface_type: such as ``internal`` or ``dpdkvhostuserclient``.
+        :param interface_type: such as ``internal`` or ``dpdkvhostuserclient``; None for that of a
+            system device, or to leave that of a port which is there.
         :param vhost_server_path: the socket of a guest that is the vhost-user server.
         :param tag: VLAN, with ``vlan_mode`` and ``trunks`` given to a new port only.
         :param pf_pci: with ``vf_num`` the representor that DPDK is to drive.
@@ -126,7 +127,7 @@ class BaseOVS:
             dev,
             bridge,
             linux_net.mark(dev),
-            interface_type or "",
+            interface_type or None,
             external_ids=_external_ids(iface_id, mac, instance_id) if set_ids else {},
             options=options,
             mtu_request=(mtu or None) if in_user_space else None,
@@ -157,7 +158,7 @@ class BaseOVS:
         :param qos_type: is not looked at: QoS rows are found by the device.
         :raises Contradiction: the port is on another bridge, and not made by this class.
         """
-        self._remove(OvsPort(dev, bridge, linux_net.mark(dev)))
+        self._remove(OvsPort(dev, bridge, linux_net.mark(dev), None))
         if delete_netdev:
             linux_net.delete_net_dev(dev)
 

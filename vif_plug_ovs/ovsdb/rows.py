@@ -5,6 +5,7 @@ See ovs-vswitchd.conf.db(5) for what the columns mean.
 """
 
 import functools
+import random
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import Any
 from ovs.db import data, idl, types
 
 from os_vif.wiring.errors import TransactionRefused
+from os_vif.wiring.model import Vlan
 from os_vif.wiring.state import Bridge, Port
 from vif_plug_ovs.wiring import names
 
@@ -60,6 +62,9 @@ SCHEMA: dict[str, Any] = {
                 "name": _FIXED,
                 "interfaces": _references("Interface"),
                 "external_ids": _MAP,
+                "tag": _optional("integer"),
+                "vlan_mode": _optional("string"),
+                "trunks": {"type": {"key": "integer", "min": 0, "max": 4096}},
             },
             "indexes": [["name"]],
         },
@@ -74,19 +79,20 @@ SCHEMA: dict[str, Any] = {
                 "ofport": _optional("integer"),
                 "error": _optional("string"),
                 "ifindex": _optional("integer"),
+                "status": _MAP,
             },
             "indexes": [["name"]],
         },
     },
 }
 
-#: How rows are looked up: by name, or by the id among their ``external_ids``.
+#: How rows are looked up: by name, or by an id among their ``external_ids``.
 _NAMED = ("Bridge", "Port", "Interface")
-_NAME, _ID = "name", "id"
+_NAME, _ID, _IFACE_ID = "name", "id", "iface-id"
 
 
 #: Where unused OpenFlow port numbers are looked for; the specification reserves those above.
-HIGH_OFPORT, MAX_OFPORT = 50_000, 65_279
+HIGH_OFPORT, MAX_OFPORT = 32_768, 65_279
 
 
 class Replica(idl.Idl):  # type: ignore[misc]
@@ -108,7 +114,8 @@ def replica(remote: str) -> idl.Idl:
     tables = Replica(remote, helper)
     for table in _NAMED:
         tables.tables[table].rows.indexes[_NAME] = _Index(_name)
-    tables.tables["QoS"].rows.indexes[_ID] = _Index(functools.partial(_external_id, key=_ID))
+    for table, key in (("QoS", _ID), ("Interface", _IFACE_ID)):
+        tables.tables[table].rows.indexes[key] = _Index(functools.partial(_external_id, key=key))
     return tables
 
 
@@ -174,8 +181,8 @@ def qos_of(tables: idl.Idl, device: str) -> list[Any]:
 
 def names_of(tables: idl.Idl, iface_id: str) -> list[str]:
     """The names of the interfaces with that iface-id."""
-    rows = tables.tables["Interface"].rows.values()
-    return [_name(row) for row in rows if _external_id(row, "iface-id") == iface_id]
+    found = tables.tables["Interface"].rows.indexes[_IFACE_ID].get(iface_id) if iface_id else []
+    return [_name(row) for row in found]
 
 
 def switch(tables: idl.Idl) -> Any:
@@ -206,9 +213,15 @@ def pending(tables: idl.Idl) -> int | None:
 
 
 def unused_ofport(tables: idl.Idl) -> int:
-    """An OpenFlow port number that no interface has on any bridge."""
+    """An OpenFlow port number that no interface has on any bridge.
+
+    Random, because ovs-vswitchd serves only one of two interfaces that ask for the same number,
+    and others, in other processes too, may be looking for one at the same time.
+    """
     used = {_scalar(row, "ofport") for row in tables.tables["Interface"].rows.values()}
-    return next(number for number in range(HIGH_OFPORT, MAX_OFPORT) if number not in used)
+    while (number := random.randrange(HIGH_OFPORT, MAX_OFPORT)) in used:
+        pass
+    return number
 
 
 def port_uuids(bridge: Any) -> list[str]:
@@ -261,6 +274,8 @@ def _port(tables: idl.Idl, name: str, row: Any, likely_bridge: str) -> Port:
         name,
         bridge_name,
         _map(row, "external_ids"),
+        vlan=_vlan(row),
+        connected=_map(interface, "status").get("status") == "connected",
         interface_type=_scalar(interface, "type"),
         interface_ids=_map(interface, "external_ids"),
         options=_map(interface, "options"),
@@ -269,3 +284,8 @@ def _port(tables: idl.Idl, name: str, row: Any, likely_bridge: str) -> Port:
         error=_scalar(interface, "error", ""),
         ifindex=_scalar(interface, "ifindex"),
     )
+
+
+def _vlan(port: Any) -> Vlan:
+    trunks = (atom.value for atom in port._data["trunks"].values)
+    return Vlan(_scalar(port, "tag"), _scalar(port, "vlan_mode"), tuple(sorted(trunks)))

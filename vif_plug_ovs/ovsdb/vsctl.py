@@ -403,6 +403,10 @@ class _View:
         row = self._row("Bridge", bridge)
         return _uuids(row["ports"]) if row else []
 
+    def interface_ids(self, name: str) -> Mapping[str, str]:
+        row = self._row("Interface", name)
+        return _map(row["external_ids"]) if row else {}
+
     def unused_ofport(self) -> int:
         candidates = range(rows.HIGH_OFPORT, rows.MAX_OFPORT)
         return next(number for number in candidates if number not in self.ofports)

@@ -15,10 +15,12 @@ def shape(vif: Request) -> Wiring:
         guest === VF === representor --- port | br-int (OVS)
 
     With the datapath in user space DPDK drives the representor, which then is no device of the
-    kernel: it is named by the physical function and the number of the VF.
+    kernel: it is named by the physical function and the number of the VF. A representor that was
+    renamed since leaves its port under its former name.
     """
     mark = vif.mark(KIND)
     bridge = vif.ovs_bridge(mark)
+    renamed = tuple(vif.port(name, mark) for name in vif.facts.ports if name != vif.device)
     name = vif.need_device()
     if vif.datapath_type == NETDEV:
         devargs = f"{vif.facts.pf_address},representor=[{vif.facts.vf_number}]"
@@ -29,6 +31,6 @@ def shape(vif: Request) -> Wiring:
             options={"dpdk-devargs": devargs},
             mtu_request=vif.mtu,
         )
-        return Wiring((bridge, port))
+        return Wiring((bridge, port), leftovers=renamed)
     port = vif.port(name, mark, qos_type=vif.qos_type)
-    return Wiring((Representor(name, vif.mtu), bridge, port))
+    return Wiring((Representor(name, vif.mtu), bridge, port), leftovers=renamed)

@@ -32,4 +32,5 @@ def shape(vif: Request) -> Wiring:
             port,
         ),
         sign=port,
+        device=qbr.name,
     )

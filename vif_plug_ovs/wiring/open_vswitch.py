@@ -26,5 +26,6 @@ def shape(vif: Request) -> Wiring:
             port,
         ),
         sign=port,
+        device=tap.name,
         leftovers=(tap,),
     )

@@ -27,7 +27,9 @@ def shape(vif: Request) -> Wiring:
     mark = vif.mark(KIND)
     pbp, ibp = names.patch_pair(vif.need_id())
     tap = Tap(vif.need_device(), vif.mac, vif.mtu, mark, multiqueue=vif.multiqueue)
-    pb = OvsBridge(names.port_bridge(vif.need_id()), vif.datapath_type, mark, OnRemove.DELETE)
+    pb = OvsBridge(
+        names.port_bridge(vif.need_id()), vif.datapath_type, mark, OnRemove.DELETE, vif.bridge
+    )
     patch = constants.OVS_PATCH_INTERFACE_TYPE
     return Wiring(
         (
@@ -50,5 +52,6 @@ def shape(vif: Request) -> Wiring:
             ),
         ),
         sign=pb,
+        device=tap.name,
         leftovers=(tap,),
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from os_vif import limits
+from os_vif.exception import InvalidValue
 from os_vif.objects.base import get
 from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.network import Network
@@ -48,6 +49,7 @@ class Facts:
     representor: str | None = None  # the kernel's network device
     pf_address: str | None = None  # PCI address of the physical function
     vf_number: int | None = None
+    ports: tuple[str, ...] = ()  # that have the VIF's iface-id
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ def read(
     mac = _mac(vif, complete)
     return Request(
         complete=complete,
-        **_names(vif, network, facts if datapath != NETDEV else Facts()),
+        **_names(vif, network, facts if datapath != NETDEV else Facts(), complete),
         datapath_type=datapath,
         facts=facts,
         settings=settings,
@@ -173,7 +175,7 @@ def read(
         mtu=_mtu(network, settings) if complete else None,
         external_ids=_external_ids(profile, network, instance, mac, complete),
         vhost_mode=get(vif, "mode"),
-        vhost_path=get(vif, "path"),
+        vhost_path=limits.optional_text("vif.path", get(vif, "path"), limits.PATH_LENGTH),
         create_port=bool(get(profile, "create_port")),
         create_tap=bool(get(profile, "create_tap")),
         multiqueue=bool(get(profile, "multiqueue")),
@@ -214,12 +216,16 @@ def _profile(vif: VIFBase) -> VIFPortProfileOpenVSwitch:
     return profile
 
 
-def _names(vif: VIFBase, network: Network, facts: Facts) -> dict[str, Any]:
+def _names(vif: VIFBase, network: Network, facts: Facts, complete: bool) -> dict[str, Any]:
     vif_id = get(vif, "id")
     if vif_id is not None:  # names are made of it, and nothing makes sure that it is a UUID
+        limits.text("vif.id", vif_id)
         limits.device_name("vif.id", vif_id[: limits.NAME_LENGTH])
     device = _device(vif, vif_id, facts)
     linux_bridge = _linux_bridge(vif, vif_id)
+    if complete and device and device == get(network, "bridge"):
+        reason = "the OVS bridge has that name, and a device and a port of its own"
+        raise InvalidValue(field="vif.vif_name", value=device, reason=reason)
     return {
         "vif_class": type(vif).__name__,
         "vif_id": vif_id,
@@ -267,8 +273,8 @@ def _external_ids(
         # Neutron finds the bridge of a trunk by it when the port is gone (bug 2087944).
         ids["bridge_name"] = ("", network.bridge)
     if complete:
-        return {key: str(limits.required(field, value)) for key, (field, value) in ids.items()}
-    return {key: str(value) for key, (_, value) in ids.items() if value}
+        ids = {key: (field, limits.required(field, value)) for key, (field, value) in ids.items()}
+    return {key: limits.text(field, str(value)) for key, (field, value) in ids.items() if value}
 
 
 def _mtu(network: Network, settings: Settings) -> int:

@@ -392,8 +392,20 @@ def update(**row: Any) -> dict[str, Any]:
         pytest.param(
             [ReopenPort("qvo1")],
             BOTH,
-            [still_there("Interface", "qvo1"), update(ofport_request=50_000)],
-            id="a port is opened anew under another number",
+            [
+                still_there("Interface", "qvo1"),
+                {
+                    "op": "wait",
+                    "table": "Interface",
+                    "where": [["ofport_request", "==", 50_000]],
+                    "columns": ["ofport_request"],
+                    "until": "==",
+                    "rows": [],
+                    "timeout": 0,
+                },
+                update(ofport_request=50_000),
+            ],
+            id="a port is opened anew under a number that nobody else asks for",
         ),
         pytest.param([RemovePort("qvo1", "br-int")], BRIDGE_ONLY, [], id="the port is gone"),
         pytest.param([RemovePort("qvo1", "br-ex")], BOTH, [], id="the port's bridge is gone"),
@@ -510,3 +522,42 @@ def test_the_qos_of_a_device_is_known_by_its_name(device: str, other: str) -> No
 def test_the_qos_id_is_that_of_os_vif_5() -> None:
     namespace = uuid.UUID("68da264a-847f-42a8-8ab0-5e774aee3d95")
     assert names.qos_id("tapa0000001-fe") == str(uuid.uuid5(namespace, "tapa0000001-fe"))
+
+
+def waits(ids: dict[str, str]) -> list[dict[str, Any]]:
+    step = RemovePort("qvo1", "br-int", ids)
+    return [op for op in operations([step], BOTH) if op["op"] == "wait"]
+
+
+def test_a_port_is_removed_only_while_it_is_whose_it_was() -> None:
+    """Others may have added to its ids: OVN does so."""
+    has = [*update()["where"], ["external_ids", "includes", ["map", [["iface-id", "a"]]]]]
+    assert waits({"iface-id": "a"}) == [{**still_there("Interface", "qvo1"), "where": has}]
+
+
+def test_a_port_without_an_iface_id_may_have_become_somebodys_by_any_id() -> None:
+    [_, exactly] = waits({"os-vif": "m"})
+    ids = [{"external_ids": ["map", [["os-vif", "m"]]]}]
+    assert (exactly["until"], exactly["columns"], exactly["rows"]) == ("==", ["external_ids"], ids)
+
+
+def test_a_port_is_replaced_in_one_transaction() -> None:
+    steps = [RemovePort("qvo1", "br-int"), CreatePort(PORT), ReopenPort("qvo1")]
+    built = operations(steps, BOTH)
+    [opened] = [op for op in built if op.get("row") == {"ofport_request": 50_000}]
+    assert opened["where"] == [["_uuid", "==", INTERFACE_QVO1]]
+    out, into = [op for op in built if op["op"] == "mutate"]
+    assert out == mutate(
+        "Bridge",
+        ["uuid", "<Bridge br-int>"],
+        ["ports", "delete", ["set", [["uuid", "<Port qvo1>"]]]],
+    )
+    assert into["mutations"] == [["ports", "insert", ["set", [PORT_QVO1]]]]
+
+
+def test_each_port_of_a_transaction_asks_for_another_number() -> None:
+    numbers = iter([7, 7, 7, 8])
+    tables = Tables(**WITH_PORT)
+    tables.unused_ofport = lambda: next(numbers)  # type: ignore[method-assign]
+    built = operations([ReopenPort("qvo1"), ReopenPort("qvo1")], tables)
+    assert [op["row"]["ofport_request"] for op in built if "row" in op] == [7, 8]

@@ -398,3 +398,37 @@ def test_the_address_whose_representor_is_wanted(vif: Any, wanted: tuple[str, An
 def test_a_host_device_without_an_address_is_refused() -> None:
     with pytest.raises(InvalidValue, match=r"vif\.dev_address, None: it is not set"):
         representor(vif_host_device(unset="dev_address"))
+
+
+TEXTS = {"long": "a" * 300, "NUL": "a\0b", "half a character": "a\udc80b"}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=list(TEXTS))
+@pytest.mark.parametrize(
+    ("field", "vif", "of"),
+    [
+        ("vif.id", lambda text: vif_open_vswitch(id=vif_id()[:20] + text), instance()),
+        (
+            "vif.port_profile.interface_id",
+            lambda text: vif_open_vswitch(profile={"interface_id": text}),
+            instance(),
+        ),
+        ("vif.path", lambda text: vif_vhost_user(path=20 * text), instance()),
+    ],
+)
+def test_text_that_no_database_takes_is_refused_with_its_field(
+    field: str, vif: Any, of: InstanceInfo, text: str
+) -> None:
+    for complete in (True, False):
+        with pytest.raises(exception.InvalidValue) as failure:
+            read(vif(text), of, Settings(), complete=complete)
+        assert failure.value.kwargs["field"] == field
+        assert len(str(failure.value)) < 250
+        str(failure.value).encode()
+
+
+def test_the_name_of_the_ovs_bridge_is_no_devices() -> None:
+    vif = vif_open_vswitch(vif_name="br-int")
+    with pytest.raises(exception.InvalidValue, match=r"vif\.vif_name.*br-int"):
+        read(vif, instance(), Settings(), complete=True)
+    assert read(vif, instance(), Settings(), complete=False).device == "br-int"

@@ -65,6 +65,13 @@ def drawn(make: Make, profile: dict[str, Any], **more: Any) -> VIFBase:
     return make(profile={"datapath_type": "system", **profile}, **more)
 
 
+def start_guest(there: FakeHost) -> None:
+    """What libvirt does: without a device, a port is of no shape that anybody uses."""
+    tap = new_link("tapa0000001-fe", "tun", up=True, mtu=1450, disable_ipv6=1)
+    there.links.links.setdefault(tap.name, tap)
+    there.rows.add()  # ovs-vswitchd notices
+
+
 def unmark(there: FakeHost) -> None:
     """Make what stands there os-vif 5.x's, which marks nothing."""
     for name, link in there.links.links.items():
@@ -121,6 +128,7 @@ def test_a_plug_under_other_settings_writes_nothing(
     plug(there, drawn(make, profile), then)
     if not marked:
         unmark(there)
+    start_guest(there)
     before, written, calls = there.found, there.rows.committed, there.links.executed
     plug(there, drawn(make, profile), now)
     assert there.found == before

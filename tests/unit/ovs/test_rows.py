@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ovs.db import idl
 
+from os_vif.wiring.model import Vlan
 from os_vif.wiring.state import Bridge, Port
 from vif_plug_ovs.ovsdb import rows
 from vif_plug_ovs.wiring.names import qos_id
@@ -158,12 +159,17 @@ def test_a_port_without_an_interface_of_its_name_is_a_bond(replica: Replica) -> 
     assert rows.ports(replica.tables, {"bond0": ""}) == {"bond0": Port("bond0", "", {}, bond=True)}
 
 
-def test_an_openflow_port_number_that_is_free(replica: Replica) -> None:
-    assert rows.unused_ofport(replica.tables) == rows.HIGH_OFPORT
-    for name, number in (("tap1", rows.HIGH_OFPORT), ("tap2", rows.HIGH_OFPORT + 1), ("tap3", -1)):
-        replica.insert("Interface", name=name, ofport=number)
+def test_an_openflow_port_number_that_is_free(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And random, for others look for one at the same time; those above 65,279 are reserved."""
+    few = range(rows.HIGH_OFPORT, rows.HIGH_OFPORT + 100)
+    monkeypatch.setattr(rows, "MAX_OFPORT", few.stop)
+    for number in few[:98]:
+        replica.insert("Interface", name=f"tap{number}", ofport=number)
     replica.insert("Interface", name="tap4", ofport=EMPTY)
-    assert rows.unused_ofport(replica.tables) == rows.HIGH_OFPORT + 2
+    replica.insert("Interface", name="tap5", ofport=-1)
+    assert {rows.unused_ofport(replica.tables) for _ in range(50)} == set(few[98:])
 
 
 def test_the_configuration_that_vswitchd_has_finished(replica: Replica) -> None:
@@ -172,3 +178,32 @@ def test_the_configuration_that_vswitchd_has_finished(replica: Replica) -> None:
     assert rows.cur_cfg(replica.tables) == 3
     replica.modify("Open_vSwitch", key, cur_cfg=4)
     assert rows.cur_cfg(replica.tables) == 4
+
+
+def test_an_interface_is_found_by_the_iface_id_that_it_has_now(replica: Replica) -> None:
+    key = replica.insert("Interface", name="tap1", external_ids=["map", [["iface-id", "a"]]])
+    replica.modify("Interface", key, external_ids=["map", [["iface-id", "b"]]])
+    assert rows.names_of(replica.tables, "a") == []
+    assert rows.names_of(replica.tables, "b") == ["tap1"]
+    assert rows.names_of(replica.tables, "") == []
+
+
+@pytest.mark.parametrize(
+    ("status", "connected"),
+    [([], False), ([["status", "disconnected"]], False), ([["status", "connected"]], True)],
+)
+def test_what_a_port_says_of_its_vlan_and_its_peer(
+    replica: Replica, status: list[list[str]], connected: bool
+) -> None:
+    interface = replica.insert("Interface", name="vhu1", status=["map", status])
+    replica.insert(
+        "Port",
+        name="vhu1",
+        interfaces=["uuid", str(interface)],
+        tag=5,
+        vlan_mode="trunk",
+        trunks=["set", [7, 6]],
+    )
+    [port] = rows.ports(replica.tables, {"vhu1": "br-int"}).values()
+    assert port.vlan == Vlan(5, "trunk", (6, 7))
+    assert port.connected is connected

@@ -70,10 +70,15 @@ def a_tap(name: str = TAP, mark: Mark = PLAIN, mtu: int | None = 1450, **more: A
 
 
 def a_bridge(
-    name: str = "br-int", mark: Mark = PLAIN, datapath: str = "netdev", goes: bool = False
+    name: str = "br-int",
+    mark: Mark = PLAIN,
+    datapath: str = "netdev",
+    goes: bool = False,
+    joined_to: str = "",
 ) -> OvsBridge:
     """An OVS bridge; one that goes is deleted by unplug."""
-    return OvsBridge(name, datapath, mark, OnRemove.DELETE if goes else OnRemove.KEEP)
+    on_remove = OnRemove.DELETE if goes else OnRemove.KEEP
+    return OvsBridge(name, datapath, mark, on_remove, joined_to)
 
 
 def a_port(name: str = TAP, mark: Mark = PLAIN, bridge: str = "br-int", **more: Any) -> OvsPort:
@@ -105,7 +110,7 @@ def own_bridge(
     return (
         device,
         integration,
-        a_bridge(PB, OWN, datapath, goes=True),
+        a_bridge(PB, OWN, datapath, goes=True, joined_to=integration.name),
         a_port(device.name, OWN, PB, external_ids={}, device=ours, qos_type=qos_type),
         OvsPort(PBP, PB, OWN, "patch", options={"peer": IBP}),
         a_port(
@@ -702,9 +707,10 @@ def test_an_alternative_is_a_whole_shape_for_the_same_vif() -> None:
         hybrid(),
     ]
     assert [shape.sign for shape in drawn.alternatives] == [
-        a_bridge(PB, OWN, goes=True),
+        a_bridge(PB, OWN, goes=True, joined_to="br-int"),
         a_port(QVO, HYBRID),
     ]
+    assert [shape.device for shape in (drawn, *drawn.alternatives)] == [TAP, TAP, QBR]
     assert drawn.sign == a_port()
 
 

@@ -30,31 +30,15 @@ def test_a_mark_as_an_alias_says_that_it_is_os_vifs() -> None:
     assert MARK.alias == "os-vif:ovs:hybrid:a0000001-feed"
 
 
-@pytest.mark.parametrize(
-    ("text", "owned"),
-    [
-        ("ovs:hybrid:a0000001-feed", True),
-        ("os-vif:ovs:hybrid:a0000001-feed", True),
-        pytest.param("ovs:openvswitch:a0000001-feed", True, id="another kind of the same VIF"),
-        ("os-vif:ovs:openvswitch:a0000001-feed", True),
-        pytest.param("ovs:hybrid:a0000002-feed", False, id="another VIF"),
-        pytest.param("linux_bridge:hybrid:a0000001-feed", False, id="another plugin"),
-        pytest.param("ovs:hybrid:a0000001-feed:more", False, id="a longer owner"),
-        pytest.param("ovs:hybrid:a0000001", False, id="a shorter owner"),
-        pytest.param("ovs:a0000001-feed", False, id="no kind"),
-        pytest.param("a0000001-feed", False, id="the id alone"),
-        pytest.param("", False, id="no mark at all"),
-        pytest.param("uplink to rack 7", False, id="an administrator's alias"),
-    ],
-)
-def test_a_mark_owns_what_is_of_its_vif_and_plugin(text: str, owned: bool) -> None:
-    assert MARK.owns(text) is owned
+@pytest.mark.parametrize("mark", [MARK, Mark("ovs", "hybrid", "a:b")])
+def test_a_mark_is_read_as_it_was_written(mark: Mark) -> None:
+    assert Mark.read({"os-vif": str(mark), "iface-id": "b"}) == mark
 
 
-def test_an_owner_with_a_colon_stays_whole() -> None:
-    mark = Mark("ovs", "hybrid", "a:b")
-    assert mark.owns(mark.alias)
-    assert not mark.owns("ovs:hybrid:b")
+@pytest.mark.parametrize("text", ["", "ovs", "ovs:hybrid", "ovs:hybrid:", "uplink to rack 7"])
+def test_what_is_no_mark_is_not_read_as_one(text: str) -> None:
+    assert Mark.read({"os-vif": text}) is None
+    assert Mark.read({}) is None
 
 
 ELEMENTS = [

@@ -131,6 +131,8 @@ def less(link: Link, *attributes: str) -> Link:
     )
 
 
+#: An iface-id that is not this VIF's is no mistake in its row: the row is another's.
+ANOTHERS = ("iface-id", "other")
 ALL_OF_HYBRID = (QBR_LINK, QVB_LINK, QVO_LINK, BRIDGE_ROW, PORT_ROW)
 ALL_OF_DIRECT = (TAP_LINK, BRIDGE_ROW, TAP_PORT_ROW)
 
@@ -301,10 +303,33 @@ def test_of_a_tap_that_libvirt_made_only_the_mtu_is_corrected() -> None:
     assert to_apply(DIRECT, now) == Plan(links=(SetLink("tap1", {"mtu": 1450}),))
 
 
-@pytest.mark.parametrize("alias", [OTHER.alias, "uplink to rack 7"])
-def test_a_tap_of_somebody_else_is_treated_like_libvirts(alias: str) -> None:
+def test_a_tap_of_somebody_else_is_treated_like_libvirts() -> None:
+    alias = "uplink to rack 7"
     now = where(DIRECT, ALL_OF_DIRECT, but(TAP_LINK, alias, mac="fe:16:3e:00:00:01", mtu=9000))
     assert to_apply(DIRECT, now) == Plan(links=(SetLink("tap1", {"mtu": 1450}),))
+
+
+def test_a_tap_that_another_vif_has_left_is_replaced() -> None:
+    now = where(DIRECT, ALL_OF_DIRECT, but(TAP_LINK, OTHER.alias))
+    again = (DeleteLink("tap1", "tun"), CREATE_TAP, SetLink("tap1", ON_TAP))
+    assert to_apply(DIRECT, now).links == again
+
+
+@pytest.mark.parametrize(
+    ("wiring", "there", "link"),
+    [
+        (DIRECT, ALL_OF_DIRECT, replace(but(TAP_LINK, OTHER.alias), carrier=True)),
+        (HYBRID, ALL_OF_HYBRID, but(QVO_LINK, OTHER.alias)),
+        (HYBRID, ALL_OF_HYBRID, but(QBR_LINK, OTHER.alias)),
+    ],
+    ids=["a tap with a carrier", "a veth", "a bridge"],
+)
+def test_a_link_of_another_vif_that_may_be_in_use_is_refused(
+    wiring: Wiring, there: Any, link: Link
+) -> None:
+    where_it_is = f"link {link.name}"
+    refused = Difference(where_it_is, "owner", MARK.alias, OTHER.alias, Cure.REFUSE)
+    assert to_apply(wiring, where(wiring, there, link)).refused == (refused,)
 
 
 def test_a_tap_of_this_vif_from_other_settings_is_corrected_wholly() -> None:
@@ -369,8 +394,10 @@ def test_no_datapath_type_is_system() -> None:
     assert to_apply(Wiring((BR_INT,)), found(Bridge("br-int", ""))) == Plan()
 
 
-@pytest.mark.parametrize("key", IDS)
-@pytest.mark.parametrize("value", ["other", None])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [(key, value) for key in IDS for value in ("other", None) if (key, value) != ANOTHERS],
+)
 def test_one_wrong_id_of_a_port_is_corrected_and_nothing_else(key: str, value: str | None) -> None:
     ids = {k: v for k, v in {**IDS, key: value}.items() if v is not None}
     now = where(HYBRID, ALL_OF_HYBRID, replace(PORT_ROW, interface_ids=ids))
@@ -1086,9 +1113,9 @@ def test_the_inverse_of_a_plan(plan: Plan, there: Any, back: Plan) -> None:
 
 
 @pytest.mark.parametrize(
-    "step", [RemovePort("qvo1", "br-int"), RemoveBridge("br-int"), RemoveQos("qvo1")]
+    "step", [RemovePort("tap9", "br-int"), RemoveBridge("br-9"), RemoveQos("qvo1")]
 )
-def test_a_removal_of_rows_is_not_taken_back(step: Any) -> None:
+def test_the_removal_of_what_was_not_seen_is_not_taken_back(step: Any) -> None:
     with pytest.raises(TypeError, match="has no inverse"):
         inverse(Plan(rows=(step,)), found(*ALL_OF_HYBRID))
 
@@ -1137,17 +1164,19 @@ def links(draw: st.DrawFn, *names: str, kind: str) -> list[Link]:
 @st.composite
 def ports(draw: st.DrawFn, name: str, *bridges: str) -> list[Port]:
     """A port of this name on one of these bridges, or none."""
-    marks = st.sampled_from([{}, {"os-vif": str(MARK)}, {"os-vif": str(EARLIER)}])
+    marks = st.sampled_from([{}, *({"os-vif": str(mark)} for mark in (MARK, EARLIER, OTHER))])
     ids = st.fixed_dictionaries(
         {}, optional={k: st.sampled_from([v, "x"]) for k, v in IDS.items()}
     )
     more = st.sampled_from([{}, {"ovn-installed": "true"}])
+    mark = draw(marks)
     row = Port(
         name,
         draw(st.sampled_from(bridges)),
-        draw(marks),
-        interface_type=draw(st.sampled_from(["", "patch", "dpdkvhostuser"])),
-        interface_ids={**draw(ids), **draw(more)},
+        mark,
+        interface_type=draw(st.sampled_from(["", "patch", "internal", "dpdkvhostuser"])),
+        interface_ids={**draw(ids), **draw(more), **mark},
+        vlan=draw(st.sampled_from([Vlan(), Vlan(tag=5)])),
         options=draw(st.sampled_from([{}, {"peer": "x"}, {"vhost-server-path": "/tmp"}])),
         mtu_request=draw(st.sampled_from([None, 1450, 9000])),
     )
@@ -1173,6 +1202,7 @@ def hosts(draw: st.DrawFn) -> FakeHost:
         if not draw(_FLAGS):
             continue
         there.append(Bridge(bridge, draw(st.sampled_from(["", "system", "netdev"]))))
+        there.append(Port(bridge, bridge, interface_type="internal"))
         for name in names:
             row = draw(ports(name, bridge)) if name not in sat else []
             there += row
@@ -1276,9 +1306,10 @@ def test_the_inverse_leads_back(wiring: Wiring, host: FakeHost) -> None:
     back = inverse(plan, before)
     host.rows.commit(back.rows, NOW)
     change_links(host, back.links)
-    made = {step.port.name for step in plan.rows if isinstance(step, CreatePort)}
+    replaced = {step.port.name for step in plan.rows if isinstance(step, CreatePort)}
+    replaced |= {step.name for step in plan.rows if isinstance(step, RemovePort)}
     # QoS that was left of an earlier port is not brought back.
-    assert kept(host.found) == (*kept(before)[:3], before.qos - made)
+    assert kept(host.found) == (*kept(before)[:3], before.qos - replaced)
 
 
 @given(wiring=WIRINGS, host=hosts(), data=st.data())
@@ -1304,14 +1335,19 @@ def test_the_inverse_works_too_where_half_a_veth_pair_was_deleted(half: str, don
     assert kept(host.found, half) == kept(before, half)
 
 
-def is_the_vifs(wiring: Wiring, port: Port) -> bool:
-    """Whether mark or ids of a port are those of the VIF."""
-    return MARK.owns(port.external_ids.get("os-vif", "")) or any(
-        port.interface_ids.get(key) == value
-        for element in ports_of(wiring)
-        if element.name == port.name
-        for key, value in element.known_by.items()
-    )
+def whose(element: OvsPort, port: Port) -> str:
+    """Whether a port is "this" VIF's, or "another's"; else nothing says."""
+    types = {"patch", "internal"} - {element.interface_type}
+    iface_ids = [ids.get("iface-id") for ids in (element.known_by, port.interface_ids)]
+    mark = port.external_ids.get("os-vif")
+    if port.interface_type in types:
+        return "another's"
+    if None not in iface_ids:
+        return "this" if iface_ids[0] == iface_ids[1] else "another's"
+    if mark:
+        return "another's" if mark == str(OTHER) else "this"
+    mac = element.known_by.get("attached-mac")
+    return "this" if mac and mac == port.interface_ids.get("attached-mac") else ""
 
 
 def nothing_is_left(wiring: Wiring, host: FakeHost) -> None:
@@ -1326,18 +1362,34 @@ def nothing_is_left(wiring: Wiring, host: FakeHost) -> None:
             case OvsPort():
                 port = state.ports.get(name)
                 assert port is None or not (
-                    (expected and port.bridge == element.bridge)
-                    or is_the_vifs(wiring, port)
+                    (expected and port.bridge == element.bridge and not whose(element, port))
+                    or whose(element, port) == "this"
                     or port.bridge not in state.bridges
                 )
                 assert port is not None or name not in state.qos
             case LinuxBridge() | VethPair():
-                assert not {name, getattr(element, "peer", name)} & state.links.keys()
+                names = {name, getattr(element, "peer", name)}
+                left = [state.links[one] for one in names & state.links.keys()]
+                others = {link.name for link in left if link.alias == OTHER.alias}
+                assert not left or others or names & others_ports(wiring, state)
             case Tap():
                 link = state.links.get(name)
-                assert link is None or not (expected or MARK.owns(link.alias))
+                assert (
+                    link is None
+                    or name in others_ports(wiring, state)
+                    or not ((expected and not link.alias) or link.alias in OURS)
+                )
             case Representor():
-                assert state.links[name].attributes["up"] is False
+                up = state.links[name].attributes["up"]
+                assert not up or name in others_ports(wiring, state)
+
+
+def others_ports(wiring: Wiring, state: Found) -> set[str]:
+    ports = ((e, state.ports.get(e.name)) for e in ports_of(wiring))
+    return {e.name for e, port in ports if port and whose(e, port) == "another's"}
+
+
+OURS = (MARK.alias, EARLIER.alias)
 
 
 @given(wiring=WIRINGS, host=hosts(), plugged=_FLAGS)
@@ -1433,3 +1485,56 @@ def test_after_whatever_interference_the_next_verb_converges(
     assume(not to_remove(wiring, host.found).refused)
     engine.remove(wiring, NOW)
     nothing_is_left(wiring, host)
+
+
+# Shapes that are dead ---------------------------------------------------------------------------
+
+HYBRID_ON = replace(HYBRID, device="qbr1")
+LATER_ON = replace(LATER, device="tap1")
+OWN_ON = replace(OWN, device="tap1")
+
+
+@pytest.mark.parametrize(
+    ("there", "shape"),
+    [
+        ((PORT_ROW, BRIDGE_ROW), LATER_ON),
+        ((PORT_ROW, BRIDGE_ROW, QBR_LINK), HYBRID_ON),
+        ((TAP_PORT_ROW, BRIDGE_ROW, TAP_LINK), LATER_ON),
+        ((Bridge("pb1", "system"), TAP_LINK), OWN_ON),
+        ((Bridge("pb1", "system"),), LATER_ON),
+    ],
+)
+def test_a_shape_stands_only_with_its_device(there: Any, shape: Wiring) -> None:
+    assert standing(replace(LATER_ON, alternatives=(HYBRID_ON, OWN_ON)), found(*there)) in (
+        shape,
+        replace(shape, alternatives=(HYBRID_ON, OWN_ON)),
+    )
+
+
+def test_rows_of_a_dead_shape_go_in_the_transaction_that_makes_the_wanted_one() -> None:
+    wiring = replace(LATER_ON, alternatives=(HYBRID_ON, OWN_ON))
+    pb = (Bridge("pb1", "system"), Port("pbp1", "pb1"), Port("tap1", "pb1"))
+    plan = to_apply(wiring, found(BRIDGE_ROW, PORT_ROW, *pb))
+    assert plan.rows == (
+        RemovePort("qvo1", "br-int"),
+        RemovePort("pbp1", "pb1"),
+        RemovePort("tap1", "pb1"),
+        RemoveBridge("pb1"),
+        CreatePort(LATER_PORT),
+    )
+    assert dict(plan.rows[0].ids or {}) == IDS  # type: ignore[union-attr]
+
+
+def test_rows_of_another_vif_under_a_dead_shapes_names_stay() -> None:
+    wiring = replace(LATER_ON, alternatives=(HYBRID_ON,))
+    others = replace(PORT_ROW, interface_ids={**IDS, "iface-id": "b2"})
+    assert to_apply(wiring, found(BRIDGE_ROW, others)).rows == (CreatePort(LATER_PORT),)
+
+
+def test_a_new_bridge_takes_the_type_of_the_one_that_it_is_joined_to() -> None:
+    own = replace(PB, joined_to="br-int")
+    wiring = Wiring((BR_INT, own))
+    [step] = to_apply(wiring, found(Bridge("br-int", "netdev"))).rows
+    assert step == CreateBridge(replace(own, datapath_type="netdev"))
+    both = to_apply(wiring, found()).rows
+    assert both == (CreateBridge(BR_INT), CreateBridge(own))
