@@ -174,7 +174,8 @@ def _bridge_options(step: SetLink) -> Iterable[dict[str, int]]:
     """A bridge's options, message by message.
 
     With STP on, the kernel refuses a forward delay below 2 s; and within one message it looks at
-    the delay first. So STP goes off before it, and on after it.
+    the delay first. So STP goes off before it. On it may go at any time: the kernel raises the
+    delay to 2 s then (br_stp_if.c, br_stp_start).
     """
     options = {
         name: int(step.attributes[key]) * factor
@@ -182,8 +183,7 @@ def _bridge_options(step: SetLink) -> Iterable[dict[str, int]]:
         if key in step.attributes
     }
     stp = {"br_stp_state": options.pop("br_stp_state")} if "stp" in step.attributes else {}
-    order = (options, stp) if step.attributes.get("stp") else (stp, options)
-    return filter(None, order)
+    return filter(None, (stp, options))
 
 
 def _common(step: SetLink) -> Iterator[bytes]:

@@ -239,6 +239,21 @@ def test_a_link_whose_rollback_fails_keeps_no_other_from_its_own(fake: FakeWorld
     assert set(fake.links.links) == {LINUX_BRIDGE.name}
 
 
+@pytest.mark.parametrize("delay", [2, 15], ids="{}s".format)
+def test_a_bridge_that_had_stp_has_it_again(delay: int, world: World) -> None:
+    """It is switched off for the forward delay's sake, and that is 0 when it goes on again."""
+    apply(world, Wiring((LINUX_BRIDGE,)))
+    theirs = SetLink(LINUX_BRIDGE.name, {"stp": True, "forward_delay": delay})
+    assert world.links.execute([[theirs]], Deadline(LONG)) == [None]
+    no_bridge = VethPair("qvb9", "qvo9", "no-such-bridge", 1450, MARK)
+    wiring = Wiring((LINUX_BRIDGE, no_bridge))
+    before = found(world, wiring)
+    assert before.links[LINUX_BRIDGE.name].attributes["stp"] is True
+    with pytest.raises(errors.LinkFailed):
+        apply(world, wiring)
+    assert found(world, wiring) == before
+
+
 def test_a_new_bridge_goes_after_the_ports_of_all_who_failed() -> None:
     """Of the first of them too, although its plan has the bridge."""
     fake = FakeWorld()
