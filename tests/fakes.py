@@ -8,8 +8,10 @@ out at once.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Any, TypeVar
 
+from os_vif.exception import InvalidValue
 from os_vif.kernel import packing
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
@@ -74,6 +76,7 @@ class FakeLinks:
 
     def __init__(self, *links: Link) -> None:
         self.links: dict[str, Link] = {link.name: link for link in links}
+        self._indexes = count(101)
         #: veth -> its other end, for pairs whose both ends are here.
         self.peers: dict[str, str] = {}
         veths = [link.name for link in links if link.kind == "veth"]
@@ -105,11 +108,13 @@ class FakeLinks:
         self, groups: Sequence[Sequence[LinkStep]], deadline: Deadline, *, go_on: bool = False
     ) -> list[Exception | None]:
         self.executed += 1
-        # The privileged side checks all of them before it takes the first.
-        checked = [[packing.unpack(packing.pack(step)) for step in group] for group in groups]
-        return [self._take_group(group, go_on) for group in checked]
+        return [self._take_group(group, go_on) for group in groups]
 
-    def _take_group(self, checked: list[LinkStep], go_on: bool) -> errors.WiringError | None:
+    def _take_group(self, group: Sequence[LinkStep], go_on: bool) -> Exception | None:
+        try:  # the privileged side checks all of them before it takes the first
+            checked = [packing.unpack(packing.pack(step)) for step in group]
+        except InvalidValue as refusal:
+            return refusal
         first: errors.WiringError | None = None
         taken = 0
         for step in checked:
@@ -151,7 +156,8 @@ class FakeLinks:
                 self._fail(step, f"no device {step.parent}")
             own = {"parent": step.parent, "vlan": step.vlan}
         for name in names:
-            self.links[name] = new_link(name, step.kind, step.alias, **own)
+            made = new_link(name, step.kind, step.alias, **own)
+            self.links[name] = replace(made, index=next(self._indexes))
         if step.peer:
             self.peers |= {step.name: step.peer, step.peer: step.name}
 
@@ -241,6 +247,8 @@ class FakeRows:
         self.silent = ""
         #: Devices that ovs-vswitchd cannot work with, though they are there.
         self.refused_devices: set[str] = set()
+        #: Devices about which ovs-vswitchd says nothing.
+        self.mute: set[str] = set()
         #: What others do: one of these is called before each commit, until none is left.
         self.others: list[Callable[[FakeRows], None]] = []
 
@@ -386,6 +394,8 @@ class FakeRows:
         used = [port.ofport for port in self.ports.values() if port.ofport and port.ofport > 0]
         free = iter(set(range(1, len(used) + len(self.ports) + 2)) - set(used))
         for name, port in self.ports.items():
+            if name in self.mute:
+                continue
             error = self._error(name, port.interface_type in _OF_VSWITCHD)
             if error:
                 self.ports[name] = replace(port, ofport=-1, error=error)

@@ -10,6 +10,7 @@ are made here carry the alias ``os-vif:ovs:facade:<device>``, as there is no VIF
 from os_vif import limits
 from os_vif.exception import InvalidValue
 from os_vif.kernel.backend import KernelLinks
+from os_vif.wiring import errors
 from os_vif.wiring.compare import link_specs
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.engine import Engine
@@ -148,8 +149,9 @@ def _observe(*devices: str) -> dict[str, Link]:
 def _execute(*steps: LinkStep) -> None:
     if not steps:
         return
-    for failure in filter(None, _links().execute([steps], Deadline(0))):
-        raise failure
+    for failure in _links().execute([steps], Deadline(0)):
+        if (refusal := errors.final(failure)) is not None:
+            raise refusal
 
 
 def _veth_ends(dev1_name: str, dev2_name: str, mtu: int | None) -> list[SetLink]:

@@ -201,8 +201,9 @@ def _set(netlink: _Netlink, step: SetLink) -> None:
 def _bridge_options(step: SetLink) -> Iterable[dict[str, int]]:
     """A bridge's options, message by message.
 
-    With STP on, the kernel refuses a forward delay below 2 s, and within one message it looks at
-    the delay first; so STP goes before it. Going on, it raises a lower delay to 2 s.
+    With STP on, the kernel refuses a forward delay below 2 s; and within one message it looks at
+    the delay first. So STP goes off before it. On it may go at any time: the kernel raises the
+    delay to 2 s then (br_stp_if.c, br_stp_start).
     """
     options = {
         name: int(step.attributes[key]) * factor

@@ -59,8 +59,6 @@ class Links(Protocol):
     ) -> list[Exception | None]:
         """Take groups of steps in one privileged call; a failure ends its group only.
 
-        A call without groups ends when those before it have ended.
-
         :param deadline: for the answer of the privileged daemon.
         :param go_on: let a failure not even end its group.
         :returns: for each group None, or why it failed: LinkFailed, StateChanged where a link of
@@ -400,8 +398,10 @@ class Engine:
 
     def _roll_back(self, jobs: list[_Job], deadline: Deadline) -> None:
         """Roll back what failed wirings did, as far as that is possible."""
-        deadline = deadline.at_least(ROLLBACK_SECONDS)
         failed = [job for job in jobs if job.failure]
+        if not failed:
+            return
+        deadline = deadline.at_least(ROLLBACK_SECONDS)
         kept = {
             name for job in _live(jobs) for step in job.plan.rows if (name := _new_bridge(step))
         }
@@ -431,10 +431,7 @@ class Engine:
 
     def _roll_back_links(self, jobs: list[_Job], deadline: Deadline) -> None:
         unknown = [job.wiring for job in jobs if not job.links_known]
-        now: Mapping[str, Link] = {}
-        if unknown:
-            self._links.execute([], deadline)  # what was asked for may still be going on
-            now = self._observe_links(unknown)
+        now = self._observe_links(unknown) if unknown else {}
         back = [
             links_back(job.links_done, job.found, None if job.links_known else now) for job in jobs
         ]
@@ -463,7 +460,7 @@ class Engine:
             if not again:
                 break
             LOG.info("%s; looking again", jobs[again[0]].failure)
-        return [_last(job.failure) for job in jobs]
+        return [errors.final(job.failure) for job in jobs]
 
 
 #: After these nothing was written.
@@ -484,12 +481,6 @@ def _new_bridge(step: RowStep) -> str | None:
 
 def _index(links: Mapping[str, Link], name: str) -> int:
     return links[name].index if name in links else 0
-
-
-def _last(failure: Exception | None) -> Exception | None:
-    """A failure that stays after the last look."""
-    refusal = failure.refusal if isinstance(failure, errors.StateChanged) else None
-    return refusal or failure
 
 
 def _as_exception(error: BaseException) -> Exception:

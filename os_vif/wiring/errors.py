@@ -63,3 +63,9 @@ class StateChanged(WiringError):
 
     #: What is raised instead when it is the same after the last look.
     refusal: WiringError | None = None
+
+
+def final(failure: Exception | None) -> Exception | None:
+    """What is raised of a failure when nobody looks again."""
+    refusal = failure.refusal if isinstance(failure, StateChanged) else None
+    return refusal or failure

@@ -49,7 +49,7 @@ def links_back(plan: Plan, found: Found, now: Mapping[str, Link] | None) -> tupl
     :param now: the links that are found after it; None where all steps were taken.
     """
     if now is not None:
-        plan = replace(plan, links=tuple(s for s in plan.links if _link_stands(s, now)))
+        plan = replace(plan, links=tuple(s for s in plan.links if _may_stand(s, now)))
     return inverse(plan, found).links
 
 
@@ -76,11 +76,12 @@ def _rows_standing(plan: Plan, now: Found) -> Iterator[RowStep]:
                 yield step
 
 
-def _link_stands(step: LinkStep, now: Mapping[str, Link]) -> bool:
+def _may_stand(step: LinkStep, now: Mapping[str, Link]) -> bool:
     link = now.get(step.name if isinstance(step, CreateLink | JoinBridge) else "")
     match step:
         case CreateLink():
-            return link is not None and link.kind == step.kind and _is_made_by(step, link)
+            # What is not there may still be made: it was asked for and not answered.
+            return link is None or (link.kind == step.kind and _is_made_by(step, link))
         case JoinBridge():
             return link is not None and link.attributes["master"] == step.bridge
     return True

@@ -160,6 +160,30 @@ def daemon(osvif: OsVif, _: int) -> Report:
     return {"raised": at_once(work, 1) + at_once(work, 3)}
 
 
+#: A plug takes some 20 ms; it is interrupted at each of these moments after its beginning.
+MOMENTS = [number / 4000 for number in range(120)]
+
+
+def interrupted(osvif: OsVif, _: int) -> Report:
+    """A caller's patience ends in the middle of a plug; greenthreads only."""
+    from tests.rig.snapshot import difference, links
+
+    osvif.plug(HYBRID.vif(9), 9)
+    osvif.unplug(HYBRID.vif(9), 9)
+    raised, count = [], 0
+    for moment in MOMENTS:
+        before = links()
+        try:
+            with eventlet.Timeout(moment):
+                osvif.plug(HYBRID.vif(1), 1)
+        except eventlet.Timeout:
+            count += 1
+            if left := difference(before, links()):
+                raised.append(f"{moment}: {left}")
+        osvif.unplug(HYBRID.vif(1), 1)
+    return {"raised": raised, "interrupted": count}
+
+
 def refusal(osvif: OsVif, _: int) -> Report:
     """Nobody listens: the connection is tried again and again while all verbs wait for it."""
     osvif.configure(ovs_vsctl_timeout=SHORT)
@@ -176,7 +200,8 @@ def native_poll(osvif: OsVif, _: int) -> Report:
 
 
 SCENARIOS = {
-    each.__name__: each for each in (verbs, same_vif, silence, daemon, refusal, native_poll)
+    each.__name__: each
+    for each in (verbs, same_vif, silence, daemon, interrupted, refusal, native_poll)
 }
 
 

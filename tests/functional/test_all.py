@@ -310,6 +310,27 @@ def test_one_that_cannot_be_unplugged_stays_alone(
     assert left == {kind.port(3)}
 
 
+@pytest.mark.parametrize("error", [OSError("no room"), ValueError("no sense")])
+def test_an_error_in_one_chunk_is_the_failure_of_that_alone(
+    error: Exception, ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    """Say, the privileged daemon could not be started."""
+    osvif_dummy.plug(BRIDGE_ONLY.vif(200), 200)
+    osvif_dummy.configure(ovs_vsctl_timeout=30)
+    which = [(TAP, n) for n in range(1, CHUNK + 6)]
+
+    def fail() -> None:
+        raise error
+
+    osvif_dummy.once_before_links(fail)
+    found = failures(os_vif.plug_all(pairs(which)))
+    assert found == dict.fromkeys(range(CHUNK), error)
+    good = which[CHUNK:]
+    assert missing_rows(ovs_dummy, good) == missing_links(good) == []
+    ports = {kind.port(number) for kind, number in good}
+    assert set(ovs_dummy.dump()["Port"]) == {"br-int", *ports}
+
+
 # The same VIF twice -----------------------------------------------------------------------------
 
 

@@ -118,3 +118,21 @@ def test_the_privileged_daemon_serves_such_a_process(
     assert report["raised"] == []
     assert report["gap"] < STALL
     assert not difference(before, snapshot(ovs_dummy))
+
+
+def test_a_greenthreads_timeout_leaves_nothing_of_a_plug(
+    ovs_dummy: PrivateOvs, tmp_path: Path
+) -> None:
+    """Its moment may be any; what was asked of the privileged daemon is done all the same."""
+    helper = Path(sys.prefix, "bin", "privsep-helper")
+    if not helper.exists():
+        pytest.skip(f"there is no {helper}")
+    settings = tmp_path / "os-vif.conf"
+    settings.write_text("[DEFAULT]\n")
+    ovs_dummy.vsctl("add-br", "br-int")
+    before = snapshot(ovs_dummy)
+    command = f"{helper} --config-file {settings}"
+    report = many_callers("green", "interrupted", ovs_dummy.remote, helper_command=command)
+    assert report["raised"] == []
+    assert report["interrupted"] > 10
+    assert not difference(before, snapshot(ovs_dummy))

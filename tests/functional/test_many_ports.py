@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """With many ports on the host rows come before devices, so that vswitchd has one change to see."""
 
+import threading
 import time
 
 import pytest
 
 from os_vif import exception
-from os_vif.wiring import engine
 from tests.rig import run
 from tests.rig.ovs import PrivateOvs
 from tests.rig.plugin import HYBRID, MULTIQUEUE, PER_PORT, TAP, Kind, OsVif, deviations
 from tests.rig.snapshot import difference, links, snapshot
 
 MANY = 700  # enough for two new links
+BUSY_SECONDS = 6
 
 kinds = pytest.mark.parametrize(
     "kind", [TAP, MULTIQUEUE, HYBRID, PER_PORT], ids=lambda kind: kind.name
@@ -92,10 +93,9 @@ def test_a_device_that_comes_after_vswitchd_has_looked_for_it_is_waited_for(
 
 @with_many_ports
 def test_a_device_that_vswitchd_refuses_is_told_in_time_and_taken_back(
-    ovs: PrivateOvs, osvif: OsVif, monkeypatch: pytest.MonkeyPatch
+    ovs: PrivateOvs, osvif: OsVif
 ) -> None:
     """This kernel has no datapath of type ``system``; the database takes the rows all the same."""
-    monkeypatch.setattr(engine, "LATE_SECONDS", 1)
     ovs.vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=system")
     before, began = snapshot(ovs), time.monotonic()
     osvif.configure(ovs_vsctl_timeout=30)
@@ -104,6 +104,25 @@ def test_a_device_that_vswitchd_refuses_is_told_in_time_and_taken_back(
     assert time.monotonic() - began < 10
     ovs.catch_up()
     assert not difference(before, snapshot(ovs))
+
+
+@with_many_ports
+def test_a_late_device_has_the_time_of_the_verb(
+    ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    """ovs-vswitchd has finished with the row when the device comes, and is busy for long then."""
+    osvif.configure(ovs_vsctl_timeout=30)
+
+    def be_busy() -> None:
+        ovs.catch_up()
+        ovs.freeze("vswitchd")
+        threading.Timer(BUSY_SECONDS, ovs.thaw, ("vswitchd",)).start()
+
+    osvif.once_before_links(be_busy)
+    began = time.monotonic()
+    osvif.plug_kind(TAP)
+    assert BUSY_SECONDS < time.monotonic() - began < BUSY_SECONDS + 2
+    assert deviations(ovs, TAP) == []
 
 
 @with_many_ports

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -444,6 +445,39 @@ def test_two_processes_that_plug_the_same_vif_both_succeed(
     osvif.once_before_links(plug_elsewhere)
     assert plug_failure(osvif, kind.vif()) is None
     assert deviations(ovs, kind) == []
+
+
+@kinds
+def test_of_two_processes_the_second_is_not_told_ok_for_what_the_first_rolls_back(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row is right, and ovs-vswitchd has never looked at it."""
+    ovs.freeze("vswitchd")
+    osvif.configure(ovs_vsctl_timeout=TIMEOUT)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(plug_failure, osvif, kind.vif())
+        wait_until(lambda: kind.port() in ovs.dump()["Port"], what="the row of the first")
+        osvif.configure(ovs_vsctl_timeout=AMPLE)
+        monkeypatch.setattr(ovs_plugin, "BUSY", KeyedLocks())  # as in another process
+        second = pool.submit(plug_failure, osvif, kind.vif())
+        assert first.result(5) is not None
+        assert not second.done()
+        ovs.thaw("vswitchd")
+        assert second.result(AMPLE) is None
+    assert deviations(ovs, kind) == []
+
+
+@kinds
+def test_a_replug_of_a_port_that_has_no_ofport_for_good_returns_and_says_so(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    osvif.plug(kind.vif())
+    ovs.freeze("vswitchd")
+    ovs.vsctl("--no-wait", "clear", "Interface", kind.port(), "ofport")
+    cfg = ovs.next_cfg()
+    osvif.plug(kind.vif())
+    assert ovs.next_cfg() == cfg
+    assert f"{kind.port()}: ofport should be 'a number'" in caplog.text
 
 
 @pytest.mark.parametrize("kind", WITH_LINKS, ids=lambda kind: kind.name)

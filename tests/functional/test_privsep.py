@@ -4,11 +4,13 @@
 Each test forks: the client and its channel to the daemon live and end in the child.
 """
 
+import contextlib
 import errno
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from typing import Any
 import pytest
 from oslo_config import cfg
 
+import os_vif
+import vif_plug_ovs
 from os_vif import exception
 from os_vif.kernel import packing
 from os_vif.kernel.backend import KernelLinks
@@ -25,7 +29,17 @@ from os_vif.wiring.steps import CreateLink, DeleteLink
 from tests import vifs
 from tests.rig import run, wait_until
 from tests.rig.ovs import PrivateOvs
-from tests.rig.plugin import HYBRID, ROOT, WITH_LINKS, Child, Kind, OsVif, deviations, initialized
+from tests.rig.plugin import (
+    HYBRID,
+    ROOT,
+    TAP,
+    WITH_LINKS,
+    Child,
+    Kind,
+    OsVif,
+    deviations,
+    initialized,
+)
 from tests.rig.snapshot import difference, snapshot
 from vif_plug_ovs import privileged, privsep
 
@@ -333,32 +347,171 @@ def test_a_daemon_that_was_killed_is_started_again(
     assert vifs.device("qbr", 2) in snapshot()["links"]
 
 
-def test_a_daemon_that_is_killed_with_a_request_unread_is_a_failure_in_time(
-    ovs: PrivateOvs, br_int: str, daemon: Daemon, settings: Path
+@pytest.mark.parametrize("ask", ["plug", "plug_all"])
+def test_a_daemon_that_is_killed_with_a_request_unread_is_started_again(
+    ask: str, ovs: PrivateOvs, br_int: str, daemon: Daemon, settings: Path
 ) -> None:
     """Its socket is reset then, and oslo.privsep's reader does not survive that."""
+    which = range(2, 4 if ask == "plug" else 9)
 
-    def verbs(osvif: OsVif) -> tuple[bool, bool]:
+    def verbs(osvif: OsVif) -> tuple[bool, list[Any]]:
         osvif.plug(HYBRID.vif(1), 1)
-        osvif.configure(ovs_vsctl_timeout=1)
         (process,) = daemons(settings)
         os.kill(int(process.name), signal.SIGSTOP)
         channel = privsep.vif_plug.channel
         assert channel is not None
-        failures: list[Exception] = []
+        failures: list[Any] = []
 
         def plug() -> None:
-            try:
-                osvif.plug(HYBRID.vif(2), 2)
-            except exception.PlugException as failure:
-                failures.append(failure)
+            pairs = [(HYBRID.vif(number), vifs.instance(number)) for number in which]
+            if ask == "plug_all":
+                failures.extend(result.error for result in os_vif.plug_all(pairs) if result.error)
+                return
+            for number in which:
+                osvif.plug(HYBRID.vif(number), number)
 
         plugging = threading.Thread(target=plug, daemon=True)
         plugging.start()
         # It waits for the answer: its request is sent.
         wait_until(lambda: channel.outstanding_msgs and not channel.lock.locked(), what="a call")
         os.kill(int(process.name), signal.SIGKILL)
-        plugging.join(3)
-        return not plugging.is_alive(), bool(failures)
+        plugging.join(8)
+        found = [deviations(ovs, HYBRID, number) for number in which]
+        return plugging.is_alive(), failures + [one for each in found for one in each]
 
-    assert daemon(verbs) == (True, True)
+    assert daemon(verbs) == (False, [])
+
+
+def test_a_daemon_that_was_killed_with_requests_unread_serves_nobody_and_is_started_again(
+    ovs: PrivateOvs, br_int: str, daemon: Daemon, settings: Path
+) -> None:
+    """Of a caller who has given up: the next one finds a broken pipe."""
+
+    def verbs(osvif: OsVif) -> list[str]:
+        osvif.plug(TAP.vif(1), 1)
+        (process,) = daemons(settings)
+        os.kill(int(process.name), signal.SIGSTOP)
+        osvif.configure(ovs_vsctl_timeout=1)
+        with pytest.raises(exception.PlugException):
+            osvif.plug(TAP.vif(2), 2)
+        os.kill(int(process.name), signal.SIGKILL)
+        osvif.configure(ovs_vsctl_timeout=20)
+        for number in (2, 3):
+            osvif.plug(TAP.vif(number), number)
+        return deviations(ovs, TAP, 2) + deviations(ovs, TAP, 3)
+
+    assert daemon(verbs) == []
+
+
+def test_a_daemon_that_hangs_is_a_failure_in_time_and_the_next_verb_has_another(
+    ovs: PrivateOvs, br_int: str, daemon: Daemon, settings: Path
+) -> None:
+    """When it wakes up it does what it was asked for, and then what rolls that back."""
+
+    def verbs(osvif: OsVif) -> tuple[float, str, list[str]]:
+        osvif.plug(HYBRID.vif(1), 1)
+        before = snapshot(ovs)
+        (process,) = daemons(settings)
+        os.kill(int(process.name), signal.SIGSTOP)
+        osvif.configure(ovs_vsctl_timeout=1)
+        began = time.monotonic()
+        with pytest.raises(exception.PlugException) as failure:
+            osvif.plug(HYBRID.vif(2), 2)
+        took = time.monotonic() - began
+        assert isinstance(failure.value.__cause__, errors.DeadlineExceeded)
+        osvif.configure(ovs_vsctl_timeout=20)
+        osvif.plug(HYBRID.vif(3), 3)
+        found = deviations(ovs, HYBRID, 3)
+        osvif.unplug(HYBRID.vif(3), 3)
+        os.kill(int(process.name), signal.SIGCONT)
+        wait_until(lambda: process not in daemons(settings), what="the first daemon to end")
+        ovs.catch_up()
+        return took, difference(before, snapshot(ovs)), found
+
+    took, left, found = daemon(verbs)
+    assert took < 2
+    assert (left, found) == ("", [])
+
+
+def test_a_daemon_that_dies_in_every_request_is_a_failure_and_leaves_nothing(
+    ovs: PrivateOvs, br_int: str, daemon: Daemon, settings: Path
+) -> None:
+    """Killed again and again as soon as it is there: the verb does not go on for ever."""
+
+    def verbs(osvif: OsVif) -> tuple[str, str, list[str]]:
+        before = snapshot(ovs)
+        ended = threading.Event()
+
+        def kill() -> None:
+            while not ended.is_set():
+                for process in daemons(settings):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(process.name), signal.SIGKILL)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        try:
+            with pytest.raises(exception.PlugException) as failure:
+                osvif.plug(HYBRID.vif(2), 2)
+        finally:
+            ended.set()
+            killer.join()
+        ovs.catch_up()
+        left = difference(before, snapshot(ovs))
+        osvif.plug(HYBRID.vif(2), 2)
+        return str(failure.value), left, deviations(ovs, HYBRID, 2)
+
+    said, left, found = daemon(verbs)
+    assert "privileged" in said or "rivsep" in said
+    assert (left, found) == ("", [])
+
+
+#: Calls of the library in which a plug is interrupted, of some 1,500.
+POINTS = 40
+PACKAGES = tuple(str(Path(str(each.__file__)).parent) for each in (os_vif, vif_plug_ovs))
+
+
+def interrupting(at: int, error: type[BaseException]) -> Callable[[Any, str, Any], None]:
+    """A profiler that counts the calls of the library's functions, and raises in one of them."""
+    count = 0
+
+    def seen(frame: Any, event: str, argument: Any) -> None:
+        nonlocal count
+        if event == "call" and frame.f_code.co_filename.startswith(PACKAGES):
+            count += 1
+            if count == at:
+                sys.setprofile(None)
+                raise error
+
+    return seen
+
+
+@kinds
+def test_a_plug_that_is_interrupted_anywhere_is_rolled_back_or_done(
+    kind: Kind, ovs: PrivateOvs, br_int: str, daemon: Daemon
+) -> None:
+    """KeyboardInterrupt comes at any point; what is asked of the daemon then is still done."""
+
+    def verbs(osvif: OsVif) -> tuple[int, dict[int, str]]:
+        osvif.plug(kind.vif())
+        osvif.unplug(kind.vif())
+        before, wrong, interrupted = snapshot(ovs), {}, 0
+        for point in range(POINTS):
+            sys.setprofile(interrupting(1 + point * 15, KeyboardInterrupt))
+            try:
+                osvif.plug(kind.vif())
+            except KeyboardInterrupt:
+                interrupted += 1
+            finally:
+                sys.setprofile(None)
+            ovs.catch_up()
+            left = difference(before, snapshot(ovs))
+            if left and deviations(ovs, kind):
+                wrong[point] = left
+            osvif.unplug(kind.vif())
+            ovs.catch_up()
+        return interrupted, wrong
+
+    interrupted, wrong = daemon(verbs)
+    assert wrong == {}
+    assert interrupted > POINTS // 2

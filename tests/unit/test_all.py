@@ -234,6 +234,18 @@ def test_a_plugin_that_returns_nonsense_fails_its_vifs_and_no_others(
 
 
 @BOTH
+def test_what_was_done_before_a_plugin_raised_is_told(
+    installed: Installed, verb: Verb, wrapper: Any, one: str
+) -> None:
+    how = "return (plugin.Result(v, 1 / 0 if n else None) for n, (v, _) in enumerate(pairs))"
+    installed.add("many", at_once(how))
+    os_vif.initialize()
+    results = verb(pairs("many", 1, 2, 3))
+    assert [type(result.error) for result in results] == [type(None), wrapper, wrapper]
+    assert isinstance(results[2].error.__cause__, ZeroDivisionError)  # type: ignore[union-attr]
+
+
+@BOTH
 def test_results_may_come_from_a_generator(
     installed: Installed, verb: Verb, wrapper: Any, one: str
 ) -> None:
