@@ -29,6 +29,9 @@ PROGRAM = "ovsdb-client"
 #: Where it is looked for besides PATH, which is short in some services.
 FOLDERS = ("/usr/local/bin", "/usr/local/sbin", "/usr/bin", "/usr/sbin")
 
+#: What it says when it has sent nothing, and when it may have.
+NOT_SENT, NOT_ANSWERED = "failed to connect to ", "transaction failed ("
+
 #: Seconds for the daemon to say that it had to kill the program.
 _KILL_SECONDS = 0.2
 
@@ -96,7 +99,7 @@ def _transact(
     # The program's own time limit, in whole seconds, is for one whose daemon has been killed.
     limit = [] if left is None else [f"--timeout={math.ceil(left) + 1}"]
     status, said = _run([_program(remote), *limit, *words], remote, left)
-    if status and files:
+    if files and said.startswith(NOT_SENT):  # which the program does not explain
         tls.check(tls.Credentials(*files))
     return status, said
 

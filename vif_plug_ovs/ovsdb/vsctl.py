@@ -37,9 +37,6 @@ _PAUSE, _SHORTEST_PAUSE, _LONGEST_PAUSE = 1 / 4, 0.005, 1.0
 #: Seconds for reading although the deadline has come, and where none is told.
 _LAST_LOOK_SECONDS, _LOOK_SECONDS = 0.15, 5.0
 
-#: What ovsdb-client says when it has sent nothing, and when it may have.
-_NOT_SENT, _NOT_ANSWERED = "failed to connect to ", "transaction failed ("
-
 #: Remote -> ``cur_cfg`` that stayed while a caller waited for STUCK_SECONDS.
 _stuck: dict[str, int] = {}
 
@@ -202,14 +199,14 @@ class VsctlRows:
             except errors.DeadlineExceeded:
                 if writes:
                     raise errors.OutcomeUnknown(remote=self._remote) from None
-                status, said = 1, f"{_NOT_ANSWERED}it does not answer)"
+                status, said = 1, f"{client.NOT_ANSWERED}it does not answer)"
             except UnicodeError as err:  # on the way to the daemon
                 raise errors.TransactionRefused(reason=str(err)) from None
             if not status:
                 return _results(wanted, json.loads(said))
-            if writes and said.startswith(_NOT_ANSWERED):
+            if writes and said.startswith(client.NOT_ANSWERED):
                 raise _NotAnswered
-            if not said.startswith((_NOT_SENT, _NOT_ANSWERED)):
+            if not said.startswith((client.NOT_SENT, client.NOT_ANSWERED)):
                 raise errors.TransactionRefused(reason=said)
             left = deadline.remaining()
             if left is not None and left <= RETRY_SECONDS:
