@@ -46,7 +46,7 @@ from vif_plug_ovs.wiring.request import DEAD
 
 SHORT, AMPLE = 1, 20  # seconds: a deadline to be waited out, and one that is not
 GRACE = 1  # seconds that a verb may take beyond its deadline
-PATIENT = 5  # seconds: who waits so long finds ovs-vswitchd stuck
+PATIENT = 6  # seconds: who waits so long finds ovs-vswitchd stuck
 
 MARK = Mark("ovs", "test", "a1")
 BRIDGE = OvsBridge("br-int", "netdev", MARK)
@@ -676,6 +676,13 @@ def test_what_others_change_elsewhere_does_not_matter(
     assert rows.commit([CreatePort(PORT)], Deadline(AMPLE)) == ovs.next_cfg() == number + 2
     assert ovs.dump()["Bridge"]["br-int"]["ports"] == ["br-int", "neighbour", "tap1"]
     assert len(invocations.writing) == 1
+
+
+def test_counting_up_changes_nothing_else(ovs: PrivateOvs, br_int: str) -> None:
+    rows, before, number = VsctlRows(ovs.remote), ovs.dump(), ovs.next_cfg()
+    assert rows.count_up(Deadline(AMPLE)) == ovs.next_cfg() == number + 1
+    assert rows.settled(number + 1, Deadline(AMPLE))
+    assert not difference(before, ovs.dump())
 
 
 def test_what_is_larger_than_an_argument_is_refused_and_nothing_written(

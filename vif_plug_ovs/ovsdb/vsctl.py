@@ -13,7 +13,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from typing import Any
 
@@ -25,19 +25,21 @@ from os_vif.wiring.model import Mark
 from os_vif.wiring.state import Found, Port
 from vif_plug_ovs.ovsdb import client, rows
 from vif_plug_ovs.ovsdb.backend import _Replica
-from vif_plug_ovs.ovsdb.connection import RETRY_SECONDS, STUCK_SECONDS, check_remote
+from vif_plug_ovs.ovsdb.connection import RETRY_SECONDS, check_remote
 from vif_plug_ovs.ovsdb.operations import Operation, operations
 from vif_plug_ovs.ovsdb.tls import Credentials
 from vif_plug_ovs.wiring import names
 
 #: Above so many ports whole tables are read; an argument of a program has 128 KiB at most.
 _MANY_PORTS = 100
-#: Seconds between two looks at what ovs-vswitchd does: a quarter of the time waited so far.
-_PAUSE, _SHORTEST_PAUSE, _LONGEST_PAUSE = 1 / 4, 0.005, 1.0
-#: Seconds for reading although the deadline has come, and where none is told.
-_LAST_LOOK_SECONDS, _LOOK_SECONDS = 0.15, 5.0
+#: Seconds between two looks at what ovs-vswitchd does.
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 1.0
+#: Seconds for reading although the deadline has come.
+_LAST_LOOK_SECONDS = 0.15
+#: Seconds after which a caller finds ovs-vswitchd stuck, and those that later ones wait then.
+_STUCK_SECONDS, _PATIENCE_SECONDS = 5, 4
 
-#: Remote -> ``cur_cfg`` that stayed while a caller waited for STUCK_SECONDS.
+#: Remote -> ``cur_cfg`` that stayed while a caller waited for _STUCK_SECONDS.
 _stuck: dict[str, int] = {}
 
 
@@ -46,17 +48,17 @@ class _NotAnswered(Exception):
 
 
 class VsctlRows:
-    """The rows of an Open_vSwitch database through ``ovsdb-client``.
+    """The rows of an Open_vSwitch database through ``ovsdb-client``, for one verb.
 
-    :param remote: where the server listens; see :func:`.connection.check_remote`.
-    :param credentials: for an ``ssl:`` remote.
-    :raises InvalidValue: the remote is not of such a form.
+    :param remote: where the server listens; ``credentials`` are for ``ssl:``.
+    :raises InvalidValue: the remote is malformed; see :func:`.connection.check_remote`.
     """
 
     def __init__(self, remote: str, credentials: Credentials | None = None) -> None:
         self._remote = check_remote(remote)
         files = () if credentials is None else astuple(credentials)
         self._files = [os.path.abspath(path) if path else "" for path in files]
+        self._deadline = Deadline(0)  # the verb's: `working` is not always told
 
     def observe(
         self, bridges: Collection[str], ports: Mapping[str, str], deadline: Deadline
@@ -65,6 +67,7 @@ class VsctlRows:
 
         :raises InvalidValue: a file of the credentials is bad.
         """
+        self._deadline = deadline
         tables = self._read(_about(ports), deadline)
         return Found(
             bridges=rows.bridges(tables, bridges),
@@ -77,8 +80,8 @@ class VsctlRows:
 
         :raises NotConnected: the server cannot be reached by the deadline.
         """
-        having = _select("Interface", _includes("iface-id", iface_id))
-        return rows.names_of(self._read([having], deadline), iface_id)
+        having = ["external_ids", "includes", ["map", [["iface-id", iface_id]]]]
+        return rows.names_of(self._read([_select("Interface", having)], deadline), iface_id)
 
     def commit(self, plan: Sequence[steps.RowStep], deadline: Deadline) -> int | None:
         """See :meth:`os_vif.wiring.engine.Rows.commit`.
@@ -97,6 +100,14 @@ class VsctlRows:
             if cfg is not None:
                 return cfg
 
+    def count_up(self, deadline: Deadline) -> int:
+        """Count ``next_cfg`` up and change nothing else; return the number that it made."""
+        before = self._read_for([], deadline)
+        try:
+            return self._write([], before, deadline)
+        except _NotAnswered:
+            raise errors.OutcomeUnknown(remote=self._remote) from None
+
     def settled(self, cfg: int, deadline: Deadline) -> bool:
         """See :meth:`os_vif.wiring.engine.Rows.settled`."""
         switch, began = [_select("Open_vSwitch")], time.monotonic()
@@ -108,16 +119,13 @@ class VsctlRows:
                 now = rows.cur_cfg(self._read(switch, deadline))
         except errors.NotConnected:
             return False
-        if first == now < cfg and time.monotonic() - began >= STUCK_SECONDS:
+        if first == now < cfg and time.monotonic() - began >= _STUCK_SECONDS:
             _stuck[self._remote] = now
         return now >= cfg
 
     def working(self, ports: Mapping[str, int], deadline: Deadline | None) -> Mapping[str, Port]:
-        """See :meth:`os_vif.wiring.engine.Rows.working`.
-
-        :raises NotConnected: the server cannot be reached by the deadline.
-        """
-        tables = self._read(_about(ports), deadline or Deadline(_LOOK_SECONDS))
+        """See :meth:`os_vif.wiring.engine.Rows.working`; it may raise NotConnected, too."""
+        tables = self._read(_about(ports), deadline or self._deadline)
         if deadline is not None:
             deadline = self._patience(rows.cur_cfg(tables), deadline)
             pauses = _pauses(deadline)
@@ -128,22 +136,19 @@ class VsctlRows:
     def _patience(self, cur_cfg: int, deadline: Deadline) -> Deadline:
         """How long to wait for ovs-vswitchd: not long again if it has not moved since."""
         stuck = _stuck.get(self._remote) == cur_cfg
-        return deadline.at_most(STUCK_SECONDS) if stuck else deadline
+        return deadline.at_most(_PATIENCE_SECONDS) if stuck else deadline
 
     def _read_for(self, plan: Sequence[steps.RowStep], deadline: Deadline) -> idl.Idl:
         """Read what some steps build on."""
         selects = _about([_name(step) for step in plan])
-        if any(isinstance(step, steps.ReopenPort) for step in plan):  # which numbers are in use
-            columns = rows.SCHEMA["tables"]["Interface"]["columns"]
-            scalars = [name for name, column in columns.items() if column != rows._MAP]
-            selects.append(_select("Interface", columns=scalars))
+        if any(isinstance(step, steps.ReopenPort) for step in plan):
+            selects.append(_select("Interface"))  # whose ofports are in use
         return self._read(selects, deadline)
 
     def _read(self, selects: list[Operation], deadline: Deadline) -> idl.Idl:
         """Read rows into a replica of their own, which never connects.
 
-        :raises NotConnected: the server cannot be reached by the deadline.
-        :raises TransactionRefused: it does not look for that.
+        :raises: as :meth:`observe`, and TransactionRefused: the server does not look for that.
         """
         answers = self._transact(selects, deadline.at_least(_LAST_LOOK_SECONDS))
         found: dict[tuple[str, str], dict[str, Any]] = {}
@@ -196,7 +201,7 @@ class VsctlRows:
         while True:
             try:
                 status, said = client.transact(self._remote, self._files, wanted, deadline)
-            except errors.DeadlineExceeded:
+            except (errors.DeadlineExceeded, errors.StateChanged):  # or the daemon has ended
                 if writes:
                     raise errors.OutcomeUnknown(remote=self._remote) from None
                 status, said = 1, f"{client.NOT_ANSWERED}it does not answer)"
@@ -234,18 +239,17 @@ def _results(wanted: Sequence[Operation], answer: list[Any]) -> list[Any]:
 
 
 def _pauses(deadline: Deadline) -> Iterator[bool]:
-    """Let time pass, longer each time, until the deadline has come."""
+    """Let time pass, each time a quarter of what has passed, until the deadline has come."""
     began = time.monotonic()
     while (left := deadline.remaining()) != 0:
-        pause = (time.monotonic() - began) * _PAUSE
-        pause = min(max(pause, _SHORTEST_PAUSE), _LONGEST_PAUSE)
+        pause = min(max((time.monotonic() - began) / 4, _SHORTEST_PAUSE), _LONGEST_PAUSE)
         time.sleep(pause if left is None else min(pause, left))
         yield True
 
 
 def _all_work(tables: idl.Idl, ports: Mapping[str, int]) -> bool:
     found = rows.ports(tables, dict.fromkeys(ports, ""))
-    return all(name in found and found[name].works_with(ports[name]) for name in ports)
+    return all(port.works_with(ports[name]) for name, port in found.items())
 
 
 def _name(step: steps.RowStep) -> str:
@@ -285,15 +289,12 @@ def _about(ports: Collection[str]) -> list[Operation]:
     selects = [_select("Open_vSwitch"), _select("Bridge")]
     for port in ports:
         selects += [_select(table, ["name", "==", port]) for table in ("Port", "Interface")]
-        selects.append(_select("QoS", _includes("id", names.qos_id(port))))
+        ours = ["map", [["id", names.qos_id(port)]]]
+        selects.append(_select("QoS", ["external_ids", "includes", ours]))
     return selects
 
 
-def _select(table: str, *where: list[Any], columns: Iterable[str] = ()) -> Operation:
-    """Read rows; all columns that we use unless some are named."""
-    wanted = ["_uuid", *(columns or rows.SCHEMA["tables"][table]["columns"])]
-    return {"op": "select", "table": table, "where": list(where), "columns": wanted}
-
-
-def _includes(key: str, value: str) -> list[Any]:
-    return ["external_ids", "includes", ["map", [[key, value]]]]
+def _select(table: str, *where: list[Any]) -> Operation:
+    """Read the columns of rows that we use."""
+    columns = ["_uuid", *rows.SCHEMA["tables"][table]["columns"]]
+    return {"op": "select", "table": table, "where": list(where), "columns": columns}
