@@ -93,13 +93,14 @@ class OvsPlugin(PluginBase):
             "ovsdb_interface",
             default="native",
             choices=[
-                ("vsctl", "Run the program ovs-vsctl. Deprecated."),
+                ("vsctl", "Run the program ovsdb-client as root. Deprecated."),
                 ("native", "Speak OVSDB over one connection that all callers share."),
             ],
             help="How to reach ovsdb-server.",
             deprecated_for_removal=True,
             deprecated_since="2.2.0",
-            deprecated_reason="The native interface does all that ovs-vsctl does, and faster.",
+            deprecated_reason="The native interface does the same, and faster. Let the service's "
+            "user open the socket of ovsdb-server, or have it listen on 127.0.0.1.",
         ),
         cfg.BoolOpt(
             "isolate_vif",

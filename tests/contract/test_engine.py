@@ -71,6 +71,7 @@ def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     if kind == "fake":
         yield FakeWorld()
         return
+    request.getfixturevalue("in_process")
     real = RealWorld(request.getfixturevalue("ovs"), DRIVERS[kind])
     yield real
     real.close()

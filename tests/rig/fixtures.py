@@ -11,6 +11,7 @@ import pytest
 
 from tests.rig.namespace import NetworkNamespace, private_network
 from tests.rig.ovs import PrivateOvs
+from vif_plug_ovs import privsep
 
 
 @pytest.fixture(scope="session")
@@ -65,3 +66,11 @@ def ovs_kernel(netns: NetworkNamespace) -> Iterator[PrivateOvs]:
     """A private Open vSwitch that forwards in the kernel, on bridges of type ``system``."""
     with PrivateOvs("system") as running:
         yield running
+
+
+@pytest.fixture
+def in_process() -> Iterator[None]:
+    """The privileged calls of the ``ovs`` plugin are made in this process, without a daemon."""
+    privsep.vif_plug.set_client_mode(False)
+    yield
+    privsep.vif_plug.set_client_mode(True)

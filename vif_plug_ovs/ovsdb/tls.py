@@ -50,17 +50,12 @@ def remote(wanted: str, credentials: Credentials) -> str:
     return f"{method}:{wanted.removeprefix('ssl:')}"
 
 
-def arguments(credentials: Credentials) -> tuple[str, ...]:
-    """What tells the programs of Open vSwitch to use these credentials.
+def check(credentials: Credentials) -> None:
+    """Check that the files can be used.
 
     :raises InvalidValue: as :func:`remote`.
     """
     _context(credentials)
-    return (
-        f"--private-key={credentials.key}",
-        f"--certificate={credentials.certificate}",
-        f"--ca-cert={credentials.authority}",
-    )
 
 
 def shown(name: str) -> str:

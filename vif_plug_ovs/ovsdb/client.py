@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Privileged: the program ``ovsdb-client``, run in the plugin's daemon for the ``vsctl`` driver.
+
+The socket of ovsdb-server may be open to root alone. The daemon trusts nobody: it takes a remote,
+the files of TLS, and operations such as :mod:`vif_plug_ovs.ovsdb.operations` makes, checks them,
+and makes the program's arguments of them.
+"""
+
+import errno
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from os_vif.exception import InvalidValue
+from os_vif.kernel import door
+from os_vif.wiring import errors
+from os_vif.wiring.deadline import Deadline
+from vif_plug_ovs import privsep
+from vif_plug_ovs.ovsdb import rows, tls
+from vif_plug_ovs.ovsdb.operations import Operation
+
+PROGRAM = "ovsdb-client"
+#: Where it is looked for besides PATH, which is short in some services.
+FOLDERS = ("/usr/local/bin", "/usr/local/sbin", "/usr/bin", "/usr/sbin")
+
+#: What it says when it has sent nothing, and when it may have.
+NOT_SENT, NOT_ANSWERED = "failed to connect to ", "transaction failed ("
+
+#: Seconds for the daemon to say that it had to kill the program.
+_KILL_SECONDS = 0.2
+
+#: Not a list of several, which the program would take; a path from the root, for the daemon has
+#: another working directory than its caller.
+_REMOTE = re.compile(r"(?:tcp|ssl):(?:\[[^\]\0]+\]|[^:,\[\]\0]+):\d{1,5}|unix:/[^,\0]+")
+_TLS = ("--private-key", "--certificate", "--ca-cert")
+
+#: Operations and their members besides ``op`` and ``table`` (RFC 7047, section 5.2).
+_READ = {
+    "select": {"where", "columns"},
+    "wait": {"where", "columns", "until", "rows", "timeout"},
+}
+_WRITE = {
+    "insert": {"uuid-name", "row"},
+    "update": {"where", "row"},
+    "mutate": {"where", "mutations"},
+    "delete": {"where"},
+}
+
+#: What os-vif writes: table -> by which operations, and which columns.
+_WRITTEN: dict[str, tuple[set[str], set[str]]] = {
+    "Open_vSwitch": ({"mutate"}, {"bridges", "next_cfg"}),
+    "Bridge": ({"insert", "mutate"}, {"name", "datapath_type", "external_ids", "ports"}),
+    "Port": (
+        {"insert", "update"},
+        {"name", "interfaces", "external_ids", "tag", "trunks", "vlan_mode", "qos"},
+    ),
+    "QoS": ({"insert", "delete"}, {"type", "external_ids"}),
+    "Interface": (
+        {"insert", "update", "mutate"},
+        {"name", "type", "options", "external_ids", "mtu_request", "ofport_request"},
+    ),
+}
+
+
+def transact(
+    remote: str, files: Sequence[str], operations: Sequence[Operation], deadline: Deadline
+) -> tuple[int, str]:
+    """Send one transaction, and return the program's exit status and what it said.
+
+    :param files: of TLS: private key, certificate, authority's certificate; none without TLS.
+    :returns: 0 and the results in JSON; or another status and the last line of the errors.
+    :raises InvalidValue: the daemon does not do that, or a file is bad.
+    :raises NotConnected: the program could not be started; nothing was sent.
+    :raises TransactionRefused: it is larger than what a program can be given; nothing was sent.
+    :raises DeadlineExceeded: the program was killed, or the daemon did not answer.
+    """
+    left = deadline.remaining()
+    # The clock is that of the host, so a call that waited for its turn does not begin too late.
+    until = None if left is None else time.monotonic() + left
+    timeout = None if left is None else left + _KILL_SECONDS
+    answer = door.ask(_transact, remote, list(files), list(operations), until, timeout=timeout)
+    return answer[0], answer[1]
+
+
+@privsep.vif_plug.entrypoint
+def _transact(
+    remote: str, files: Sequence[str], operations: Sequence[Any], until: float | None
+) -> tuple[int, str]:
+    words = arguments(remote, files, operations)
+    left = None if until is None else _number(until) - time.monotonic()
+    if left is not None and left <= 0:
+        raise errors.NotConnected(remote=remote, reason="no time is left")
+    # The program's own time limit, in whole seconds, is for one whose daemon has been killed.
+    limit = [] if left is None else [f"--timeout={math.ceil(left) + 1}"]
+    status, said = _run([_program(remote), *limit, *words], remote, left)
+    if files and said.startswith(NOT_SENT):  # which the program does not explain
+        tls.check(tls.Credentials(*files))
+    return status, said
+
+
+def _run(argv: list[str], remote: str, seconds: float | None) -> tuple[int, str]:
+    try:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=seconds,
+            check=False,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    except subprocess.TimeoutExpired as err:
+        what = f"the program {PROGRAM} had to be killed"
+        raise errors.DeadlineExceeded(seconds=seconds, what=what) from err
+    except OSError as err:
+        if err.errno == errno.E2BIG:
+            reason = f"{len(argv[-1])} bytes are more than a program's argument may have"
+            raise errors.TransactionRefused(reason=reason) from err
+        raise errors.NotConnected(remote=remote, reason=f"{argv[0]}: {err}") from err
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        said = lines[-1].removeprefix(f"{PROGRAM}: ") if lines else "it did not say why"
+        return done.returncode, said
+    return 0, done.stdout.decode(errors="replace")
+
+
+def _program(remote: str) -> str:
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *FOLDERS))
+    program = shutil.which(PROGRAM, path=path)
+    if program is None:
+        reason = f"the program {PROGRAM} (ovsdb_interface = vsctl) is not in {path}"
+        raise errors.NotConnected(remote=remote, reason=reason)
+    return program
+
+
+def arguments(remote: str, files: Sequence[str], operations: Sequence[Any]) -> list[str]:
+    """Make the program's arguments.
+
+    :raises InvalidValue: os-vif does not ask for that.
+    """
+    if not isinstance(remote, str) or not _REMOTE.fullmatch(remote):
+        _refuse("remote", remote, "it must be tcp:, ssl: or unix:, and one only")
+    if len(files) != (3 if remote.startswith("ssl:") else 0):
+        _refuse("files", files, "a remote of ssl: has three, others none")
+    for path in files:
+        if not isinstance(path, str) or "\0" in path or (path and not path.startswith("/")):
+            _refuse("files", path, "it must be a path from the root")
+    for operation in operations:
+        _check(operation)
+    try:
+        text = json.dumps(["Open_vSwitch", *operations], allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError) as err:
+        _refuse("operations", operations, str(err))
+    options = [f"{option}={path}" for option, path in zip(_TLS, files, strict=False)]
+    return [*options, "transact", remote, text]
+
+
+def _check(operation: Any) -> None:
+    try:
+        fine = _is_ours(**operation)
+    except (TypeError, KeyError, IndexError, ValueError):
+        fine = False
+    if not fine:
+        _refuse("operation", operation, "os-vif does not do that")
+
+
+def _is_ours(op: str, table: str, **members: Any) -> bool:
+    """Whether an operation does nothing but what os-vif does.
+
+    :raises: TypeError, KeyError, IndexError: it is malformed.
+    """
+    operations, columns = _WRITTEN[table]
+    written = {*members.get("row", ()), *(change[0] for change in members.get("mutations", ()))}
+    read = {*members.get("columns", ()), *(test[0] for test in members.get("where", ()))}
+    read.update(column for row in members.get("rows", ()) for column in row)
+    readable = {"_uuid", *columns, *rows.SCHEMA["tables"][table]["columns"]}
+    return (
+        (op in _READ or op in operations)
+        and members.keys() == {**_READ, **_WRITE}[op]
+        and written <= columns
+        and read <= readable
+    )
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        _refuse("until", value, "it must be a point in time")
+    return float(value)
+
+
+def _refuse(field: str, value: Any, reason: str) -> NoReturn:
+    raise InvalidValue(field=field, value=value, reason=reason)
