@@ -80,6 +80,9 @@ SCHEMA: dict[str, Any] = {
     },
 }
 
+#: Columns that a server may lack: what is to go there is left out.
+OPTIONAL = (("Interface", "mtu_request"),)
+
 #: How rows are looked up: by name, or by the id among their ``external_ids``.
 _NAMED = ("Bridge", "Port", "Interface")
 _NAME, _ID = "name", "id"
@@ -142,6 +145,8 @@ def _external_id(row: Any, key: str) -> str:
 
 
 def _scalar(row: Any, column: str, default: Any = None) -> Any:
+    if column not in row._data:  # the server has none, see OPTIONAL
+        return default
     return next((atom.value for atom in row._data[column].values), default)
 
 
