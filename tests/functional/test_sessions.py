@@ -33,7 +33,7 @@ SOON = 5  # seconds
 PAUSE = 0.3  # seconds
 LARGE = 1_000_000  # bytes
 CALLERS = 50
-VIFS = 80
+VIFS = 50
 
 
 @pytest.fixture(autouse=True)
@@ -87,14 +87,17 @@ def reached(request: pytest.FixtureRequest, netns: Any, tmp_path: Path) -> Itera
         connection.close_all()
 
 
+def _with_a_small_buffer(shared: connection.Connection) -> None:
+    """That of TCP would grow until all of a transaction fits."""
+    opened = shared._tables._session.rpc.stream.socket
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
+
+
 def test_what_is_larger_than_the_buffer_of_the_socket_is_sent(reached: Any) -> None:
     """poll() is to wait for a socket that can be written and for one that can be read."""
     switch, remote = reached
     shared = in_use(remote)
-    opened = (
-        shared._tables._session.rpc.stream.socket
-    )  # that of TCP would grow until all of it fits
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
+    _with_a_small_buffer(shared)
     thaw = paused(switch)
     began = time.monotonic()
     shared.commit(lambda _: qos("x" * LARGE), Deadline(SOON))
@@ -107,7 +110,7 @@ def test_many_vifs_at_once_while_the_server_pauses(
     ovs_dummy: PrivateOvs, osvif_dummy: OsVif
 ) -> None:
     osvif_dummy.configure(ovs_vsctl_timeout=60, **PER_PORT.options)
-    in_use(ovs_dummy.remote)
+    _with_a_small_buffer(in_use(ovs_dummy.remote))
     osvif_dummy.after_links = lambda: paused(ovs_dummy)
     pairs = [(PER_PORT.vif(number), vifs.instance(number)) for number in range(1, 1 + VIFS)]
     began = time.monotonic()
