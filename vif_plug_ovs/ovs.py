@@ -75,7 +75,8 @@ class OvsPlugin(PluginBase):
             "ovsdb_connection",
             default="tcp:127.0.0.1:6640",
             help="Where ovsdb-server listens for OVSDB clients: tcp:<address>:<port>, with an "
-            "IPv6 address in brackets, ssl:<address>:<port>, or unix:<path of its socket>.",
+            "IPv6 address in brackets, ssl:<address>:<port>, or unix:<path of its socket>. The "
+            "port is 6640 unless given; names of hosts are not resolved.",
         ),
         cfg.StrOpt(
             "ssl_key_file",

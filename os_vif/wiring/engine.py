@@ -190,14 +190,14 @@ class Engine:
 
         :returns: for each wiring None, or what :meth:`apply` would have raised.
         """
-        return self._until_unchanged(wirings, lambda jobs: self._apply(jobs, deadline))
+        return self._until_unchanged(wirings, lambda jobs: self._apply(jobs, deadline), deadline)
 
     def remove_all(self, wirings: Sequence[Wiring], deadline: Deadline) -> list[Exception | None]:
         """Remove several wirings; one that fails stays alone.
 
         :returns: for each wiring None, or what :meth:`remove` would have raised.
         """
-        return self._until_unchanged(wirings, lambda jobs: self._remove(jobs, deadline))
+        return self._until_unchanged(wirings, lambda jobs: self._remove(jobs, deadline), deadline)
 
     def _apply(self, jobs: list[_Job], deadline: Deadline) -> None:
         try:
@@ -442,9 +442,10 @@ class Engine:
 
     @staticmethod
     def _until_unchanged(
-        wirings: Sequence[Wiring], attempt: Callable[[list[_Job]], None]
+        wirings: Sequence[Wiring], attempt: Callable[[list[_Job]], None], deadline: Deadline
     ) -> list[Exception | None]:
-        """Attempt again, for a few times, what failed because somebody else was faster."""
+        """Attempt again, for a few times, what failed because somebody else was faster, or the
+        server went away during a commit."""
         jobs = [_Job(wiring) for wiring in wirings]
         again = list(range(len(jobs)))
         for _ in range(ATTEMPTS):
@@ -456,7 +457,7 @@ class Engine:
                     job.failure = job.failure or failure
             for i, job in zip(again, fresh, strict=True):
                 jobs[i] = job
-            again = [i for i in again if isinstance(jobs[i].failure, errors.StateChanged)]
+            again = [i for i in again if _is_worth_a_look(jobs[i].failure, deadline)]
             if not again:
                 break
             LOG.info("%s; looking again", jobs[again[0]].failure)
@@ -465,6 +466,11 @@ class Engine:
 
 #: After these nothing was written.
 _NOT_WRITTEN = (errors.StateChanged, errors.TransactionRefused)
+
+
+def _is_worth_a_look(failure: Exception | None, deadline: Deadline) -> bool:
+    unknown = isinstance(failure, errors.OutcomeUnknown) and deadline.remaining() != 0
+    return unknown or isinstance(failure, errors.StateChanged)
 
 
 def _live(jobs: Iterable[_Job]) -> list[_Job]:

@@ -31,6 +31,7 @@ import ovs.poller
 from oslo_config import cfg
 
 from os_vif import exception
+from os_vif.wiring.deadline import Deadline
 from tests.rig.plugin import HYBRID, PORT_ONLY, TAP, Kind, OsVif, initialized
 from vif_plug_ovs.ovsdb import connection
 
@@ -199,9 +200,74 @@ def native_poll(osvif: OsVif, _: int) -> Report:
     return {"raised": []}
 
 
+def interrupted_wait(osvif: OsVif, _: int) -> Report:
+    """A timeout hits greenthreads as they wait for the lock, having waited for the server."""
+    shared = _shared(osvif)
+
+    def wait(_: int) -> None:
+        with eventlet.Timeout(0.3):
+            shared.wait_for(lambda _: False, Deadline(AMPLE))
+
+    def hold_the_lock() -> None:
+        time.sleep(0.1)
+        with shared._changed:
+            shared._wake()
+            time.sleep(0.5)
+
+    holding = threading.Thread(target=hold_the_lock)
+    holding.start()
+    outcome = at_once(wait, 3)
+    holding.join()
+    raised = at_once(lambda _: _ask(shared), 3)
+    return {"raised": raised, "interrupted": outcome}
+
+
+def first_fill(osvif: OsVif, _: int) -> Report:
+    """The replica is filled."""
+    began = time.monotonic()
+    raised = at_once(lambda _: _ask(_shared(osvif)), 3)
+    return {"raised": raised, "took": time.monotonic() - began}
+
+
+def interrupted_fill(osvif: OsVif, _: int) -> Report:
+    """A timeout hits the greenthread that fills the replica."""
+    shared = _shared(osvif)
+
+    def ask(_: int) -> None:
+        with eventlet.Timeout(0.05):
+            _ask(shared)
+
+    interruptions = 0
+    while outcome := at_once(ask, 1):
+        interruptions += len(outcome)
+    with shared.current(Deadline(AMPLE)) as tables:
+        ports = len(tables.tables["Port"].rows)
+    return {"raised": [], "interruptions": interruptions, "ports": ports}
+
+
+def _shared(osvif: OsVif) -> connection.Connection:
+    return connection.get(cfg.CONF[osvif.group].ovsdb_connection)
+
+
+def _ask(shared: connection.Connection) -> None:
+    with shared.current(Deadline(5)):
+        pass
+
+
 SCENARIOS = {
     each.__name__: each
-    for each in (verbs, same_vif, silence, daemon, interrupted, refusal, native_poll)
+    for each in (
+        verbs,
+        same_vif,
+        silence,
+        daemon,
+        refusal,
+        native_poll,
+        interrupted,
+        interrupted_wait,
+        first_fill,
+        interrupted_fill,
+    )
 }
 
 

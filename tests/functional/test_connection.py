@@ -596,7 +596,7 @@ def test_close_all_does_not_wait_for_the_server(
         "127.0.0.1:6640",
         "tcp",
         "tcp:",
-        "tcp:127.0.0.1",
+        "tcp:localhost:6640",
         "tcp:127.0.0.1:",
         "tcp:127.0.0.1:port",
         "unix:",

@@ -6,6 +6,7 @@ import logging
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -522,6 +523,27 @@ def test_it_is_ovsdbapps_interface(base: BaseOVS) -> None:
     assert isinstance(base.ovsdb, API)
     assert isinstance(base.ovsdb, api.ImplAPI)
     assert base.ovsdb is base.ovsdb
+
+
+def test_a_fork_has_a_connection_of_its_own(base: BaseOVS) -> None:
+    """Two processes on one socket would get each other's answers."""
+    ovsdb = base.ovsdb
+    assert ovsdb.br_exists(BRIDGE).execute(check_error=True)
+    ours = ovsdb.idl
+
+    def work() -> list[str]:
+        base.ovsdb.add_br("br-child").execute(check_error=True)
+        assert base.ovsdb.idl is not ours
+        found: list[str] = ovsdb.list_br().execute(check_error=True)
+        return sorted(found)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads: our point
+        child = Child(work)
+    with child:
+        assert child.result() == sorted([BRIDGE, "br-child"])
+    assert ovsdb.br_exists("br-child").execute(check_error=True)
+    assert ovsdb.idl is ours
 
 
 def test_nothing_is_connected_before_it_is_asked_for() -> None:

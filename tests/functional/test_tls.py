@@ -163,6 +163,7 @@ def test_outside_plugins_get_the_same_connection(
 ) -> None:
     verbs.configure(ovsdb_connection=REMOTES[remote])
     base = BaseOVS(cfg.CONF[GROUP])
+    assert base.connection == REMOTES[remote]
     base.ensure_ovs_bridge("br0", "system")
     assert base.ovsdb.br_exists("br0").execute(check_error=True)
     base.ovsdb.add_br("br1").execute(check_error=True)
@@ -460,6 +461,32 @@ def test_a_certificate_that_is_renewed_in_place_is_used_by_the_next_connection(
     switch.catch_up()
     verbs.plug(PORT_ONLY.vif(2), 2)
     assert deviations(switch, PORT_ONLY, 2) == []
+
+
+def test_the_files_are_read_when_a_connection_is_opened_and_not_by_each_verb(
+    pki: Pki, switch: PrivateOvs, verbs: OsVif, tmp_path: Path
+) -> None:
+    """A renewal that takes them away for a moment does no harm to one that is open."""
+    ours = Certificate(*(tmp_path / key for key in KEYS))
+    for key in KEYS:
+        getattr(ours, key).write_bytes(getattr(pki.client, key).read_bytes())
+    use(verbs, ours)
+    verbs.plug(PORT_ONLY.vif(1), 1)
+    assert BaseOVS(cfg.CONF[GROUP]).ovsdb.br_exists("br-int").execute(check_error=True)
+    for key in KEYS:
+        getattr(ours, key).unlink()
+    verbs.plug(PORT_ONLY.vif(1), 1)
+    verbs.plug(PORT_ONLY.vif(2), 2)
+    assert BaseOVS(cfg.CONF[GROUP]).ovsdb.br_exists("br-int").execute(check_error=True)
+    assert deviations(switch, PORT_ONLY, 2) == []
+    restart(switch)
+    with pytest.raises(exception.PlugException, match=r"ssl_key_file.*No such file"):
+        verbs.plug(PORT_ONLY.vif(3), 3)
+    for key in KEYS:
+        getattr(ours, key).write_bytes(getattr(pki.client, key).read_bytes())
+    switch.catch_up()
+    verbs.plug(PORT_ONLY.vif(3), 3)
+    assert deviations(switch, PORT_ONLY, 3) == []
 
 
 def test_a_server_that_hangs_up_in_the_handshake_is_tried_again(

@@ -20,7 +20,8 @@ def get_instance(context: Any, iface_name: str | None = None) -> Any:
     database; those after it share that.
 
     :param context: has ``connection``, where ovsdb-server listens, and ``timeout``, the seconds
-        that a command or transaction may take (0: no limit). ``interface`` is not read:
+        that a command or transaction may take (0: no limit). One that has a ``remote`` too, as
+        BaseOVS does, is connected with its TLS credentials. ``interface`` is not read:
     :param iface_name: is kept for old callers. Both choose between ways to reach the server;
         there is one here, the native one, ``vsctl`` gets it too.
     :raises InvalidValue: the connection is malformed.
@@ -28,4 +29,5 @@ def get_instance(context: Any, iface_name: str | None = None) -> Any:
     """
     from vif_plug_ovs.ovsdb import impl_idl  # with ovsdbapp, which few ask for
 
-    return impl_idl.instance(context.connection, context.timeout)
+    remote = getattr(context, "remote", context.connection)
+    return impl_idl.instance(remote, context.timeout)

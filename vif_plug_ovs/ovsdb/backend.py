@@ -23,6 +23,7 @@ class NativeRows:
 
     def __init__(self, remote: str) -> None:
         self._remote = remote
+        self._likely_bridges: dict[str, str] = {}  # of the ports that were observed
 
     @property
     def _connection(self) -> connection.Connection:
@@ -33,9 +34,11 @@ class NativeRows:
     ) -> Found:
         """See :meth:`os_vif.wiring.engine.Rows.observe`."""
         with self._connection.current(deadline) as tables:
+            found = rows.ports(tables, ports)
+            self._likely_bridges |= {**ports, **{name: p.bridge for name, p in found.items()}}
             return Found(
                 bridges=rows.bridges(tables, bridges),
-                ports=rows.ports(tables, ports),
+                ports=found,
                 qos=frozenset(name for name in ports if rows.qos_of(tables, name)),
                 port_count=len(tables.tables["Port"].rows),
                 pending=rows.pending(tables),
@@ -67,16 +70,15 @@ class NativeRows:
 
     def working(self, ports: Mapping[str, int], deadline: Deadline | None) -> Mapping[str, Port]:
         """See :meth:`os_vif.wiring.engine.Rows.working`."""
-
-        anywhere = dict.fromkeys(ports, "")
+        likely = {name: self._likely_bridges.get(name, "") for name in ports}
 
         def all_work(tables: idl.Idl) -> bool:
-            found = rows.ports(tables, anywhere)
+            found = rows.ports(tables, likely)
             return all(port.works_with(ports[name]) for name, port in found.items())
 
         if deadline is not None:
             self._connection.wait_for(all_work, deadline)
-        return self._connection.wait_for(lambda tables: rows.ports(tables, anywhere), None)
+        return self._connection.wait_for(lambda tables: rows.ports(tables, likely), None)
 
 
 class _Replica:

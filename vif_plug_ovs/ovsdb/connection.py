@@ -9,13 +9,11 @@ nobody waits, a thread looks after the connection now and then.
 """
 
 import contextlib
-import functools
-import math
 import os
-import re
-import select
 import socket
 import threading
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -25,11 +23,11 @@ import ovs.timeval
 from oslo_log import log as logging
 from ovs.db import idl
 
-from os_vif.exception import InvalidValue
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
-from vif_plug_ovs.ovsdb import messages, rows, tls
+from vif_plug_ovs.ovsdb import locking, messages, remotes, rows, tls
 from vif_plug_ovs.ovsdb.operations import Operation
+from vif_plug_ovs.ovsdb.poller import Poller
 
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -37,34 +35,20 @@ C = TypeVar("C", bound="Connection")
 
 #: Seconds between attempts to connect while somebody waits for the connection.
 RETRY_SECONDS = 0.2
-#: Seconds between looks at what the server has sent while nobody waits for it.
-TEND_SECONDS = 1.0
-#: Seconds after which who waits looks at the clock, though nothing came; poll() has a limit.
-TURN_SECONDS = 3600
-#: Seconds that a caller waits for an ovs-vswitchd which another caller has found to be stuck.
-STUCK_SECONDS = 4
+#: Seconds between looks at what the server has sent while nobody waits for it. A server may want
+#: an answer to its probe within a second (inactivity_probe, ovs-vswitchd.conf.db(5)).
+TEND_SECONDS = 0.4
+#: Seconds without progress after which a caller has seen that ovs-vswitchd is stuck.
+STUCK_SECONDS = 5
+#: Seconds that the callers after it wait for one that is.
+STUCK_PATIENCE_SECONDS = 4
 
 #: How ovsdb-server says that a row of the same name was inserted by somebody else meanwhile.
 _TAKEN = "to have identical values"
 
 
-#: tcp:<address>:<port>, an IPv6 address in brackets; ssl: alike; unix:<path>
-_REMOTE = re.compile(r"(?:tcp|ssl|osviftls\d+):(?:\[[^\]]+\]|[^:\[\]]+):(?P<port>\d{1,5})|unix:.+")
-
-
-def check_remote(remote: str) -> str:
-    """Check where an OVSDB server is said to listen.
-
-    :raises InvalidValue: it is not of a form that python-ovs takes.
-    """
-    match = _REMOTE.fullmatch(remote)
-    if not match or (match["port"] and not 0 < int(match["port"]) < 65536):
-        raise InvalidValue(
-            field="ovsdb_connection",
-            value=remote,
-            reason="it must be tcp:<address>:<port>, ssl:<address>:<port> or unix:<path>",
-        )
-    return remote
+#: Check where an OVSDB server is said to listen; see :func:`vif_plug_ovs.ovsdb.remotes.normal`.
+check_remote = remotes.normal
 
 
 class Connection:
@@ -80,11 +64,13 @@ class Connection:
 
     def __init__(self, remote: str) -> None:
         self._remote = check_remote(remote)
-        self.remote = tls.shown(remote)
-        self._changed = threading.Condition()
-        self._tables = messages.use_in(self._replica(remote))
+        self.remote = tls.shown(self._remote)
+        self._changed = locking.Condition()
+        self._tables = messages.use_in(self._replica(self._remote))
         self._stuck_at: int | None = None
         self._receiving = False  # whether somebody waits for the server, and so for all
+        self._callers = 0  # who wait, this object's own thread apart
+        self._complaint = ""  # the last one in the log
         self._closed = threading.Event()
         # Sockets: eventlet's os.read would wait for a pipe that is not meant to be waited for.
         self._wake_read, self._wake_write = socket.socketpair()
@@ -94,7 +80,7 @@ class Connection:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread and drop the connection."""
+        """End the thread and drop the connection; who waits for the server waits no longer."""
         self._closed.set()
         with self._changed:
             self._wake()
@@ -126,21 +112,32 @@ class Connection:
         :raises StateChanged: a row that the transaction builds on has changed.
         :raises TransactionRefused: the server refused it.
         :raises NotConnected: it could not be sent.
-        :raises OutcomeUnknown: it was sent and not answered.
+        :raises OutcomeUnknown: it was sent and not answered: the deadline is over, or the
+            connection was lost. It is never sent again: it may have taken effect.
         """
         return self._transact(build, deadline, writes=True)
 
     def settled(self, cfg: int, deadline: Deadline) -> bool:
         """Wait until ovs-vswitchd has caught up with a configuration number.
 
-        :returns: False when it has not by the deadline, or has been found stuck before and not
-            moved since.
+        :returns: False when it has not by the deadline; or sooner, when a caller has waited for
+            `STUCK_SECONDS` and seen no progress, and there has been none since.
         """
         with self._changed:
-            if self._stuck_at is not None and self._stuck_at == rows.cur_cfg(self._tables):
-                deadline = deadline.at_most(STUCK_SECONDS)
-            done = self._wait_for(lambda: rows.cur_cfg(self._tables) >= cfg, deadline)
-            self._stuck_at = None if done else rows.cur_cfg(self._tables)
+            progress = _Progress(rows.cur_cfg(self._tables))
+            if self._stuck_at == progress.cfg:
+                LOG.warning(
+                    "ovs-vswitchd has made no progress since a caller waited %s s for it: it is "
+                    "stuck at configuration %s",
+                    STUCK_SECONDS,
+                    progress.cfg,
+                )
+                deadline = deadline.at_most(STUCK_PATIENCE_SECONDS)
+            done = self._wait_for(
+                lambda: progress.seen(rows.cur_cfg(self._tables)) >= cfg, deadline
+            )
+            if not done and progress.seconds_without() >= STUCK_SECONDS:
+                self._stuck_at = progress.cfg
         return done
 
     def wait_for(self, predicate: Callable[[idl.Idl], T], deadline: Deadline | None) -> T:
@@ -168,43 +165,65 @@ class Connection:
             while True:
                 self._wait_for_connection(deadline)
                 wanted = build(self._tables) if callable(build) else build
+                wanted = self._without_missing_columns(wanted)
                 if not wanted:
                     return None
                 session = self._session_number()
                 sent = self._send(wanted, writes)
                 was_sent = sent.commit() != sent.TRY_AGAIN  # else the connection is broken
-                self._wait_for(functools.partial(_is_complete, sent), deadline)
+                self._wait_for_answer(sent, deadline)
                 answered = was_sent and session == self._session_number()
-                if answered or (writes and was_sent) or deadline.remaining() == 0:
+                if answered or (writes and was_sent) or self._is_over(deadline):
                     return self._result(sent, writes=writes and was_sent, answered=answered)
-                self._await_session_after(session, deadline)  # nothing happened: send it again
+                self._wait_for(lambda: False, deadline.at_most(RETRY_SECONDS))
+                # Nothing happened: send it again.
+
+    def _wait_for_answer(self, sent: Any, deadline: Deadline) -> None:
+        """Wait until a transaction is answered, or will never be."""
+        session = self._session_number()
+
+        def decided() -> bool:
+            return sent.commit() != sent.INCOMPLETE or session != self._session_number()
+
+        self._wait_for(decided, deadline)
+
+    def _without_missing_columns(self, wanted: list[Operation]) -> list[Operation]:
+        """Leave out of operations what this server has no column for (`rows.OPTIONAL`)."""
+        if not self._session.missing:
+            return wanted
+        columns = {column for _, column in self._session.missing}
+        possible = [
+            {**each, "row": {k: v for k, v in each["row"].items() if k not in columns}}
+            if "row" in each
+            else each
+            for each in wanted
+        ]
+        useful = [each for each in possible if each.get("row") or each["op"] != "update"]
+        return useful if any(each["op"] != "wait" for each in useful) else []
+
+    @property
+    def _session(self) -> "messages.Session":
+        session: messages.Session = self._tables._session
+        return session
 
     def _session_number(self) -> int:
-        return int(self._tables._session.get_seqno())
+        return int(self._session.get_seqno())
 
-    def _await_session_after(self, lost: int, deadline: Deadline) -> None:
-        self._wake()
-        soon = deadline.at_most(RETRY_SECONDS)
-        self._wait_for(lambda: self._session_number() != lost, soon)
+    def _is_over(self, deadline: Deadline) -> bool:
+        return deadline.remaining() == 0 or self._closed.is_set()
 
     def _wait_for_connection(self, deadline: Deadline) -> None:
         before = tls.failures(self._remote)
 
-        def decided() -> bool:
-            return self._is_connected() or tls.failures(self._remote) > before
+        def failed() -> bool:
+            """Nothing that waiting cures."""
+            return bool(self._session.refusal) or tls.failures(self._remote) > before
 
-        while not self._is_connected():
-            if tls.failures(self._remote) > before:  # nothing that waiting cures
-                raise errors.NotConnected(remote=self.remote, reason=tls.problem(self._remote))
-            self._hurry()
-            soon = deadline.at_most(RETRY_SECONDS)
-            if not self._wait_for(decided, soon) and deadline.remaining() == 0:
-                raise errors.NotConnected(remote=self.remote, reason=self._why(deadline))
-
-    def _hurry(self) -> None:
-        """Have the next attempt to connect made now; python-ovs waits for up to 8 s."""
-        self._tables._session.reconnect.backoff = 0
-        self._wake()
+        self._wait_for(lambda: self._is_connected() or failed(), deadline)
+        if not self._is_connected():
+            known = self._session.refusal or (failed() and tls.problem(self._remote))
+            reason = known or self._why(deadline)
+            raise errors.NotConnected(remote=self.remote, reason=reason)
 
     def _is_connected(self) -> bool:
         tables = self._tables
@@ -242,9 +261,18 @@ class Connection:
         raise errors.NotConnected(remote=self.remote, reason="it does not answer")
 
     def _wait_for(self, predicate: Callable[[], bool], deadline: Deadline) -> bool:
-        """Wait until something holds, by the deadline's clock."""
+        """Wait until something holds, by the deadline's clock; not on a closed connection."""
+        self._callers += 1
+        try:
+            if not self._is_connected():
+                self._wake()  # the next attempt is made sooner now
+            return self._wait(predicate, deadline)
+        finally:
+            self._callers -= 1
+
+    def _wait(self, predicate: Callable[[], bool], deadline: Deadline) -> bool:
         while not predicate():
-            if deadline.remaining() == 0:
+            if self._is_over(deadline):
                 return False
             if self._may_receive():
                 self._receive(deadline)
@@ -257,15 +285,16 @@ class Connection:
 
     def _receive(self, deadline: Deadline) -> None:
         """Wait for the server without the lock, and take in what it sends."""
-        poller = poller_until(deadline)
+        if self._callers:
+            self._session.hurry(RETRY_SECONDS)
+        poller = Poller(deadline)
         self._tables.wait(poller)
         poller.fd_wait(self._wake_read, ovs.poller.POLLIN)
-        self._receiving = True
-        self._changed.release()
         try:
-            poller.block()
+            self._receiving = True
+            with self._changed.released():
+                poller.block()
         finally:
-            self._changed.acquire()
             self._receiving = False
             with contextlib.suppress(BlockingIOError):
                 self._wake_read.recv(4096)
@@ -275,13 +304,36 @@ class Connection:
         """Bring the replica up to what has arrived; all who wait look, and one of them goes on."""
         try:
             self._tables.run()
-        except Exception:
-            LOG.exception("What %s sent was not understood; reconnecting", self.remote)
-            self._tables._session.force_reconnect()  # the replica's would not pause before it
-        self._changed.notify_all()
+            if self._is_connected():
+                self._complaint = ""
+        except Exception as err:
+            self._complain(err)
+            self._fetch_anew()
+        except BaseException:  # which interrupts a native thread anywhere
+            self._fetch_anew()
+            raise
+        finally:
+            self._changed.notify_all()
+        self._tables.cooperative_yield.raise_interruption()
+
+    def _fetch_anew(self) -> None:
+        """Connect again, and trust nothing of the replica: half an update may be in it."""
+        self._tables.last_id = str(uuid.UUID(int=0))
+        self._session.force_reconnect()  # the replica's would not pause before it
+
+    def _complain(self, err: Exception) -> None:
+        """Log why the connection is broken, once for each cause."""
+        if self._complaint != repr(err):
+            self._complaint = repr(err)
+            LOG.exception("The connection to %s failed; reconnecting", self.remote)
 
     def _why(self, deadline: Deadline) -> str:
-        error, stream = ovs.stream.Stream.open(self._remote)
+        if self._closed.is_set():
+            return "the connection was closed"
+        try:
+            error, stream = ovs.stream.Stream.open(self._remote)
+        except Exception as err:
+            return repr(err)
         if stream is not None:
             stream.close()
         reason = os.strerror(error) if error else "it does not answer"
@@ -299,7 +351,7 @@ class Connection:
         while not self._closed.wait(pause):
             with self._changed:
                 self._catch_up()
-                self._wait_for(lambda: self._is_connected() or self._closed.is_set(), Deadline(0))
+                self._wait(self._is_connected, Deadline(0))
                 pause = self._until_probe()
 
     def _catch_up(self) -> None:
@@ -315,18 +367,22 @@ class Connection:
         return min(TEND_SECONDS, milliseconds / 1000)
 
 
-def _is_complete(transaction: Any) -> bool:
-    return bool(transaction.commit() != transaction.INCOMPLETE)
+class _Progress:
+    """What one caller sees of ovs-vswitchd's progress."""
 
+    def __init__(self, cfg: int) -> None:
+        self.cfg = cfg
+        self._since = time.monotonic()
 
-def poller_until(deadline: Deadline) -> ovs.poller.Poller:
-    """Make python-ovs' poller, but for its select(), which fails among many open files."""
-    poller = ovs.poller.Poller()
-    if hasattr(select, "poll"):  # eventlet takes it away
-        poller.poll = select.poll()
-    seconds = deadline.at_most(TURN_SECONDS).remaining() or 0
-    poller.timer_wait(math.ceil(1000 * seconds))
-    return poller
+    def seen(self, cfg: int) -> int:
+        """Note, and return, how far it is."""
+        if cfg != self.cfg:
+            self.cfg, self._since = cfg, time.monotonic()
+        return cfg
+
+    def seconds_without(self) -> float:
+        """Return for how many seconds it has made none."""
+        return time.monotonic() - self._since
 
 
 #: An operation that changes nothing: its answer comes after every update that preceded it.
@@ -350,6 +406,7 @@ def get(remote: str) -> Connection:
 def get_as(kind: type[C], remote: str) -> C:
     """As :func:`get`, of a kind that keeps another replica; there is one of each kind."""
     global _forks_watched
+    remote = check_remote(remote)
     with _connecting:
         if not _forks_watched:
             os.register_at_fork(after_in_child=_after_fork)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from oslo_log import log as logging
 
-from vif_plug_ovs.ovsdb import tls
+from vif_plug_ovs.ovsdb import remotes, tls
 from vif_plug_ovs.ovsdb.backend import NativeRows
 
 if TYPE_CHECKING:
@@ -30,13 +30,13 @@ def rows(config: Any) -> "NativeRows | VsctlRows":
 
 
 def remote(config: Any) -> str:
-    """What :func:`.connection.get` takes, of what an option group says.
+    """Return what :func:`.connection.get` takes, of what an option group says.
 
-    :raises InvalidValue: a TLS file is bad.
+    :raises InvalidValue: an ``ssl:`` remote is malformed, or one of its files is bad.
     """
-    credentials = _credentials(config)
     wanted: str = config.ovsdb_connection
-    return wanted if credentials is None else tls.remote(wanted, credentials)
+    credentials = _credentials(config)
+    return wanted if credentials is None else tls.remote(remotes.normal(wanted), credentials)
 
 
 def _credentials(config: Any) -> tls.Credentials | None:

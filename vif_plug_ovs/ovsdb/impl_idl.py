@@ -29,6 +29,7 @@ from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.engine import ATTEMPTS
 from vif_plug_ovs.ovsdb import api, connection, rows, tls
+from vif_plug_ovs.ovsdb.poller import Poller
 
 LOG = logging.getLogger(__name__)
 
@@ -40,10 +41,11 @@ _schemas: dict[str, dict[str, Any]] = {}
 
 def instance(remote: str, timeout: float) -> "Api":
     """Make the object that :func:`vif_plug_ovs.ovsdb.api.get_instance` promises."""
+    remote = connection.check_remote(remote)
     # Asked for outside of connection.get, where it would hold up those who plug.
-    if connection.check_remote(remote) not in _schemas:
+    if remote not in _schemas:
         _schemas[remote] = fetch_schema(remote, Deadline(timeout))
-    return Api(connection.get_as(WholeConnection, remote), timeout)
+    return Api(remote, timeout)
 
 
 class WholeConnection(connection.Connection):
@@ -94,7 +96,7 @@ class WholeConnection(connection.Connection):
                 self._wake()
             if status == transaction.UNCHANGED:
                 return None
-            self._wait_for(lambda: transaction.commit() != transaction.INCOMPLETE, deadline)
+            self._wait_for_answer(transaction, deadline)
             answered = session == self._tables._session.get_seqno()
             cfg = self._result(transaction, writes=True, answered=answered)
             for command in commands:
@@ -137,11 +139,12 @@ class Api(impl_idl.OvsdbIdl, api.ImplAPI):  # type: ignore[misc]
     RuntimeError, or the command's own) if ``check_error`` asks for it, else it is logged; the
     transactions of one thread on one object merge.
 
+    :param remote: see :class:`.connection.Connection`; its schema is known.
     :param timeout: seconds for a command or transaction, 0 for no limit.
     """
 
-    def __init__(self, whole: WholeConnection, timeout: float) -> None:
-        self._session = _Session(whole, timeout)
+    def __init__(self, remote: str, timeout: float) -> None:
+        self._session = _Session(remote, timeout)
         super().__init__(self._session, start=False, auto_index=False)
 
     @property
@@ -168,9 +171,14 @@ class Api(impl_idl.OvsdbIdl, api.ImplAPI):  # type: ignore[misc]
 class _Session:
     """What ovsdbapp's commands and look-ups use of a connection."""
 
-    def __init__(self, whole: WholeConnection, timeout: float) -> None:
-        self.whole = whole
+    def __init__(self, remote: str, timeout: float) -> None:
+        self._remote = remote
         self.timeout = timeout
+
+    @property
+    def whole(self) -> WholeConnection:
+        """The connection of this process; a fork has one of its own."""
+        return connection.get_as(WholeConnection, self._remote)
 
     @property
     def idl(self) -> idl.Idl:
@@ -202,7 +210,11 @@ class Transaction(base.Transaction):  # type: ignore[misc]
         self.check_error = check_error
         self.log_errors = log_errors
         self.timeout = session.timeout
-        self._whole = session.whole
+        self._session = session
+
+    @property
+    def _whole(self) -> WholeConnection:
+        return self._session.whole
 
     def add(self, command: Any) -> Any:
         """Append a command, and return it."""
@@ -308,7 +320,7 @@ def _block(rpc: Any, deadline: Deadline) -> int:
     """Wait for the server; ETIMEDOUT at the deadline."""
     if deadline.remaining() == 0:
         return errno.ETIMEDOUT
-    poller = connection.poller_until(deadline)
+    poller = Poller(deadline)
     rpc.wait(poller)
     rpc.recv_wait(poller)
     poller.block()

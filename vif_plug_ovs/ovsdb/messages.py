@@ -9,18 +9,25 @@ but how it receives, and nothing of python-ovs is changed for others.
 import errno
 import json
 import re
+import time
 from collections import deque
 from typing import Any, NoReturn
 
 import ovs.jsonrpc
+import ovs.timeval
 from oslo_log import log as logging
 from ovs.db import idl
 
-from vif_plug_ovs.ovsdb import tls
+from vif_plug_ovs.ovsdb import rows, tls
 
 LOG = logging.getLogger(__name__)
 
 _CHUNK = 65_536  # bytes
+
+#: Seconds for an attempt to connect, a TLS handshake included, while somebody waits for it.
+CONNECT_SECONDS = 8
+#: Seconds for which a greenthread parses updates before others run.
+TURN_SECONDS = 0.02
 
 #: What an object may start with, and all up to the next brace that is not in a string. The
 #: possessive quantifiers keep it linear.
@@ -30,9 +37,36 @@ _TO_A_BRACE = re.compile(rb'[^"{}]*+(?:"(?:[^"\\]++|\\.)*+"[^"{}]*+)*+([{}])', r
 
 def use_in(tables: idl.Idl) -> idl.Idl:
     """Let a replica that is not connected yet receive with our parser."""
-    made = tables._session
-    tables._session = _Session(made.reconnect, None, made.remotes)
+    tables._session = Session(tables)
+    tables.cooperative_yield = _Yielding()
     return tables
+
+
+class _Yielding:
+    """Lets other greenthreads run while a large update is parsed, which takes a second or more.
+
+    What interrupts that is raised once the update is in the replica: half of it must not be. In
+    native threads the interpreter does it; the sleep costs nothing there.
+    """
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+        self._interruption: BaseException | None = None
+
+    def __call__(self) -> None:
+        if time.monotonic() - self._last < TURN_SECONDS:
+            return
+        try:
+            time.sleep(0)
+        except BaseException as error:
+            self._interruption = error
+        self._last = time.monotonic()
+
+    def raise_interruption(self) -> None:
+        """Raise what has interrupted the parsing that has just ended, if anything has."""
+        interruption, self._interruption = self._interruption, None
+        if interruption is not None:
+            raise interruption
 
 
 class Objects:
@@ -135,13 +169,72 @@ class _Connection(ovs.jsonrpc.Connection):  # type: ignore[misc]
             return self.status, None
 
 
-class _Session(ovs.jsonrpc.Session):  # type: ignore[misc]
-    """python-ovs' session with connections of ours."""
+class Session(ovs.jsonrpc.Session):  # type: ignore[misc]
+    """python-ovs' session with connections of ours.
+
+    :param tables: the replica that uses it.
+    """
 
     rpc: Any
+    stream: Any
+    reconnect: Any
+
+    def __init__(self, tables: idl.Idl) -> None:
+        made = tables._session
+        super().__init__(made.reconnect, None, made.remotes)
+        self._tables = tables
+        #: Why the server lets nobody monitor what the replica is to hold; empty if it does.
+        self.refusal = ""
+        #: Table and column that the server does not have, and that we can do without.
+        self.missing: set[tuple[str, str]] = set()
+
+    def hurry(self, pause: float) -> None:
+        """Attempt to connect soon, and give an attempt time.
+
+        python-ovs waits for up to 8 s between attempts, and gives a short attempt up after 1 s,
+        however slow the handshake is. The same number of its says both.
+
+        :param pause: seconds from the last attempt to the next.
+        """
+        if self.rpc is None:
+            self.reconnect.backoff = int(1000 * (CONNECT_SECONDS if self.stream else pause))
 
     def run(self) -> None:
-        """Connect, send what could not be sent yet; drop the connection when it is broken."""
-        super().run()
+        """Connect, send what could not be sent yet; drop the connection when it is broken.
+
+        What python-ovs raises while it connects is a failed attempt, before which it pauses.
+        """
+        try:
+            super().run()
+        except Exception:
+            if self.rpc is None:
+                self.reconnect.connect_failed(ovs.timeval.msec(), errno.EPROTO)
+            raise
         if self.rpc is not None and not isinstance(self.rpc, _Connection):
             self.rpc = _Connection(self.rpc.stream)  # was made just now, nothing has gone over it
+            self.reconnect.backoff = 0  # the next pause is a short one
+            self.refusal = ""
+
+    def recv(self) -> ovs.jsonrpc.Message | None:
+        """Receive a message; see to it that a refused request to monitor is noticed."""
+        message = super().recv()
+        if message is None or message.id is None:
+            return message
+        if message.id == self._tables._monitor_request_id:
+            if message.type == message.T_ERROR and message.error != "unknown method":
+                self._refused(message.error)
+            else:
+                self.refusal = ""
+        return message
+
+    def _refused(self, error: Any) -> None:
+        """Do without a column that this server's schema does not have, if that is possible."""
+        said = str(error.get("details", error)) if isinstance(error, dict) else str(error)
+        for table, column in rows.OPTIONAL:
+            if column in self._tables.tables[table].columns and f" {column} " in f" {said} ":
+                LOG.warning("%s: %s; going on without", tls.shown(self.get_name()), said)
+                del self._tables.tables[table].columns[column]
+                self.missing.add((table, column))
+                self.force_reconnect()
+                return
+        self.refusal = f"its schema is not one of Open vSwitch that os-vif knows: {said}"

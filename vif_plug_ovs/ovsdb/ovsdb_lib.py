@@ -54,7 +54,9 @@ class BaseOVS:
 
     def __init__(self, config: Any) -> None:
         self.timeout: int = config.ovs_vsctl_timeout
-        self.connection: str = drivers.remote(config)
+        self.connection: str = config.ovsdb_connection
+        #: The same with the TLS credentials of the options, for :func:`.connection.get`.
+        self.remote: str = drivers.remote(config)
         self.interface: str = config.ovsdb_interface
         self._config = config
         self._ovsdb: Any = None
@@ -214,14 +216,14 @@ class BaseOVS:
         """
         if interface_type not in _IN_USER_SPACE:
             linux_net.set_device_mtu(dev, mtu)
-        elif mtu:
+        elif mtu and self.ovsdb.has_table_column("Interface", "mtu_request"):
             txn.add(self.ovsdb.db_set("Interface", dev, ("mtu_request", mtu)))
 
     # QoS --------------------------------------------------------------------------------------
 
     def get_qos(self, dev: str, qos_type: str) -> list[dict[str, Any]]:
         """Find the QoS rows that os-vif made for a device: ``{"_uuid": ...}`` for each."""
-        with connection.get(self.connection).current(self._deadline()) as tables:
+        with connection.get(self.remote).current(self._deadline()) as tables:
             return [{"_uuid": uuid} for uuid in _qos(tables, dev, qos_type)]
 
     def delete_qos_if_exists(self, dev: str, qos_type: str) -> None:
@@ -235,7 +237,7 @@ class BaseOVS:
             ]
 
         if self.get_qos(dev, qos_type):  # as the server has it, not the replica
-            connection.get(self.connection).commit(build, self._deadline())
+            connection.get(self.remote).commit(build, self._deadline())
 
     # Below here ---------------------------------------------------------------------------------
 

@@ -86,6 +86,9 @@ SCHEMA: dict[str, Any] = {
     },
 }
 
+#: Columns that a server may lack: what is to go there is left out.
+OPTIONAL = (("Interface", "mtu_request"),)
+
 #: How rows are looked up: by name, or by an id among their ``external_ids``.
 _NAMED = ("Bridge", "Port", "Interface")
 _NAME, _ID, _IFACE_ID = "name", "id", "iface-id"
@@ -161,6 +164,8 @@ def _external_id(row: Any, key: str) -> str:
 
 
 def _scalar(row: Any, column: str, default: Any = None) -> Any:
+    if column not in row._data:  # the server has none, see OPTIONAL
+        return default
     return next((atom.value for atom in row._data[column].values), default)
 
 

@@ -9,7 +9,6 @@ own, beside ``ssl:``, which python-ovs opens like any other; nothing of theirs i
 import errno
 import functools
 import itertools
-import select
 import socket
 import ssl
 import threading
@@ -40,11 +39,13 @@ class Credentials:
 
 
 def remote(wanted: str, credentials: Credentials) -> str:
-    """The name under which python-ovs opens an ``ssl:`` remote with these credentials.
+    """Return the name under which python-ovs opens an ``ssl:`` remote with these credentials.
+
+    The files are looked at when somebody asks for the first time, then when a connection is
+    opened.
 
     :raises InvalidValue: a file is not named, missing, or not what it should be.
     """
-    _context(credentials)
     with _registering:
         method = _registered(wanted, credentials)
     return f"{method}:{wanted.removeprefix('ssl:')}"
@@ -53,7 +54,7 @@ def remote(wanted: str, credentials: Credentials) -> str:
 def check(credentials: Credentials) -> None:
     """Check that the files can be used.
 
-    :raises InvalidValue: as :func:`remote`.
+    :raises InvalidValue: a file is not named, missing, or not what it should be.
     """
     _context(credentials)
 
@@ -85,6 +86,7 @@ def _registered(wanted: str, credentials: Credentials) -> str:
 
     Each server has its own, lest one be blamed for what is wrong with another.
     """
+    _context(credentials)  # what is wrong now is told at once
     method = f"{_METHOD}{next(_numbers)}"
     ovs.stream.Stream.register_method(method, _stream_class(credentials))
     return method
@@ -160,8 +162,9 @@ class _TlsStream(ovs.stream.SSLStream):  # type: ignore[misc]
 
     @staticmethod
     def check_connection_completion(sock: socket.socket) -> int:
-        _, writable, broken = select.select([], [sock], [sock], 0)
-        if not writable and not broken:
+        poll = ovs.poller.get_system_poll()  # select() takes no descriptor above 1,023
+        poll.register(sock, ovs.poller.POLLOUT)
+        if not poll.poll(0):
             return errno.EAGAIN
         return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 

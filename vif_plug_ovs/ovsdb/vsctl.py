@@ -9,7 +9,6 @@ ovs-vswitchd has caught up and opened the devices. No program waits for ovs-vswi
 keep one of the daemon's few threads from other calls.
 """
 
-import functools
 import json
 import os
 import time

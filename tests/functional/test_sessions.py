@@ -1,0 +1,455 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sessions with a server that is slow, goes away in the middle, or is not what we know."""
+
+import json
+import os
+import resource
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import ovs.stream
+import pytest
+
+import os_vif
+from os_vif import exception
+from os_vif.wiring import errors
+from os_vif.wiring.deadline import Deadline
+from tests import vifs
+from tests.rig import run, wait_until
+from tests.rig.certificates import Authority
+from tests.rig.ovs import SCHEMA, PrivateOvs
+from tests.rig.plugin import PER_PORT, TAP, OsVif, deviations
+from tests.rig.relay import Relay
+from tests.rig.snapshot import difference, snapshot
+from vif_plug_ovs.ovsdb import connection, rows, tls
+
+AMPLE = 20  # seconds: a deadline that is not to be waited out
+SOON = 5  # seconds
+PAUSE = 0.3  # seconds
+LARGE = 1_000_000  # bytes
+CALLERS = 50
+VIFS = 50
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_open() -> Iterator[None]:
+    yield
+    connection.close_all()
+
+
+def qos(value: str, column: str = "id") -> list[Any]:
+    """Insert a row that nothing keeps from being inserted twice."""
+    ids = ["map", [[column, value]]]
+    return [{"op": "insert", "table": "QoS", "row": {"type": "linux-noop", "external_ids": ids}}]
+
+
+def rows_of_qos(switch: PrivateOvs) -> int:
+    return len(switch.dump()["QoS"])
+
+
+def in_use(remote: str) -> connection.Connection:
+    """A connection that works."""
+    shared = connection.get(remote)
+    with shared.current(Deadline(SOON)):
+        pass
+    return shared
+
+
+def paused(switch: PrivateOvs, seconds: float = PAUSE) -> threading.Timer:
+    """Freeze the server for a while."""
+    switch.freeze("ovsdb-server")
+    timer = threading.Timer(seconds, lambda: switch.thaw("ovsdb-server"))
+    timer.start()
+    return timer
+
+
+# Much to send -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["unix", "tcp", "ssl"])
+def reached(request: pytest.FixtureRequest, netns: Any, tmp_path: Path) -> Iterator[Any]:
+    """A server, and the remote by which it is reached."""
+    authority = Authority(tmp_path / "authority")
+    ours = authority.issue("client")
+    files = tls.Credentials(str(ours.key), str(ours.certificate), str(ours.authority))
+    with PrivateOvs("dummy", listen_tcp=True, certificate=authority.issue("server")) as switch:
+        remotes: dict[str, Callable[[], str]] = {
+            "unix": lambda: switch.remote,
+            "tcp": lambda: "tcp:127.0.0.1:6640",
+            "ssl": lambda: tls.remote(f"ssl:127.0.0.1:{switch.tls_port}", files),
+        }
+        yield switch, remotes[request.param]()
+        connection.close_all()
+
+
+def _with_a_small_buffer(shared: connection.Connection) -> None:
+    """That of TCP would grow until all of a transaction fits."""
+    opened = shared._tables._session.rpc.stream.socket
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
+
+
+def test_what_is_larger_than_the_buffer_of_the_socket_is_sent(reached: Any) -> None:
+    """poll() is to wait for a socket that can be written and for one that can be read."""
+    switch, remote = reached
+    shared = in_use(remote)
+    _with_a_small_buffer(shared)
+    thaw = paused(switch)
+    began = time.monotonic()
+    shared.commit(lambda _: qos("x" * LARGE), Deadline(SOON))
+    assert time.monotonic() - began < SOON / 2
+    thaw.join()
+    assert rows_of_qos(switch) == 1
+
+
+def test_many_vifs_at_once_while_the_server_pauses(
+    ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    osvif_dummy.configure(ovs_vsctl_timeout=60, **PER_PORT.options)
+    _with_a_small_buffer(in_use(ovs_dummy.remote))
+    osvif_dummy.after_links = lambda: paused(ovs_dummy)
+    pairs = [(PER_PORT.vif(number), vifs.instance(number)) for number in range(1, 1 + VIFS)]
+    began = time.monotonic()
+    results = os_vif.plug_all(pairs)
+    osvif_dummy.after_links = lambda: None
+    assert [result.error for result in results] == [None] * VIFS
+    assert time.monotonic() - began < 30
+    assert len(ovs_dummy.dump()["Bridge"]) == VIFS + 1
+
+
+# Many files -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """More descriptors than select() takes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    opened = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]
+    yield
+    connection.close_all()
+    for descriptor in opened:
+        os.close(descriptor)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_files")
+def test_a_process_with_many_files_is_connected(reached: Any) -> None:
+    assert in_use(reached[1])._is_connected()
+
+
+def test_an_exception_while_connecting_counts_for_the_pause_and_is_logged_once(
+    ovs_dummy: PrivateOvs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempts = []
+
+    def fail(name: str, *_: object) -> Any:
+        attempts.append(name)
+        raise RuntimeError("not today")
+
+    monkeypatch.setattr(ovs.stream.Stream, "open", staticmethod(fail))
+    busy = time.process_time()
+    with (
+        pytest.raises(errors.NotConnected, match="not today"),
+        connection.get(ovs_dummy.remote).current(Deadline(2)),
+    ):
+        pass
+    assert time.process_time() - busy < 1
+    assert 2 <= len(attempts) <= 2 / connection.RETRY_SECONDS + 3
+    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
+
+
+# Sessions that are lost -------------------------------------------------------------------------
+
+
+def test_a_read_that_is_in_flight_when_the_server_dies_is_sent_to_the_next_one(
+    ovs_dummy: PrivateOvs,
+) -> None:
+    """And not when python-ovs would have tried again."""
+    shared = in_use(ovs_dummy.remote)
+    ovs_dummy.freeze("ovsdb-server")
+
+    def read() -> float:
+        with shared.current(Deadline(AMPLE)):
+            return time.monotonic()
+
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read)
+        wait_until(lambda: shared._receiving, what="the read to be sent")
+        ovs_dummy.kill("ovsdb-server")
+        time.sleep(3.2)  # the second pause of python-ovs is one of 2 s, the third of 4 s
+        ovs_dummy.start_server()
+        back = time.monotonic()
+        assert reading.result() - back < 1
+
+
+def test_a_write_that_was_sent_is_not_sent_again(ovs_dummy: PrivateOvs) -> None:
+    """It may have taken effect, as here: nobody has seen the answer."""
+    with Relay(ovs_dummy.remote) as relay:
+        shared = in_use(f"tcp:127.0.0.1:{relay.port}")
+        relay.lose_answer_to(b"next_cfg")
+        with pytest.raises(errors.OutcomeUnknown):
+            shared.commit(lambda _: qos("once"), Deadline(AMPLE))
+        assert relay.lost == 1
+        with shared.current(Deadline(SOON)) as tables:
+            assert len(tables.tables["QoS"].rows) == 1
+        connection.close_all()
+    assert rows_of_qos(ovs_dummy) == 1
+
+
+@pytest.mark.parametrize("verb", ["plug", "unplug"])
+@pytest.mark.parametrize("took_effect", [True, False], ids=["done", "not-done"])
+def test_a_verb_looks_again_when_the_server_goes_during_its_commit(
+    took_effect: bool, verb: str, ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    with Relay(ovs_dummy.remote) as relay:
+        remote = f"tcp:127.0.0.1:{relay.port}" if took_effect else ovs_dummy.remote
+        osvif_dummy.configure(ovs_vsctl_timeout=AMPLE, ovsdb_connection=remote)
+        osvif_dummy.plug(TAP.vif(2), 2)
+        before = snapshot(ovs_dummy)
+        if verb == "unplug":
+            osvif_dummy.plug(TAP.vif())
+        if took_effect:
+            relay.lose_answer_to(b"next_cfg")
+            getattr(osvif_dummy, verb)(TAP.vif())
+            assert relay.lost == 1
+        else:
+            _restarted_during_a_commit(ovs_dummy, lambda: getattr(osvif_dummy, verb)(TAP.vif()))
+        if verb == "plug":
+            assert deviations(ovs_dummy, TAP) == []
+        else:
+            assert not difference(before, snapshot(ovs_dummy))
+        connection.close_all()
+
+
+def _restarted_during_a_commit(switch: PrivateOvs, verb: Callable[[], None]) -> None:
+    """Have a verb send its transaction to a server that dies before it has read it."""
+    shared = connection.get(switch.remote)
+    send, sent = shared._send, threading.Event()
+
+    def freeze_before_writes(wanted: Any, writes: bool) -> Any:
+        if writes and not sent.is_set():
+            switch.freeze("ovsdb-server")
+            sent.set()
+        return send(wanted, writes)
+
+    shared._send = freeze_before_writes  # type: ignore[method-assign]
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(verb)
+        assert sent.wait(SOON)
+        time.sleep(PAUSE)
+        switch.kill("ovsdb-server")
+        switch.start_server()
+        waiting.result()
+
+
+def test_rows_of_a_commit_whose_answer_was_lost_are_rolled_back_when_the_plug_fails(
+    ovs: PrivateOvs, osvif: OsVif
+) -> None:
+    """ovs-vswitchd cannot make a bridge of that datapath, so it refuses the device."""
+    ovs.vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=system")
+    before = snapshot(ovs)
+    with Relay(ovs.remote) as relay:
+        remote = f"tcp:127.0.0.1:{relay.port}"
+        osvif.configure(ovs_vsctl_timeout=AMPLE, ovsdb_connection=remote)
+        relay.lose_answer_to(b"next_cfg")
+        with pytest.raises(exception.PlugException):
+            osvif.plug(TAP.vif())
+        assert relay.lost == 1
+        connection.close_all()
+    ovs.catch_up()
+    assert not difference(before, snapshot(ovs))
+
+
+# Slow and silent servers ------------------------------------------------------------------------
+
+
+def test_a_slow_handshake_is_given_time(netns: Any, tmp_path: Path) -> None:
+    """python-ovs gives an attempt up after a second where the pause before it was short."""
+    authority = Authority(tmp_path / "authority")
+    ours = authority.issue("client")
+    files = tls.Credentials(str(ours.key), str(ours.certificate), str(ours.authority))
+    with (
+        PrivateOvs("dummy", certificate=authority.issue("server")) as switch,
+        Relay(f"tcp:127.0.0.1:{switch.tls_port}", pause=2) as relay,
+    ):
+        remote = tls.remote(f"ssl:127.0.0.1:{relay.port}", files)
+        began = time.monotonic()
+        with connection.get(remote).current(Deadline(10)):
+            assert time.monotonic() - began < 4
+        assert relay.accepted == 1
+        connection.close_all()
+
+
+def test_attempts_do_not_multiply_with_the_callers(ovs_dummy: PrivateOvs) -> None:
+    seconds = 2.0
+    with Relay(None) as relay, ThreadPoolExecutor(CALLERS) as pool:
+        shared = connection.get(f"tcp:127.0.0.1:{relay.port}")
+
+        def ask(number: int) -> None:
+            time.sleep(number / 250)
+            with pytest.raises(errors.NotConnected), shared.current(Deadline(seconds)):
+                pass
+
+        list(pool.map(ask, range(CALLERS)))
+        # Each caller asks once more in the end, to say why it has failed.
+        assert relay.accepted - CALLERS <= seconds / connection.RETRY_SECONDS + 4
+        connection.close_all()
+
+
+def test_one_impatient_caller_does_not_make_the_others_impatient(ovs_dummy: PrivateOvs) -> None:
+    shared = in_use(ovs_dummy.remote)
+    ovs_dummy.freeze("vswitchd")
+    cfg = shared.commit(lambda _: qos("one"), Deadline(SOON))
+    assert cfg is not None
+    assert not shared.settled(cfg, Deadline(0.5))
+    thaw = threading.Timer(4.6, lambda: ovs_dummy.thaw("vswitchd"))
+    thaw.start()
+    assert shared.settled(cfg, Deadline(AMPLE))
+    thaw.join()
+
+
+def test_a_caller_that_has_seen_no_progress_for_long_spares_the_others_the_wait(
+    ovs_dummy: PrivateOvs, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared = in_use(ovs_dummy.remote)
+    ovs_dummy.freeze("vswitchd")
+    cfg = shared.commit(lambda _: qos("one"), Deadline(SOON))
+    assert cfg is not None
+    assert not shared.settled(cfg, Deadline(connection.STUCK_SECONDS + 0.2))
+    for _ in range(2):
+        began = time.monotonic()
+        assert not shared.settled(cfg, Deadline(AMPLE))
+        assert time.monotonic() - began < 5
+    assert "it is stuck" in caplog.text
+    ovs_dummy.thaw("vswitchd")
+    assert shared.settled(cfg, Deadline(AMPLE))
+
+
+def test_the_fastest_probes_of_a_server_are_answered_while_nobody_asks(
+    netns: Any, ovs_dummy: PrivateOvs
+) -> None:
+    """ovsdb-server asks after a second of silence, and hangs up after another one."""
+    ovs_dummy.appctl(
+        "ovsdb-server", "ovsdb-server/add-remote", "db:Open_vSwitch,Open_vSwitch,manager_options"
+    )
+    ovs_dummy.vsctl("--no-wait", "set-manager", "ptcp:6650:127.0.0.1")
+    ovs_dummy.vsctl("--no-wait", "set", "Manager", ".", "inactivity_probe=1000")
+    assert connection.TEND_SECONDS <= 0.5
+    shared = in_use("tcp:127.0.0.1:6650")
+    session = shared._session_number()
+    time.sleep(5)
+    assert shared._session_number() == session
+
+
+def test_close_ends_the_wait_of_callers_without_a_deadline(ovs_dummy: PrivateOvs) -> None:
+    shared = in_use(ovs_dummy.remote)
+
+    def read() -> None:
+        with shared.current(Deadline(0)):
+            pass
+
+    with ThreadPoolExecutor(2) as pool:
+        waiting = pool.submit(shared.wait_for, lambda _: False, Deadline(0))
+        ovs_dummy.freeze("ovsdb-server")
+        reading = pool.submit(read)
+        wait_until(lambda: shared._callers == 2, what="both to wait")
+        connection.close_all()
+        assert waiting.result(SOON) is False
+        assert isinstance(reading.exception(SOON), errors.NotConnected)
+
+
+# Remotes ----------------------------------------------------------------------------------------
+
+
+def test_a_remote_without_a_port_means_that_of_ovsdb(ovs: PrivateOvs) -> None:
+    for remote in ("tcp:127.0.0.1", "tcp:[::1]"):
+        with connection.get(remote).current(Deadline(SOON)):
+            pass
+        assert connection.get(f"{remote}:6640") is connection.get(remote)
+
+
+@pytest.mark.parametrize("method", ["tcp", "ssl"])
+@pytest.mark.parametrize("host", ["localhost", "ovs.example.org:6640", "[localhost]:6640"])
+def test_the_name_of_a_host_is_refused_at_once(method: str, host: str) -> None:
+    with pytest.raises(exception.InvalidValue, match=r"ovsdb_connection.*not resolved"):
+        connection.get(f"{method}:{host}")
+
+
+# Schemas ----------------------------------------------------------------------------------------
+
+
+def with_schema(switch: PrivateOvs, change: Callable[[dict[str, Any]], object]) -> None:
+    """Restart the server on an empty database of a schema that differs."""
+    schema = json.loads(Path(SCHEMA).read_text())
+    change(schema["tables"])
+    changed = Path(switch.rundir, "changed.ovsschema")
+    changed.write_text(json.dumps(schema))
+    switch.kill("vswitchd")
+    switch.kill("ovsdb-server")
+    Path(switch.rundir, "conf.db").unlink()
+    run(["ovsdb-tool", "create", f"{switch.rundir}/conf.db", str(changed)])
+    switch.start_server()
+    switch.vsctl("--no-wait", "init")
+
+
+def without(table: str, column: str | None = None) -> Callable[[dict[str, Any]], object]:
+    if column is None:
+        return lambda tables: tables.pop(table)
+    return lambda tables: tables[table]["columns"].pop(column)
+
+
+def vhost_port(mtu: int) -> list[Any]:
+    """A vhost-user interface as operations make it, on a bridge."""
+    interface = {"name": "vhu0", "type": "dpdkvhostuserclient", "mtu_request": mtu}
+    port = {"name": "vhu0", "interfaces": ["named-uuid", "i"]}
+    bridge = {"name": "br0", "ports": ["named-uuid", "p"]}
+    new = ["set", [["named-uuid", "b"]]]
+    return [
+        {"op": "insert", "table": "Interface", "uuid-name": "i", "row": interface},
+        {"op": "insert", "table": "Port", "uuid-name": "p", "row": port},
+        {"op": "insert", "table": "Bridge", "uuid-name": "b", "row": bridge},
+        {
+            "op": "mutate",
+            "table": "Open_vSwitch",
+            "where": [],
+            "mutations": [["bridges", "insert", new]],
+        },
+    ]
+
+
+def test_a_server_without_mtu_request_gets_none(ovs_dummy: PrivateOvs) -> None:
+    with_schema(ovs_dummy, without("Interface", "mtu_request"))
+    shared = connection.get(ovs_dummy.remote)
+    began = time.monotonic()
+    assert shared.commit(lambda _: vhost_port(1400), Deadline(SOON))
+    assert time.monotonic() - began < 2
+    with shared.current(Deadline(SOON)) as tables:
+        assert rows.ports(tables, {"vhu0": "br0"})["vhu0"].mtu_request is None
+    wanted = {"op": "update", "table": "Interface", "where": [], "row": {"mtu_request": 1400}}
+    assert shared.commit(lambda _: [wanted], Deadline(SOON)) is None
+
+
+@pytest.mark.parametrize(
+    ("table", "column"), [("Interface", "options"), ("Port", "external_ids"), ("QoS", None)]
+)
+def test_any_other_difference_of_the_schema_is_named_at_once(
+    table: str, column: str | None, ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    change = without(table, column)
+    if table == "QoS":
+
+        def change(tables: dict[str, Any]) -> None:
+            del tables["QoS"], tables["Port"]["columns"]["qos"]
+
+    with_schema(ovs_dummy, change)
+    osvif_dummy.configure(ovs_vsctl_timeout=AMPLE)
+    for _ in range(2):
+        began = time.monotonic()
+        with pytest.raises(exception.PlugException, match=f"schema.*{column or table}"):
+            osvif_dummy.plug(TAP.vif())
+        assert time.monotonic() - began < 2
