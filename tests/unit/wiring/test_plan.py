@@ -1251,9 +1251,9 @@ def to_be_corrected(wiring: Wiring, host: FakeHost) -> list[Difference]:
 
 
 def kept(state: Found, *names: str) -> tuple[Any, ...]:
-    """A state without what ovs-vswitchd says, and without some names."""
+    """A state without what ovs-vswitchd and the kernel choose, and without some names."""
     return (
-        {name: link for name, link in state.links.items() if name not in names},
+        {name: replace(link, index=0) for name, link in state.links.items() if name not in names},
         {name: row for name, row in state.bridges.items() if name not in names},
         {
             name: replace(row, ofport=None, error="")
