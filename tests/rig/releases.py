@@ -27,23 +27,26 @@ class Release:
     """A release of OpenStack, and what its Nova is installed with.
 
     Our copies of the pins have what os-vif needs. A newer library than the release's own need
-    not work with them: keystoneauth1 wants the stevedore of its day, for instance.
+    not work with them: the newest keystoneauth1 needs a newer stevedore, for instance.
     """
 
     name: str
     nova: tuple[str, ...]
+    #: A pin that is older than what this Nova requires.
+    too_old: str = ""
 
-    @property
-    def constraints(self) -> Path:
-        """The pins."""
-        return CONSTRAINTS / f"{self.name}.txt"
+    def constraints(self, beside_nova: bool) -> str:
+        """The pins, as pip reads them."""
+        lines = (CONSTRAINTS / f"{self.name}.txt").read_text().splitlines(keepends=True)
+        left_out = self.too_old if beside_nova else ""
+        return "".join(line for line in lines if line.partition("===")[0] != left_out)
 
 
 RELEASES = (
     Release("2025.1", ("nova==31.*", "keystoneauth1==5.10.0")),
-    Release("2025.2", ("nova==32.*",)),
+    Release("2025.2", ("nova==32.*", "keystoneauth1==5.10.0")),
     Release("2026.1", ("nova==33.*",)),
-    Release("master", ("nova==34.*",)),
+    Release("master", ("nova==34.*",), too_old="oslo.versionedobjects"),
 )
 
 
@@ -68,15 +71,25 @@ class Environment:
         """Install everything if something other than the wheel has changed, else the wheel."""
         others = self.release.nova if self.beside_nova else ()
         made_of = self._home / "made-of"
-        inputs = [ROOT / "pyproject.toml", self.release.constraints]
-        stamp = "\n".join([sys.version, *others, *(path.read_text() for path in inputs)])
+        pins = self.release.constraints(self.beside_nova)
+        project = (ROOT / "pyproject.toml").read_text()
+        stamp = "\n".join([sys.version, *others, pins, project])
         if made_of.exists() and made_of.read_text() == stamp:
             self._pip("install", "--no-deps", "--force-reinstall", str(wheel))
             return
         run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(self._home)])
-        constraints = ["--constraint", str(self.release.constraints)]
+        constraints = self._home / "constraints.txt"
+        constraints.write_text(pins)
         group = ["--group", f"{ROOT / 'pyproject.toml'}:test"]
-        self._pip("install", "--no-compile", *constraints, *group, str(wheel), *others)
+        self._pip(
+            "install",
+            "--no-compile",
+            "--constraint",
+            str(constraints),
+            *group,
+            str(wheel),
+            *others,
+        )
         self._pip("check")
         made_of.write_text(stamp)
 
