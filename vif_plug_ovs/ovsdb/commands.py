@@ -73,8 +73,10 @@ def reading(ports: Collection[str], *, ofports: bool = False) -> list[str]:
     for port in ports:
         name = f"name={_quoted(port)}"
         qos_id = f"external_ids:id={_quoted(names.qos_id(port))}"
-        columns = "_uuid,type,options,external_ids,mtu_request,ofport,error,ifindex"
-        commands.append(["--columns=_uuid,external_ids", "find", "Port", name])
+        columns = "_uuid,type,options,external_ids,mtu_request,ofport,error,ifindex,status"
+        commands.append(
+            ["--columns=_uuid,external_ids,tag,vlan_mode,trunks", "find", "Port", name]
+        )
         commands.append([f"--columns={columns}", "find", "Interface", name])
         commands.append(["--columns=_uuid", "find", "QoS", qos_id])
     return _joined(commands)

@@ -37,7 +37,7 @@ from typing import Any
 
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
-from os_vif.wiring.model import Mark
+from os_vif.wiring.model import Mark, Vlan
 from os_vif.wiring.state import Bridge, Found, Port
 from os_vif.wiring.steps import (
     CreateBridge,
@@ -417,6 +417,12 @@ class _View:
             ofport=_optional(interface["ofport"]),
             error=_optional(interface["error"]) or "",
             ifindex=_optional(interface["ifindex"]),
+            vlan=Vlan(
+                _optional(row["tag"]),
+                _optional(row["vlan_mode"]),
+                tuple(sorted(_set(row["trunks"]))),
+            ),
+            connected=_map(interface["status"]).get("status") == "connected",
         )
 
     def _row(self, table: str, name: str) -> Row | None:
