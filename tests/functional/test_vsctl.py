@@ -224,6 +224,8 @@ def test_a_plan_makes_the_same_database(name: str, netns: object) -> None:
             numbers = [rows.commit(steps, Deadline(AMPLE)) for _, rows in pair]
             assert numbers[0] == numbers[1]
             native, other = (ovs.dump() for ovs, _ in pair)
+            for row in (*native["Interface"].values(), *other["Interface"].values()):
+                row["ofport_request"] = row["ofport_request"] is not None  # a random number
             assert not difference(native, other)
 
 
