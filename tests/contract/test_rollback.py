@@ -145,6 +145,22 @@ def test_an_interruption_leaves_what_others_made_under_these_names(fake: FakeWor
     assert fake.rows.ports[TAP.name].interface_ids == {"theirs": "kept"}
 
 
+def test_an_interruption_before_the_commit_leaves_a_port_that_others_made(
+    fake: FakeWorld,
+) -> None:
+    """Whether ours was written is not known, but this one bears no mark of ours."""
+
+    def agent(name: str, arguments: tuple[Any, ...]) -> None:
+        if name == "commit" and TAP.name not in fake.rows.ports:
+            fake.add_port(BRIDGE.name, TAP.name, {"theirs": "kept"})
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Engine(fake.links, Between(fake.rows, agent)).apply(WIRINGS["tap"], Deadline(LONG))
+    assert fake.rows.ports[TAP.name].interface_ids == {"theirs": "kept"}
+    assert not fake.links.links
+
+
 def test_an_interruption_leaves_the_other_vifs_of_a_batch_as_they_are(fake: FakeWorld) -> None:
     """It is all of a batch that is interrupted; what was there before stays."""
     apply(fake, BATCH[0])
