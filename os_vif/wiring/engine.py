@@ -219,7 +219,7 @@ class Engine:
             self._change_links(jobs, deadline)
             self._commit(jobs, deadline)
         self._settle(jobs, deadline)
-        final = not rows_first and any(job.rows_sent for job in _live(jobs))
+        final = not rows_first and any(job.rows_sent and job.cfg for job in _live(jobs))
         links = self._verify(jobs, deadline, final=final)
         self._set_up_again(jobs, links, deadline)
 
