@@ -8,7 +8,7 @@ This runs inside a plugin's privileged daemon.
 import contextlib
 import errno
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from oslo_log import log as logging
@@ -30,9 +30,6 @@ _BACKGROUND_SECONDS, _POLL_SECONDS = 0.5, 0.001
 #: It is there, or gone, already: another process does the same, or did it and was killed.
 _DONE = {errno.EEXIST, errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL}
 
-#: What a link that takes over IPv6 addresses does as the other one did.
-_IPV6_ALIKE = ("accept_ra", "autoconf")
-
 
 def join(step: JoinBridge) -> None:
     """Put an interface into a bridge; whatever fails, all of it is taken back.
@@ -44,14 +41,12 @@ def join(step: JoinBridge) -> None:
     """
     port, bridge = _found(step.name, step.bridge)
     with rtnetlink.Socket() as kernel, contextlib.ExitStack() as undo:
-        if not bridge.addresses:
-            _take(kernel, undo, [_set(bridge, rtnetlink.ADDRESS, _mac(port), _mac(bridge))])
+        first = [] if bridge.addresses else [_set(bridge, rtnetlink.ADDRESS, *_macs(bridge, port))]
         joined = [] if port.attributes["master"] else [_membership(port, 0, bridge.index)]
-        _move(kernel, undo, port, bridge, before_routes=joined)
         if step.mtu is not None:  # not before there is a port: older kernels bound it by theirs
             mtus = (int(bridge.attributes["mtu"]), step.mtu)
-            before, wanted = map(rtnetlink.pack_u32, mtus)
-            _take(kernel, undo, [_set(bridge, rtnetlink.MTU, wanted, before)])
+            joined.append(_set(bridge, rtnetlink.MTU, *map(rtnetlink.pack_u32, mtus)))
+        _move(kernel, undo, port, bridge, first=first, before_routes=joined)
         undo.pop_all()
 
 
@@ -72,11 +67,13 @@ def leave(step: LeaveBridge) -> None:
 
 
 def _found(port: str, bridge: str) -> tuple[Link, Link]:
-    """Both links, of which the one is in no other bridge."""
+    """Both links, of which the one is in no other bridge, and the other is a bridge."""
     found = observe.links((port, bridge), addressed=(port, bridge))
     for name in (port, bridge):
         if name not in found:
             raise OSError(errno.ENODEV, f"no device {name}")
+    if found[bridge].kind != "bridge" or port == bridge:
+        raise OSError(errno.EINVAL, f"{bridge} is not a bridge for {port}")
     if found[port].attributes["master"] not in ("", bridge):
         raise OSError(errno.EBUSY, f"it is in {found[port].attributes['master']}")
     return found[port], found[bridge]
@@ -87,25 +84,76 @@ def _move(
     undo: contextlib.ExitStack,
     old: Link,
     new: Link,
+    *,
+    first: Iterable[Change] = (),
     before_routes: Iterable[Change] = (),
     after_routes: Iterable[Change] = (),
 ) -> None:
-    """Move addresses and routes from one device to another; see :func:`_moves`."""
-    if has_ipv6(old):
-        _let_do_ipv6(new, old, undo)
-    moves = _moves(kernel, old, new, _does_ipv6(new), before_routes, after_routes)
-    _take(kernel, undo, moves)
+    """Move addresses, routes and so on from one device to another.
+
+    First the addresses arrive, which changes nothing for the host, whose routes through the old
+    device come first; those of IPv6 become usable in the background. All else is one call: a
+    daemon that is killed leaves the host on the old device or on the new one.
+
+    :param first: what else is done before anything arrives.
+    :param before_routes: what else is done before routes arrive.
+    :param after_routes: what else is done before anything departs.
+    """
+    _configure_alike(new, old, undo)
+    here, there = Device(old.name, old.index), Device(new.name, new.index)
+    # Routes of IPv6, of which it makes no use without an address, are left where they are.
+    its = _read(kernel, here, there, with_ipv6=_does_ipv6(new))
+    _take(kernel, undo, [*first, *its.arriving()])
+    _wait_until(lambda: its.usable_on(there))
+    undo.callback(_wait_until, lambda: its.usable_on(here))
+    changes = [*before_routes, *its.following(), *after_routes, *its.departing()]
+    # Addresses come back in their order only to where none of them was left.
+    _take(kernel, undo, changes, [move.depart.do for move in reversed(its.addresses)])
+    # Without a cable there is nothing to wait for.
+    _wait_until(lambda: _can_send(kernel, new) or not _can_send(kernel, old))
 
 
-def _take(kernel: rtnetlink.Socket, undo: contextlib.ExitStack, changes: Iterable[Change]) -> None:
-    for change in changes:
-        back = (_take_back, _request, kernel, change.undo)
-        try:
-            if _request(kernel, change.do):
-                undo.callback(*back)
-        except rtnetlink.AnswerLost:  # it may have been made
-            undo.callback(*back)
-            raise
+def _take(
+    kernel: rtnetlink.Socket,
+    undo: contextlib.ExitStack,
+    changes: Sequence[Change],
+    before_undo: Sequence[Request] = (),
+) -> None:
+    """Make changes in one call; they are taken back in one call, too.
+
+    :param before_undo: what is asked for before they are taken back.
+    :raises OSError: the kernel refused one of them; the others are made nevertheless.
+    """
+    refusals = _request(kernel, [change.do for change in changes])
+    taken = list(zip(changes, refusals, strict=True))
+    # What was refused may have come about by another change: with a primary address go others.
+    made = [change for change, why in taken if why is None or why.errno not in _DONE]
+    back = [*before_undo, *(change.undo for change in reversed(made))]
+    undo.callback(_take_back, kernel, back)
+    for change, why in taken:
+        if why is not None and why.errno not in _DONE and not change.optional:
+            raise why
+
+
+def _take_back(kernel: rtnetlink.Socket, requests: Sequence[Request]) -> None:
+    """Let nothing that goes wrong hide why it had to be taken back."""
+    with _logged():
+        for why in _request(kernel, requests):
+            with _logged():
+                if why is not None and why.errno not in _DONE:
+                    raise why
+
+
+@contextlib.contextmanager
+def _logged() -> Iterator[None]:
+    try:
+        yield
+    except OSError as err:
+        LOG.error("An address, a route or a bridge's port could not be put back: %s", err)
+
+
+def _request(kernel: rtnetlink.Socket, requests: Sequence[Request]) -> list[OSError | None]:
+    return kernel.change_all([(one.kind, one.flags, one.body) for one in requests])
 
 
 @dataclass(frozen=True)
@@ -117,8 +165,27 @@ class _Moves:
     neighbours: list[Move]
     routes: list[Move]
     nexthops: list[Change]
-    #: Whether the addresses that have arrived can be used.
-    usable: Callable[[], bool]
+    #: Whether the addresses can be used on a device.
+    usable_on: Callable[[Device], bool]
+
+    def arriving(self) -> Iterator[Change]:
+        """What comes into being on the new device first."""
+        # An address brings its own along, and would leave it behind if it were taken back.
+        yield from (move.arrive for move in self.prefixes)
+        yield from (move.arrive for move in self.addresses)
+
+    def following(self) -> Iterator[Change]:
+        """What follows the addresses to the new device."""
+        yield from (move.arrive for move in self.neighbours)
+        yield from (move.arrive for move in self.routes)
+        yield from self.nexthops
+
+    def departing(self) -> Iterator[Change]:
+        """What takes all of it from the old device."""
+        yield from (move.depart for move in reversed([*self.prefixes, *self.routes]))
+        yield from (move.depart for move in self.neighbours)
+        # Deleting a primary IPv4 address would delete its secondary ones.
+        yield from (move.depart for move in reversed(self.addresses))
 
 
 def _read(kernel: rtnetlink.Socket, old: Device, new: Device, with_ipv6: bool) -> _Moves:
@@ -131,48 +198,19 @@ def _read(kernel: rtnetlink.Socket, old: Device, new: Device, with_ipv6: bool) -
     dumped += dump(moving.RTM_GETNEIGH, moving.EVERY_PROXY)
     neighbours = moving.neighbours_of(dumped, old)
     nexthops = moving.nexthops_of(_nexthops(dump), old)
+
+    def usable_on(device: Device) -> bool:
+        routes = dump(moving.RTM_GETROUTE, moving.EVERY_ROUTE)
+        return moving.are_usable(addresses, routes, device)
+
     return _Moves(
         [moving.route(body, old, new) for body in routes if moving.is_to_prefix(body)],
         [moving.address(body, old, new) for body in addresses],
         [moving.neighbour(body, old, new) for body in neighbours],
         [moving.route(body, old, new) for body in routes if not moving.is_to_prefix(body)],
         [moving.nexthop(body, old, new) for body in nexthops],
-        lambda: moving.are_usable(addresses, dump(moving.RTM_GETROUTE, moving.EVERY_ROUTE), new),
+        usable_on,
     )
-
-
-def _moves(
-    kernel: rtnetlink.Socket,
-    here: Link,
-    there: Link,
-    with_ipv6: bool,
-    before_routes: Iterable[Change],
-    after_routes: Iterable[Change],
-) -> Iterator[Change]:
-    """What moves addresses and routes: all of them arrive, then they depart.
-
-    :param with_ipv6: whether the other device does IPv6; else routes of IPv6, of which it makes no
-        use without an address, are left where they are.
-    :param before_routes: what else is done before routes arrive.
-    :param after_routes: what else is done before anything departs.
-    """
-    old, new = Device(here.name, here.index), Device(there.name, there.index)
-    its = _read(kernel, old, new, with_ipv6)
-    # An address brings its own along, and would leave it behind if it were taken back.
-    yield from (move.arrive for move in its.prefixes)
-    yield from (move.arrive for move in its.addresses)
-    yield from (move.arrive for move in its.neighbours)
-    _wait_until(its.usable)
-    yield from before_routes
-    # Without a cable there is nothing to wait for.
-    _wait_until(lambda: _can_send(kernel, there) or not _can_send(kernel, here))
-    yield from (move.arrive for move in its.routes)
-    yield from its.nexthops
-    yield from after_routes
-    yield from (move.depart for move in reversed([*its.prefixes, *its.routes]))
-    yield from (move.depart for move in its.neighbours)
-    # Deleting a primary IPv4 address would delete its secondary ones.
-    yield from (move.depart for move in reversed(its.addresses))
 
 
 def _can_send(kernel: rtnetlink.Socket, link: Link) -> bool:
@@ -203,48 +241,43 @@ def _nexthops(dump: Callable[[int, bytes], list[bytes]]) -> list[bytes]:
 
 def _membership(port: Link, before: int, after: int) -> Change:
     """Put a link into the bridge of an index; 0 for none."""
-    return _set(port, rtnetlink.MASTER, rtnetlink.pack_u32(after), rtnetlink.pack_u32(before))
+    return _set(port, rtnetlink.MASTER, rtnetlink.pack_u32(before), rtnetlink.pack_u32(after))
 
 
-def _set(link: Link, attribute: int, value: bytes, before: bytes) -> Change:
+def _set(link: Link, attribute: int, before: bytes, after: bytes) -> Change:
     header = rtnetlink.link_header(link.index)
-    do, undo = (header + rtnetlink.attribute(attribute, each) for each in (value, before))
+    do, undo = (header + rtnetlink.attribute(attribute, each) for each in (after, before))
     return Change(Request(rtnetlink.NEW_LINK, 0, do), Request(rtnetlink.NEW_LINK, 0, undo))
 
 
-def _mac(link: Link) -> bytes:
-    return bytes.fromhex(str(link.attributes["mac"]).replace(":", ""))
-
-
-def _request(kernel: rtnetlink.Socket, request: Request) -> bool:
-    """Ask for a change; False when there was nothing left to do."""
-    try:
-        kernel.change(request.kind, request.flags, request.body)
-    except OSError as err:
-        if err.errno not in _DONE:
-            raise
-        return False
-    return True
-
-
-def _take_back(action: Callable[..., object], *arguments: object) -> None:
-    """Let nothing that goes wrong hide why it had to be taken back."""
-    try:
-        action(*arguments)
-    except OSError as err:
-        LOG.error("An address, a route or a bridge's port could not be put back: %s", err)
+def _macs(*links: Link) -> Iterator[bytes]:
+    return (bytes.fromhex(str(link.attributes["mac"]).replace(":", "")) for link in links)
 
 
 def _does_ipv6(link: Link) -> bool:
     return not sysctl.read(link.name, ("disable_ipv6",)).get("disable_ipv6", 1)
 
 
-def _let_do_ipv6(link: Link, other: Link, undo: contextlib.ExitStack) -> None:
-    """Switch a link's IPv6 on, which accepts router advertisements if the other one does."""
-    if not link.attributes["disable_ipv6"]:
-        return
-    wanted = {**sysctl.read(other.name, _IPV6_ALIKE), "disable_ipv6": 0}
-    before = sysctl.read(link.name, wanted)
-    for attribute, value in wanted.items():
-        sysctl.write(link.name, attribute, value)
-        undo.callback(_take_back, sysctl.write, link.name, attribute, before[attribute])
+def _configure_alike(link: Link, other: Link, undo: contextlib.ExitStack) -> None:
+    """Let a link use addresses as the other one does, of each family of which it has none itself.
+
+    Its IPv6 is switched on last.
+    """
+    for family in _families(other) - _families(link):
+        wanted, found = (sysctl.of_addresses(each.name, family) for each in (other, link))
+        for name in wanted.keys() & found.keys():
+            if found[name] != wanted[name]:  # the kernel may act on being told the same again
+                undo.callback(_set_back, link.name, family, name, found[name])
+                sysctl.write_of_addresses(link.name, family, name, wanted[name])
+    if has_ipv6(other) and link.attributes["disable_ipv6"]:
+        undo.callback(_set_back, link.name, "ipv6", "disable_ipv6", "1")
+        sysctl.write_of_addresses(link.name, "ipv6", "disable_ipv6", "0")
+
+
+def _families(link: Link) -> set[str]:
+    return {"ipv6" if ":" in address else "ipv4" for address in link.addresses}
+
+
+def _set_back(link: str, family: str, name: str, value: str) -> None:
+    with _logged():
+        sysctl.write_of_addresses(link, family, name, value)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pure: the addresses, routes and permanent neighbours of a device, as requests that move them.
+"""Pure: the addresses, routes and neighbours of a device, as requests that move them.
 
 What the kernel dumped is sent back to it with another device's index, so whatever an address or a
 route has (lifetimes, metrics, flags, attributes that nobody here knows) moves along. First all of
@@ -41,7 +41,10 @@ _USER_HZ = 100
 _NEXTHOP = struct.Struct("=BBBxI")  # nhmsg: family, scope, protocol, flags
 _NHA_OIF = 5
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")  # ndmsg: family, index, state, flags, type
-_NUD_PERMANENT, _NTF_PROXY = 0x80, 0x08
+#: Reachable, stale, delayed or probed.
+_NUD_LEARNED, _NUD_STALE, _NUD_PERMANENT = 0x02 | 0x04 | 0x08 | 0x10, 0x04, 0x80
+_NTF_PROXY, _NTF_EXT_LEARNED = 0x08, 0x10
+_NTF_GIVEN = _NTF_PROXY | _NTF_EXT_LEARNED
 
 #: What a dump is asked for with.
 EVERY_ADDRESS, EVERY_ROUTE = bytes(_ADDRESS.size), bytes(_ROUTE.size)
@@ -74,6 +77,8 @@ class Change:
 
     do: Request
     undo: Request
+    #: Whether the host finds it again if the kernel refuses it.
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -200,13 +205,17 @@ def routes_of(dumped: Iterable[bytes], device: Device) -> list[bytes]:
 
 
 def _is_configured(body: bytes) -> bool:
-    """Whether a route is none of those that come with any link, nor one of multicast or MPLS."""
+    """Whether a route is none of those that come with a link or an address, nor one of multicast
+    or MPLS.
+
+    The local table holds what the kernel makes for addresses, and AnyIP routes of administrators.
+    """
     _, length, _, _, table, protocol, *_, flags = _ROUTE.unpack_from(body)
-    if body[0] not in (socket.AF_INET, socket.AF_INET6):
+    if body[0] not in (socket.AF_INET, socket.AF_INET6) or flags & _RTM_F_CLONED:
         return False
     to = _route_attributes(body).get(_RTA_DST, b"")
-    of_any_link = (protocol, length) == (_RTPROT_KERNEL, 64) and to == _LINK_LOCAL
-    return table != _RT_TABLE_LOCAL and not flags & _RTM_F_CLONED and not of_any_link
+    of_any_link = table == _RT_TABLE_LOCAL or (length, to) == (64, _LINK_LOCAL)
+    return protocol != _RTPROT_KERNEL or not of_any_link
 
 
 def is_to_prefix(body: bytes) -> bool:
@@ -339,29 +348,32 @@ def _oif(device: Device) -> bytes:
 
 
 def neighbours_of(dumped: Iterable[bytes], device: Device) -> list[bytes]:
-    """What somebody has written down of a device's neighbours, or answers in their stead.
+    """What is known of a device's neighbours, and those in whose stead it answers.
 
-    With a device's last address the kernel forgets even that. What it found out itself it finds
-    out again.
+    Some are written down by somebody: permanent ones, proxies, those of a control plane. Others
+    the kernel has found out itself. Those that it looks for, and has not found, are left out.
     """
     headers = ((_NEIGHBOUR.unpack_from(body), body) for body in dumped)
     return [
         body
         for (_, index, state, flags, _), body in headers
-        if index == device.index and (state & _NUD_PERMANENT or flags & _NTF_PROXY)
+        if index == device.index
+        and (state & (_NUD_PERMANENT | _NUD_LEARNED) or flags & _NTF_GIVEN)
     ]
 
 
 def neighbour(body: bytes, old: Device, new: Device) -> Move:
-    """Move a neighbour."""
-    family, _, *rest = _NEIGHBOUR.unpack_from(body)
+    """Move a neighbour; one that the kernel has found out is to be confirmed on the new device."""
+    family, _, state, flags, kind = _NEIGHBOUR.unpack_from(body)
+    learned = bool(state & _NUD_LEARNED) and not flags & _NTF_GIVEN
     here, there = (
-        _NEIGHBOUR.pack(family, device.index, *rest) + body[_NEIGHBOUR.size :]
+        _NEIGHBOUR.pack(family, device.index, _NUD_STALE if learned else state, flags, kind)
+        + body[_NEIGHBOUR.size :]
         for device in (old, new)
     )
     return Move(
-        arrive=Change(_new_neighbour(there), Request(RTM_DELNEIGH, 0, there)),
-        depart=Change(Request(RTM_DELNEIGH, 0, here), _new_neighbour(here)),
+        arrive=Change(_new_neighbour(there), Request(RTM_DELNEIGH, 0, there), learned),
+        depart=Change(Request(RTM_DELNEIGH, 0, here), _new_neighbour(here), learned),
     )
 
 

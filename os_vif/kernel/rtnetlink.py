@@ -7,11 +7,12 @@ this takes a tenth. And what the kernel dumps can be sent back to it byte by byt
 nobody here knows what it means.
 """
 
+import contextlib
 import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 # linux/netlink.h
 _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
@@ -34,6 +35,8 @@ REPLACE, EXCLUSIVE, CREATE, APPEND = 0x100, 0x200, 0x400, 0x800
 
 #: Bytes; the kernel's datagrams are smaller.
 _LARGEST = 65536
+#: asm-generic/socket.h: beyond the host's limits. Bytes that an answer to a change takes there.
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE, _ANSWER_ROOM = 32, 33, 1024
 #: How often a dump is asked for again after something changed under it.
 _ATTEMPTS = 10
 _U32 = struct.Struct("=I")
@@ -76,6 +79,55 @@ class Socket:
         :raises OSError: the kernel refused it.
         """
         self._messages(self._send(kind, _REQUEST | _ACK | flags, body))
+
+    def change_all(self, changes: Sequence[tuple[int, int, bytes]]) -> list[OSError | None]:
+        """Ask for several changes in one call, so that no kill comes between them.
+
+        The kernel works through all of them before the call returns, those after one that it
+        refuses as well (``netlink_rcv_skb`` in net/netlink/af_netlink.c).
+
+        :param changes: type, flags and body of each, as of :meth:`change`.
+        :returns: for each what it was refused with, or None; :class:`AnswerLost` where it is not
+            known whether it was made.
+        :raises OSError: none of them was asked for.
+        """
+        if not changes:
+            return []
+        first = self._sequence + 1
+        self._sequence += len(changes)
+        data = b"".join(
+            _message(kind, _REQUEST | _ACK | flags, number, body)
+            for number, (kind, flags, body) in enumerate(changes, first)
+        )
+        self._make_room(len(data), len(changes))
+        self._socket.send(data)
+        answers = self._waiting_answers()
+        lost = AnswerLost(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+        return [answers.get(number, lost) for number in range(first, self._sequence + 1)]
+
+    def _make_room(self, size: int, answers: int) -> None:
+        """Let a request of so many bytes, and all of its answers, into the socket's buffers."""
+        with contextlib.suppress(PermissionError):  # older kernels, in a user namespace
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, max(_LARGEST, size + 64))
+            room = max(_LARGEST, answers * _ANSWER_ROOM)
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, room)
+
+    def _waiting_answers(self) -> dict[int, OSError | None]:
+        """All answers that are there already: of each its number, and the error that it tells."""
+        answers: dict[int, OSError | None] = {}
+        while True:
+            try:
+                datagram = self._socket.recv(_LARGEST, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return answers
+            except OSError:  # some were lost; others may wait
+                continue
+            sequence = _HEADER.unpack_from(datagram)[3]
+            try:
+                list(_answers(datagram, sequence))
+                answers[sequence] = None
+            except OSError as err:
+                answers[sequence] = err
 
     def dump(self, kind: int, body: bytes) -> list[bytes]:
         """Ask for everything of a kind; return the bodies of the answers.
@@ -132,6 +184,11 @@ class Socket:
             return self._socket.recv(_LARGEST)
         except OSError as err:
             raise AnswerLost(*err.args) from err
+
+
+def _message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
+    size = _HEADER.size + len(body)
+    return _HEADER.pack(size, kind, flags, sequence, 0) + body + bytes(-size % 4)
 
 
 def _answers(datagram: bytes, sequence: int) -> Iterator[_Message]:

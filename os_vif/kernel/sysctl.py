@@ -16,6 +16,66 @@ FAMILY = {
     "arp_announce": "ipv4",
 }
 
+#: What decides how a host uses the addresses of a device: which packets it accepts, forwards and
+#: answers there, and what it learns from routers. With a link-local address of its own each
+#: device goes on (addr_gen_mode). What a bridge answers to ARP its wiring says (arp_ignore).
+OF_ADDRESSES: dict[str, tuple[str, ...]] = {
+    "ipv4": (
+        "accept_local",
+        "accept_redirects",
+        "accept_source_route",
+        "arp_accept",
+        "arp_filter",
+        "bc_forwarding",
+        "disable_policy",
+        "disable_xfrm",
+        "drop_gratuitous_arp",
+        "drop_unicast_in_l2_multicast",
+        "forwarding",
+        "ignore_routes_with_linkdown",
+        "log_martians",
+        "promote_secondaries",
+        "proxy_arp",
+        "proxy_arp_pvlan",
+        "route_localnet",
+        "rp_filter",
+        "secure_redirects",
+        "send_redirects",
+        "shared_media",
+        "src_valid_mark",
+    ),
+    "ipv6": (
+        "accept_dad",
+        "accept_ra",
+        "accept_ra_defrtr",
+        "accept_ra_from_local",
+        "accept_ra_min_hop_limit",
+        "accept_ra_min_lft",
+        "accept_ra_mtu",
+        "accept_ra_pinfo",
+        "accept_ra_rt_info_max_plen",
+        "accept_ra_rt_info_min_plen",
+        "accept_ra_rtr_pref",
+        "accept_redirects",
+        "accept_source_route",
+        "autoconf",
+        "dad_transmits",
+        "disable_policy",
+        "drop_unicast_in_l2_multicast",
+        "drop_unsolicited_na",
+        "forwarding",
+        "hop_limit",
+        "ignore_routes_with_linkdown",
+        "ndisc_notify",
+        "proxy_ndp",
+        "ra_defrtr_metric",
+        "router_solicitations",
+        "temp_prefered_lft",
+        "temp_valid_lft",
+        "use_tempaddr",
+    ),
+}
+
 
 def _path(link: str, attribute: str) -> str:
     return f"/proc/sys/net/{FAMILY[attribute]}/conf/{link}/{attribute}"
@@ -53,3 +113,29 @@ def write(link: str, attribute: str, value: int) -> None:
     if os.path.isdir(f"/proc/sys/net/{FAMILY[attribute]}"):
         with open(_path(link, attribute), "w") as sysctl:
             sysctl.write(str(value))
+
+
+def of_addresses(link: str, family: str) -> dict[str, str]:
+    """Read what :data:`OF_ADDRESSES` names, of one family, less what this kernel has not.
+
+    :param family: ``ipv4`` or ``ipv6``.
+    :raises OSError: the kernel refused to say.
+    """
+    return {
+        name: value.decode().strip()
+        for name in OF_ADDRESSES[family]
+        if (value := _content(_of_family(link, family, name))) is not None
+    }
+
+
+def write_of_addresses(link: str, family: str, name: str, value: str) -> None:
+    """Set one of those.
+
+    :raises OSError: the kernel refused it.
+    """
+    with open(_of_family(link, family, name), "w") as sysctl:
+        sysctl.write(value)
+
+
+def _of_family(link: str, family: str, name: str) -> str:
+    return f"/proc/sys/net/{family}/conf/{link}/{name}"

@@ -10,9 +10,10 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -20,7 +21,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from os_vif import exception
-from os_vif.kernel import joining, rtnetlink
+from os_vif.kernel import joining, rtnetlink, sysctl
 from os_vif.wiring.steps import JoinBridge, LeaveBridge
 from tests.rig import run, wait_until
 from tests.rig.addressing import Addressing, addressing, changes, complete, settled
@@ -73,6 +74,48 @@ MAKE = [
 ]
 
 
+#: What decides how the host uses its addresses, other than by default.
+CONF = {
+    "ipv4/rp_filter": 2,
+    "ipv4/forwarding": 1,
+    "ipv4/src_valid_mark": 1,
+    "ipv4/proxy_arp": 1,
+    "ipv6/forwarding": 1,
+    "ipv6/accept_ra": 2,
+    "ipv6/autoconf": 0,
+    "ipv6/accept_ra_defrtr": 0,
+    "ipv6/accept_ra_pinfo": 0,
+    "ipv6/accept_ra_rtr_pref": 0,
+}
+
+
+def conf(device: str, name: str) -> Path:
+    family, _, setting = name.partition("/")
+    return Path(f"/proc/sys/net/{family}/conf/{device}/{setting}")
+
+
+def configured(device: str) -> dict[str, int]:
+    """The values of CONF on a device."""
+    return {name: int(conf(device, name).read_text()) for name in CONF}
+
+
+def configure(device: str, values: dict[str, int]) -> None:
+    for name, value in values.items():
+        conf(device, name).write_text(str(value))
+
+
+def with_addresses_of(old: str, new: str) -> dict[str, int]:
+    """The values on a device once it has another one's addresses, as of now."""
+    (link,) = json.loads(ip(f"-json address show {old}"))
+    families = {
+        "ipv4" if one["family"] == "inet" else "ipv6"
+        for one in link["addr_info"]
+        if one["family"] == "inet" or one["scope"] != "link"
+    }
+    its, there = configured(old), configured(new)
+    return {name: (its if name[:4] in families else there)[name] for name in CONF}
+
+
 @pytest.fixture(scope="module")
 def network(off_the_host: None) -> Iterator[NetworkNamespace]:
     """One for all of these, because each takes a while."""
@@ -86,6 +129,7 @@ def bridged_host(*commands: str) -> Iterator[Addressing]:
     batch([*MAKE, *commands])
     Path(f"/proc/sys/net/ipv6/conf/{NEW}/disable_ipv6").write_text("1")
     ip(f"link set {NEW} up")
+    configure(OLD, CONF)
     try:
         yield complete()
     finally:
@@ -261,9 +305,27 @@ CASES: dict[str, list[str]] = {
         V6,
         f"neighbour add 10.0.0.254 lladdr 06:00:00:00:00:01 dev {OLD} nud permanent",
         f"neighbour add 2001:db8::fe lladdr 06:00:00:00:00:01 dev {OLD} nud permanent",
+        f"neighbour add 10.0.0.253 lladdr 06:00:00:00:00:03 dev {OLD} nud permanent extern_learn",
         f"neighbour add proxy 10.0.0.77 dev {OLD}",
         f"neighbour add proxy 2001:db8::77 dev {OLD}",
         f"neighbour add 10.250.0.254 lladdr 06:00:00:00:00:02 dev {OTHER} nud permanent",
+    ],
+    "neighbours that were learned": [
+        V4,
+        V6,
+        f"neighbour add 10.0.0.250 lladdr 06:00:00:00:00:01 dev {OLD} nud stale",
+        f"neighbour add 10.0.0.251 lladdr 06:00:00:00:00:02 dev {OLD} nud reachable",
+        f"neighbour add 2001:db8::fe lladdr 06:00:00:00:00:01 dev {OLD} nud stale router",
+        f"neighbour add 10.250.0.254 lladdr 06:00:00:00:00:02 dev {OTHER} nud stale",
+    ],
+    "AnyIP": [
+        V4,
+        f"route add local 198.51.100.0/24 dev {OLD}",
+        f"route add local 198.51.101.0/24 dev {OLD} src 10.0.0.1 proto static metric 5",
+        f"route add local 198.51.102.0/24 dev {OTHER}",
+        V6,
+        f"-6 route add local 2001:db8:7::/64 dev {OLD}",
+        f"-6 route add local 2001:db8:8::/64 dev {OTHER}",
     ],
 }
 
@@ -272,21 +334,28 @@ CASES: dict[str, list[str]] = {
 def test_all_of_it_moves(case: str, network: NetworkNamespace) -> None:
     with bridged_host() as _:
         assert batch(CASES[case]) == ""
-        before = complete()
+        before, wanted = complete(), with_addresses_of(OLD, NEW)
         join()
         assert settled(before.moved(OLD, NEW)) == ""
         assert addressing().of(OLD) == []
+        assert configured(NEW) == wanted
+        configure(NEW, {"ipv4/rp_filter": 1, "ipv6/accept_ra_pinfo": 1})
+        here = configured(NEW)
         join()  # again
         assert changes(before.moved(OLD, NEW), addressing()) == ""
+        assert configured(NEW) == here
+        wanted = with_addresses_of(NEW, OLD)
         leave()
         assert settled(before) == ""
         assert addressing().of(NEW) == []
+        assert configured(OLD) == wanted
         leave()  # again
         assert changes(before, addressing()) == ""
     batch(["rule delete priority 77"])
 
 
-@pytest.mark.parametrize("case", CASES)
+# A bridge that is without a port for a moment forgets whom it has learned; it learns anew.
+@pytest.mark.parametrize("case", [case for case in CASES if "learned" not in case])
 def test_whatever_fails_all_of_it_is_as_before(case: str, network: NetworkNamespace) -> None:
     with bridged_host() as _:
         assert batch(CASES[case]) == ""
@@ -299,21 +368,29 @@ def test_whatever_fails_all_of_it_is_as_before(case: str, network: NetworkNamesp
 
 
 class At:
-    """Lets something happen in place of the n-th request of a change."""
+    """Lets something happen in place of the n-th request of a change.
+
+    The kernel goes on with the others of the same call.
+    """
 
     def __init__(self, number: int, act: Callable[[], None]) -> None:
         self.left, self.act = number, act
 
     def __enter__(self) -> None:
-        real = rtnetlink.Socket.change
+        real = rtnetlink.Socket.change_all
 
-        def change(kernel: rtnetlink.Socket, kind: int, flags: int, body: bytes) -> None:
-            self.left -= 1
-            if self.left == -1:
+        def change_all(kernel: rtnetlink.Socket, changes: Sequence[Any]) -> list[OSError | None]:
+            number, self.left = self.left, self.left - len(changes)
+            if not 0 <= number < len(changes):
+                return real(kernel, changes)
+            before = real(kernel, changes[:number])
+            try:
                 self.act()
-            real(kernel, kind, flags, body)
+            except OSError as err:
+                return [*before, err, *real(kernel, changes[number + 1 :])]
+            return [*before, *real(kernel, changes[number:])]
 
-        self.patch = mock.patch.object(rtnetlink.Socket, "change", change)
+        self.patch = mock.patch.object(rtnetlink.Socket, "change_all", change_all)
         self.patch.start()
 
     def __exit__(self, *_: object) -> None:
@@ -322,9 +399,10 @@ class At:
 
 def fails_everywhere(move: Callable[[], None]) -> int:
     """Let each request fail in turn, after which all is as before; return how many there are."""
-    before, requests = complete(), 0
+    before, requests, conf = complete(), 0, [configured(name) for name in (OLD, NEW)]
     while fails_at(requests, move):
         assert settled(before) == "", f"after request {requests}"
+        assert [configured(name) for name in (OLD, NEW)] == conf
         requests += 1
     return requests
 
@@ -398,6 +476,10 @@ def hops(draw: st.DrawFn, family: int) -> str:
 def routes(draw: st.DrawFn) -> str:
     """A route that the kernel may take or not, according to what it has."""
     family, net = draw(FAMILIES), draw(NUMBERS)
+    if draw(st.integers(0, 7)) == 0:
+        to = f"198.51.10{net}.0/24" if family == 4 else f"2001:db8:66{net}::/64"
+        where = draw(st.sampled_from([OLD, OLD, OTHER]))
+        return f"{'-6 ' * (family == 6)}route add local {to} dev {where}"
     to = draw(
         st.sampled_from(
             ["default", f"172.16.{net}.0/24", f"10.{net}.0.0/24"]
@@ -438,10 +520,18 @@ def nexthops(draw: st.DrawFn) -> str:
     return f"nexthop add id {draw(NUMBERS)} {draw(hops(draw(FAMILIES)))}"
 
 
+@st.composite
+def neighbours(draw: st.DrawFn) -> str:
+    net, number = draw(NUMBERS), draw(st.integers(200, 202))
+    to = f"10.{net}.0.{number}" if draw(FAMILIES) == 4 else f"2001:db8:{net}::{number}"
+    return f"neighbour add {to} lladdr 06:00:00:00:00:0{net} dev {OLD} nud permanent"
+
+
 HOSTS = st.tuples(
     st.lists(addresses(), max_size=6),
     st.lists(nexthops(), max_size=2),
     st.lists(routes(), max_size=6),
+    st.lists(neighbours(), max_size=3),
 )
 
 
@@ -450,7 +540,7 @@ HOSTS = st.tuples(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_nothing_is_lost_or_doubled_by_failure_death_and_success(
-    host: tuple[list[str], list[str], list[str]],
+    host: tuple[list[str], ...],
     failure: int,
     kill: int,
     network: NetworkNamespace,
@@ -510,12 +600,54 @@ def test_ipv6_of_a_bridge_that_takes_over_addresses_is_as_on_the_interface(
     network: NetworkNamespace,
 ) -> None:
     with bridged_host(V6):
-        conf = Path("/proc/sys/net/ipv6/conf")
-        (conf / OLD / "accept_ra").write_text("2")
-        (conf / OLD / "autoconf").write_text("0")
         join()
         for setting, value in (("disable_ipv6", 0), ("accept_ra", 2), ("autoconf", 0)):
-            assert (conf / NEW / setting).read_text() == f"{value}\n"
+            assert conf(NEW, f"ipv6/{setting}").read_text() == f"{value}\n"
+
+
+def test_a_bridge_with_addresses_goes_on_using_them_as_it_did(network: NetworkNamespace) -> None:
+    with bridged_host(V4, V6, f"address add 10.7.0.1/24 dev {NEW}"):
+        its = configured(NEW)
+        join()
+        assert configured(NEW) == {name: (its, CONF)["ipv6" in name][name] for name in CONF}
+
+
+LAN = "br-lan"
+_OTHERS = (
+    f"link add {LAN} type bridge forward_delay 0",
+    f"link set {OTHER} master {LAN}",
+    f"address add 10.7.0.1/24 dev {NEW}",
+)
+
+
+@pytest.mark.parametrize(
+    ("step", "why"),
+    [
+        (JoinBridge(OTHER, NEW, None), f"it is in {LAN}"),
+        (LeaveBridge(OTHER, NEW), f"it is in {LAN}"),
+        (JoinBridge(OLD, OLD, None), "is not a bridge for"),
+        (LeaveBridge(OLD, OLD), "is not a bridge for"),
+        (JoinBridge(NEW, NEW, None), "is not a bridge for"),
+        (LeaveBridge(NEW, NEW), "is not a bridge for"),
+        (JoinBridge(OLD, "lo", None), "is not a bridge for"),
+        (LeaveBridge(OLD, "lo"), "is not a bridge for"),
+        (LeaveBridge(OLD, OTHER), "is not a bridge for"),
+        (JoinBridge(OLD, "nosuch", None), "no device nosuch"),
+        (LeaveBridge("nosuch", NEW), "no device nosuch"),
+    ],
+)
+def test_what_is_refused_changes_nothing(
+    step: JoinBridge | LeaveBridge, why: str, network: NetworkNamespace
+) -> None:
+    with bridged_host(V4, V6, *_OTHERS) as before:
+        links = ip("link")
+        try:
+            with pytest.raises(OSError, match=why):
+                joining.join(step) if isinstance(step, JoinBridge) else joining.leave(step)
+            assert changes(before, addressing()) == ""
+            assert ip("link") == links
+        finally:
+            ip(f"link delete {LAN}")
 
 
 def test_a_bridge_with_addresses_keeps_its_mac_address(network: NetworkNamespace) -> None:
@@ -774,7 +906,7 @@ def test_at_every_instant_there_is_the_old_or_the_new(
     netns: NetworkNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each change is followed by a look: on one processor the watcher might sleep all along."""
-    real = rtnetlink.Socket.change
+    real = rtnetlink.Socket.change_all
     with interface(), contextlib.ExitStack() as stack:
         give = [
             f"address add {HOST}/24 dev {INTERFACE}",
@@ -791,12 +923,16 @@ def test_at_every_instant_there_is_the_old_or_the_new(
         complete()
         watcher = stack.enter_context(Watcher(WATCHED))
 
-        def change(kernel: rtnetlink.Socket, kind: int, flags: int, body: bytes) -> None:
-            real(kernel, kind, flags, body)
-            asked = watcher.asked
-            wait_until(lambda: watcher.asked > asked + 1)
+        def change_all(kernel: rtnetlink.Socket, changes: Sequence[Any]) -> list[OSError | None]:
+            """One by one, as if the kernel took its time."""
+            refusals = []
+            for change in changes:
+                refusals += real(kernel, [change])
+                asked = watcher.asked
+                wait_until(lambda asked=asked: watcher.asked > asked + 1)
+            return refusals
 
-        monkeypatch.setattr(rtnetlink.Socket, "change", change)
+        monkeypatch.setattr(rtnetlink.Socket, "change_all", change_all)
         with initialized() as plugin:
             plugin.plug(vif())
     assert watcher.wrong == []
@@ -808,7 +944,7 @@ def test_an_address_of_ipv6_does_not_go_before_it_has_come(
 ) -> None:
     """The kernel makes it usable in the background, on a busy machine some 20 ms later."""
     slow, requests = iter(range(100)), []
-    real_dump, real_change = rtnetlink.Socket.dump, rtnetlink.Socket.change
+    real_dump, real_change = rtnetlink.Socket.dump, rtnetlink.Socket.change_all
 
     def dump(kernel: rtnetlink.Socket, kind: int, body: bytes) -> list[bytes]:
         found = real_dump(kernel, kind, body)
@@ -817,13 +953,13 @@ def test_an_address_of_ipv6_does_not_go_before_it_has_come(
             found = [one for one in found if one[4] != RT_TABLE_LOCAL]
         return found
 
-    def change(kernel: rtnetlink.Socket, kind: int, flags: int, body: bytes) -> None:
-        requests.append("go" if kind == RTM_DELADDR else "")
-        real_change(kernel, kind, flags, body)
+    def change_all(kernel: rtnetlink.Socket, changes: Sequence[Any]) -> list[OSError | None]:
+        requests.extend("go" if kind == RTM_DELADDR else "" for kind, _, _ in changes)
+        return real_change(kernel, changes)
 
     with bridged_host(V4, V6) as before:
         monkeypatch.setattr(rtnetlink.Socket, "dump", dump)
-        monkeypatch.setattr(rtnetlink.Socket, "change", change)
+        monkeypatch.setattr(rtnetlink.Socket, "change_all", change_all)
         join()
         assert requests.index("go") > requests.index("look 4")
         assert settled(before.moved(OLD, NEW)) == ""
@@ -845,6 +981,161 @@ def test_the_watcher_sees_an_instant_without_a_route(netns: NetworkNamespace) ->
             ip(f"address delete {HOST}/24 dev {INTERFACE}")
             wait_until(lambda: watcher.wrong)
     assert {one.partition(":")[0] for one in watcher.wrong} == {HOST, NEIGHBOUR}
+
+
+# Killed at every point ---------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def reachable_host() -> Iterator[BridgeGuest]:
+    """A host with an empty bridge; yield the machine on its wire, its gateway to another net."""
+    with interface() as machine:
+        give_ipv6(machine)
+        for words in (f"address add {FAR} dev eth0", f"address add {FAR6} dev eth0 nodad"):
+            machine.namespace.run(["ip", *words.split()])
+        configure(INTERFACE, {"ipv4/rp_filter": 1, "ipv4/log_martians": 1, "ipv6/accept_ra": 2})
+        its = f"dev {INTERFACE}"
+        assert (
+            batch(
+                [
+                    f"address add {HOST}/24 {its}",
+                    f"address add 192.0.2.9/24 {its}",
+                    f"route add default via {NEIGHBOUR}",
+                    f"address add {HOST6}/64 {its} nodad",
+                    f"-6 route add default via {NEIGHBOUR6}",
+                    f"link add {BRIDGE} type bridge forward_delay 0",
+                ]
+            )
+            == ""
+        )
+        conf(BRIDGE, "ipv6/disable_ipv6").write_text("1")
+        ip(f"link set {BRIDGE} up")
+        complete()
+        try:
+            yield machine
+        finally:
+            ip(f"link delete {BRIDGE}")
+
+
+def unreachable(machine: BridgeGuest) -> list[str]:
+    """The pings that the host does not answer, asked by whoever has forgotten all neighbours."""
+    for forget in (run, machine.namespace.run):
+        forget(["ip", "neighbour", "flush", "all"])
+    pairs = ((NEIGHBOUR, HOST), (FAR, HOST), (NEIGHBOUR6, HOST6), (FAR6, HOST6))
+    argv = ["ping", "-n", "-q", "-c4", "-i0.2", "-W1"]
+    return [
+        f"from {source}"
+        for source, host in pairs
+        if machine.namespace.run([*argv, "-I", source, host], check=False).returncode
+    ]
+
+
+class AtCall:
+    """Be killed in place of the n-th call that changes anything."""
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+
+    def __enter__(self) -> None:
+        self.patches = [
+            mock.patch.object(rtnetlink.Socket, "change", self._counted(rtnetlink.Socket.change)),
+            mock.patch.object(
+                rtnetlink.Socket, "change_all", self._counted(rtnetlink.Socket.change_all)
+            ),
+            mock.patch.object(sysctl, "write", self._counted(sysctl.write)),
+            mock.patch.object(
+                sysctl, "write_of_addresses", self._counted(sysctl.write_of_addresses)
+            ),
+        ]
+        for patch in self.patches:
+            patch.start()
+
+    def _counted(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            if not self.left:
+                os.kill(os.getpid(), signal.SIGKILL)
+            self.left -= 1
+            return real(*arguments)
+
+        return call
+
+    def __exit__(self, *_: object) -> None:
+        for patch in self.patches:
+            patch.stop()
+
+
+@pytest.mark.parametrize("move", [join, leave])
+def test_killed_at_any_point_the_host_is_reachable(
+    move: Callable[[], None], netns: NetworkNamespace
+) -> None:
+    points, killed, lost = 0, True, []
+    while killed:
+        with reachable_host() as machine:
+            if move is leave:
+                join()
+                configure(BRIDGE, {"ipv4/rp_filter": 2})
+
+            def work(number: int = points) -> None:
+                with AtCall(number):
+                    move()
+
+            with Child(work) as process:
+                process.wait()
+                killed = process.killed
+            lost += [f"{who}, killed at {points}" for who in unreachable(machine)]
+            move()
+            assert unreachable(machine) == []
+            assert addressing().of(INTERFACE if move is join else BRIDGE) == []
+        points += killed
+    print(f"{points} points, lost at {len({one.partition(', ')[2] for one in lost})}")
+    assert lost == []
+    assert points >= 3
+
+
+def test_clients_that_are_answered_another_way_are_not_lost(
+    plugin: OsVif, netns: NetworkNamespace
+) -> None:
+    """Packets come through one interface and go through another: rp_filter forbids it by default,
+    and the administrator has allowed it on that interface. An AnyIP service goes on, too."""
+    for which, value in (("all", 0), ("default", 1)):
+        conf(which, "ipv4/rp_filter").write_text(str(value))
+    service = "198.51.100.7"
+    with interface() as wire, interface(OTHER, neighbour="10.250.0.2", mac="02:00:00:00:00:02"):
+        configure(INTERFACE, {"ipv4/rp_filter": 0})
+        for words in (
+            f"address add {HOST}/24 dev {INTERFACE}",
+            f"address add 10.250.0.1/24 dev {OTHER}",
+            f"route add {FAR} dev {OTHER}",
+            f"route add local {service} dev {INTERFACE}",
+        ):
+            ip(words)
+        for words in (f"address add {FAR} dev eth0", f"route add {service} via {HOST}"):
+            wire.namespace.run(["ip", *words.split()])
+
+        def arrives() -> bool:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+                server.bind((HOST, 7777))
+                server.settimeout(1)
+                with wire.namespace.enter(), socket.socket(type=socket.SOCK_DGRAM) as client:
+                    client.bind((FAR, 0))
+                    for _ in range(3):
+                        client.sendto(b"?", (HOST, 7777))
+                with contextlib.suppress(TimeoutError):
+                    return server.recv(1) == b"?"
+            return False
+
+        plugin.configure(flat_interface=INTERFACE)
+        for move in (
+            lambda: None,
+            lambda: plugin.plug(vif()),
+            lambda: plugin.plug(vif()),
+            collect,
+        ):
+            move()
+            wire.namespace.run(["ip", "neighbour", "flush", "all"])
+            assert arrives()
+            assert wire.ping(service, wait=1)[1]
+        assert BRIDGE not in ip("-brief link")
 
 
 # Through the verb --------------------------------------------------------------------------------

@@ -18,6 +18,9 @@ from tests.rig.snapshot import Facts
 #: What the kernel makes for each device that does IPv6, whoever asked for that.
 _OF_ANY_DEVICE = re.compile(r"fe80::/64|ff00::/8|multicast|anycast|fe80::[0-9a-f:]*ff:fe")
 _NOT_CONFIGURED = {"tentative", "nodad", "nh_info"}
+_LEARNED = {"REACHABLE", "STALE", "DELAY", "PROBE"}
+#: Looked for in vain, or of multicast.
+_NOT_NEIGHBOURS = {"INCOMPLETE", "FAILED", "NOARP"}
 #: Seconds; lives are told apart by so much.
 _COARSE = 300
 
@@ -102,9 +105,11 @@ def addressing() -> Addressing:
         if not _OF_ANY_DEVICE.search(f"{route['dst']} {route['type']}")
     ]
     neighbours = [
-        neighbour
-        for proxies in ([], ["proxy"])
-        for neighbour in _ip("neighbour", "show", *(proxies or ["nud", "permanent"]))
+        {**neighbour, "state": "learned" if _LEARNED.intersection(state) else state}
+        for which in (["nud", "all"], ["proxy"])
+        for neighbour in _ip("neighbour", "show", *which)
+        if not _NOT_NEIGHBOURS.intersection(state := neighbour.get("state", []))
+        and not _OF_ANY_DEVICE.match(neighbour["dst"])  # it introduced itself
     ]
     return Addressing(
         _by_device(_texts(addresses)),

@@ -249,7 +249,10 @@ def test_of_the_flags_only_those_that_can_be_asked_for_move(flags: int) -> None:
         (a_route(oif=3), False),
         (a_route(), False),
         (a_route(oif=2, table=7), True),
-        (a_route(oif=2, table=LOCAL_TABLE), False),
+        (a_route(oif=2, table=LOCAL_TABLE, protocol=KERNEL), False),
+        (a_route(V6, oif=2, length=128, dst="2001:db8::1", table=255, protocol=KERNEL), False),
+        (a_route(oif=2, table=LOCAL_TABLE), True),  # AnyIP
+        (a_route(V6, oif=2, length=64, dst="fe80::", table=LOCAL_TABLE), True),
         (a_route(oif=2, flags=0x200), False),
         (a_route(V6, oif=2, length=64, dst="fe80::", protocol=KERNEL), False),
         (a_route(V6, oif=2, length=64, dst="fe80::", protocol=STATIC), True),
@@ -332,7 +335,12 @@ def a_neighbour(device: Device = OLD, state: int = 0x80, flags: int = 0) -> byte
     [
         (a_neighbour(), True),
         (a_neighbour(device=OTHER), False),
-        (a_neighbour(state=0x02), False),  # reachable: it is found again
+        (a_neighbour(state=0x02), True),  # reachable
+        (a_neighbour(state=0x04), True),  # stale
+        (a_neighbour(state=0x10), True),  # probed
+        (a_neighbour(state=0x01), False),  # looked for
+        (a_neighbour(state=0x20), False),  # not found
+        (a_neighbour(state=0x40, flags=0x10), True),  # of a control plane
         (a_neighbour(state=0x40), False),  # of multicast
         (a_neighbour(state=0, flags=0x08), True),  # a proxy
         (a_neighbour(state=0x82), True),
@@ -348,6 +356,25 @@ def test_a_neighbour_arrives_departs_and_comes_back() -> None:
     requests = [r for c in (move.arrive, move.depart) for r in (c.do, c.undo)]
     assert [(r.kind, r.flags) for r in requests] == [(28, 0x600), (29, 0), (29, 0), (28, 0x600)]
     assert [r.body for r in requests] == [a_neighbour(NEW, flags=0x80)] * 2 + [body] * 2
+
+
+@pytest.mark.parametrize(
+    ("state", "flags", "there", "optional"),
+    [
+        (0x02, 0x80, 0x04, True),  # reachable, a router
+        (0x10, 0, 0x04, True),
+        (0x80, 0, 0x80, False),
+        (0x02, 0x10, 0x02, False),  # of a control plane
+        (0, 0x08, 0, False),
+    ],
+)
+def test_a_neighbour_that_was_learned_is_to_be_confirmed(
+    state: int, flags: int, there: int, optional: bool
+) -> None:
+    """And if it cannot be moved, it is learned anew."""
+    move = moving.neighbour(a_neighbour(state=state, flags=flags), OLD, NEW)
+    assert move.arrive.do.body == a_neighbour(NEW, there, flags)
+    assert {change.optional for change in (move.arrive, move.depart)} == {optional}
 
 
 # Anything ----------------------------------------------------------------------------------------
