@@ -18,16 +18,14 @@ FAMILY = {
 
 #: What decides how a host uses the addresses of a device: which packets it accepts, forwards and
 #: answers there, and what it learns from routers. With a link-local address of its own each
-#: device goes on (addr_gen_mode).
+#: device goes on (addr_gen_mode). What a bridge answers to ARP its wiring says (arp_ignore).
 OF_ADDRESSES: dict[str, tuple[str, ...]] = {
     "ipv4": (
         "accept_local",
         "accept_redirects",
         "accept_source_route",
         "arp_accept",
-        "arp_announce",
         "arp_filter",
-        "arp_ignore",
         "bc_forwarding",
         "disable_policy",
         "disable_xfrm",
