@@ -46,7 +46,7 @@ from vif_plug_ovs.wiring.request import DEAD
 
 SHORT, AMPLE = 1, 20  # seconds: a deadline to be waited out, and one that is not
 GRACE = 1  # seconds that a verb may take beyond its deadline
-PATIENT = 6  # seconds: who waits so long finds ovs-vswitchd stuck
+PATIENT = 8  # seconds: who has so much finds ovs-vswitchd stuck
 
 MARK = Mark("ovs", "test", "a1")
 BRIDGE = OvsBridge("br-int", "netdev", MARK)
@@ -223,10 +223,15 @@ def test_a_plan_makes_the_same_database(name: str, netns: object) -> None:
         for steps in PLANS[name]:
             numbers = [rows.commit(steps, Deadline(AMPLE)) for _, rows in pair]
             assert numbers[0] == numbers[1]
-            native, other = (ovs.dump() for ovs, _ in pair)
-            for row in (*native["Interface"].values(), *other["Interface"].values()):
-                row["ofport_request"] = row["ofport_request"] is not None  # a random number
+            native, other = (_less_numbers(ovs.dump()) for ovs, _ in pair)
             assert not difference(native, other)
+
+
+def _less_numbers(dump: dict[str, Any]) -> dict[str, Any]:
+    """Any number may be asked for to have a port opened anew."""
+    for row in dump["Interface"].values():
+        row["ofport_request"] = row["ofport_request"] is not None
+    return dump
 
 
 def test_left_over_qos_rows_go_with_a_new_port_and_on_their_own(netns: object) -> None:
@@ -355,7 +360,7 @@ def test_a_replug_waits_for_a_device_that_was_lost(
     osvif.configure(ovs_vsctl_timeout=AMPLE)
     osvif.plug(vif)
     assert works(ovs, vif.vif_name)
-    assert ovs.next_cfg() == number
+    assert ovs.next_cfg() - number <= 1  # nothing but one more look, perhaps
 
 
 def works(ovs: PrivateOvs, port: str) -> bool:
@@ -412,7 +417,8 @@ def test_no_value_is_anything_but_a_value(ovs_dummy: PrivateOvs) -> None:
         assert (row["external_ids"], row["options"]) == (ids, values)
         found = rows.observe(["br-int"], {port.name: ""}, Deadline(AMPLE)).ports[port.name]
         assert (found.bridge, found.interface_ids, found.options) == ("br-int", ids, values)
-        assert rows.names_of(other, Deadline(AMPLE)) == [port.name]
+        if other:
+            assert rows.names_of(other, Deadline(AMPLE)) == [port.name]
 
         if keys:
             rows.commit([SetPort(port.name, keys)], Deadline(AMPLE))

@@ -34,10 +34,9 @@ from vif_plug_ovs.wiring import names
 _MANY_PORTS = 100
 #: Seconds between two looks at what ovs-vswitchd does.
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 1.0
-#: Seconds for reading although the deadline has come.
-_LAST_LOOK_SECONDS = 0.15
-#: Seconds after which a caller finds ovs-vswitchd stuck, and those that later ones wait then.
-_STUCK_SECONDS, _PATIENCE_SECONDS = 5, 4
+_LAST_LOOK_SECONDS = 0.15  # for reading although the deadline has come
+#: Seconds after which ovs-vswitchd counts as stuck, and those that later callers wait then.
+_STUCK_SECONDS, _PATIENCE_SECONDS = 5, 3
 
 #: Remote -> ``cur_cfg`` that stayed while a caller waited for _STUCK_SECONDS.
 _stuck: dict[str, int] = {}
@@ -164,8 +163,8 @@ class VsctlRows:
 
     def _write(self, wanted: Sequence[Operation], before: idl.Idl, deadline: Deadline) -> int:
         """Send operations, perhaps none, with a new number of the configuration; return that."""
-        where = [["_uuid", "==", ["uuid", _Replica(before).switch()]]]
-        root: Operation = {"table": "Open_vSwitch", "where": where}
+        here = [["_uuid", "==", ["uuid", _Replica(before).switch()]]]
+        root: Operation = {"table": "Open_vSwitch", "where": here}
         count = {"op": "mutate", **root, "mutations": [["next_cfg", "+=", 1]]}
         read = {"op": "select", **root, "columns": ["next_cfg"]}
         *_, last = self._transact([*wanted, count, read], deadline, writes=True)
@@ -176,11 +175,10 @@ class VsctlRows:
     def _find_out(
         self, plan: Sequence[steps.RowStep], before: idl.Idl, deadline: Deadline
     ) -> int | None:
-        """Find out whether a transaction was written whose answer did not come.
+        """Return a number of the configuration that has what a lost transaction wrote, or None.
 
         Whatever its client had sent, the server has read before it answers a later one.
 
-        :returns: a number of the configuration that has it; None if it was not written.
         :raises OutcomeUnknown: the server does not tell.
         """
         try:
@@ -198,7 +196,7 @@ class VsctlRows:
 
         :raises: as :meth:`commit`; and _NotAnswered, if it writes.
         """
-        began = time.monotonic()
+        began, status, said = time.monotonic(), 0, ""
         while True:
             try:
                 status, said = client.transact(self._remote, self._files, wanted, deadline)
@@ -206,6 +204,9 @@ class VsctlRows:
                 if writes:
                     raise errors.OutcomeUnknown(remote=self._remote) from None
                 status, said = 1, f"{client.NOT_ANSWERED}it does not answer)"
+            except errors.NotConnected:
+                if not said:  # else that is why, and not that no time is left
+                    raise
             except UnicodeError as err:  # on the way to the daemon
                 raise errors.TransactionRefused(reason=str(err)) from None
             if not status:
@@ -222,10 +223,9 @@ class VsctlRows:
 
 
 def _results(wanted: Sequence[Operation], answer: list[Any]) -> list[Any]:
-    """The results of operations; one more in the answer is an error of the whole transaction.
+    """Return the results; one more than operations is an error of the whole transaction.
 
-    :raises StateChanged: a row that it builds on has changed.
-    :raises TransactionRefused: the server refused it.
+    :raises WiringError: StateChanged or TransactionRefused; nothing was written.
     """
     for operation, result in zip([*wanted, {}], answer, strict=False):
         if not result or "error" not in result:
