@@ -226,7 +226,21 @@ def test_a_verb_looks_again_when_the_server_goes_during_its_commit(
         connection.close_all()
 
 
-def _restarted_during_a_commit(switch: PrivateOvs, verb: Callable[[], None]) -> None:
+def test_a_server_that_does_not_come_back_leaves_the_outcome_unknown(
+    ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    osvif_dummy.plug(TAP.vif(2), 2)
+    osvif_dummy.configure(ovs_vsctl_timeout=2)
+    began = time.monotonic()
+    with pytest.raises(exception.PlugException) as failure:
+        _restarted_during_a_commit(ovs_dummy, lambda: osvif_dummy.plug(TAP.vif()), restart=False)
+    assert isinstance(failure.value.__cause__, errors.OutcomeUnknown)
+    assert time.monotonic() - began < 3.5
+
+
+def _restarted_during_a_commit(
+    switch: PrivateOvs, verb: Callable[[], None], restart: bool = True
+) -> None:
     """Have a verb send its transaction to a server that dies before it has read it."""
     shared = connection.get(switch.remote)
     send, sent = shared._send, threading.Event()
@@ -243,7 +257,8 @@ def _restarted_during_a_commit(switch: PrivateOvs, verb: Callable[[], None]) -> 
         assert sent.wait(SOON)
         time.sleep(PAUSE)
         switch.kill("ovsdb-server")
-        switch.start_server()
+        if restart:
+            switch.start_server()
         waiting.result()
 
 
