@@ -337,7 +337,7 @@ def test_a_caller_that_has_seen_no_progress_for_long_spares_the_others_the_wait(
     ovs_dummy.freeze("vswitchd")
     cfg = shared.commit(lambda _: qos("one"), Deadline(SOON))
     assert cfg is not None
-    assert not shared.settled(cfg, Deadline(connection.STUCK_SECONDS + 0.2))
+    assert not shared.settled(cfg, Deadline(connection.PATIENCE_SECONDS + 0.2))
     for _ in range(2):
         began = time.monotonic()
         assert not shared.settled(cfg, Deadline(AMPLE))
