@@ -456,7 +456,8 @@ class Engine:
                 for job in fresh:
                     job.failure = job.failure or failure
             for i, job in zip(again, fresh, strict=True):
-                jobs[i] = job
+                if not _is_still_unknown(jobs[i].failure, job.failure):
+                    jobs[i] = job
             again = [i for i in again if _is_worth_a_look(jobs[i].failure, deadline)]
             if not again:
                 break
@@ -471,6 +472,11 @@ _NOT_WRITTEN = (errors.StateChanged, errors.TransactionRefused)
 def _is_worth_a_look(failure: Exception | None, deadline: Deadline) -> bool:
     unknown = isinstance(failure, errors.OutcomeUnknown) and deadline.remaining() != 0
     return unknown or isinstance(failure, errors.StateChanged)
+
+
+def _is_still_unknown(before: Exception | None, now: Exception | None) -> bool:
+    """Whether an outcome is unknown because the server could not be asked again."""
+    return isinstance(before, errors.OutcomeUnknown) and isinstance(now, errors.NotConnected)
 
 
 def _live(jobs: Iterable[_Job]) -> list[_Job]:

@@ -27,6 +27,7 @@ from tests.rig.plugin import PER_PORT, TAP, OsVif, deviations
 from tests.rig.relay import Relay
 from tests.rig.snapshot import difference, snapshot
 from vif_plug_ovs.ovsdb import connection, rows, tls
+from vif_plug_ovs.ovsdb.backend import NativeRows
 
 AMPLE = 20  # seconds: a deadline that is not to be waited out
 SOON = 5  # seconds
@@ -34,6 +35,7 @@ PAUSE = 0.3  # seconds
 LARGE = 1_000_000  # bytes
 CALLERS = 50
 VIFS = 50
+BRIDGES, EACH = 1000, 50
 
 
 @pytest.fixture(autouse=True)
@@ -226,7 +228,21 @@ def test_a_verb_looks_again_when_the_server_goes_during_its_commit(
         connection.close_all()
 
 
-def _restarted_during_a_commit(switch: PrivateOvs, verb: Callable[[], None]) -> None:
+def test_a_server_that_does_not_come_back_leaves_the_outcome_unknown(
+    ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    osvif_dummy.plug(TAP.vif(2), 2)
+    osvif_dummy.configure(ovs_vsctl_timeout=2)
+    began = time.monotonic()
+    with pytest.raises(exception.PlugException) as failure:
+        _restarted_during_a_commit(ovs_dummy, lambda: osvif_dummy.plug(TAP.vif()), restart=False)
+    assert isinstance(failure.value.__cause__, errors.OutcomeUnknown)
+    assert time.monotonic() - began < 3.5
+
+
+def _restarted_during_a_commit(
+    switch: PrivateOvs, verb: Callable[[], None], restart: bool = True
+) -> None:
     """Have a verb send its transaction to a server that dies before it has read it."""
     shared = connection.get(switch.remote)
     send, sent = shared._send, threading.Event()
@@ -243,7 +259,8 @@ def _restarted_during_a_commit(switch: PrivateOvs, verb: Callable[[], None]) -> 
         assert sent.wait(SOON)
         time.sleep(PAUSE)
         switch.kill("ovsdb-server")
-        switch.start_server()
+        if restart:
+            switch.start_server()
         waiting.result()
 
 
@@ -320,7 +337,7 @@ def test_a_caller_that_has_seen_no_progress_for_long_spares_the_others_the_wait(
     ovs_dummy.freeze("vswitchd")
     cfg = shared.commit(lambda _: qos("one"), Deadline(SOON))
     assert cfg is not None
-    assert not shared.settled(cfg, Deadline(connection.STUCK_SECONDS + 0.2))
+    assert not shared.settled(cfg, Deadline(connection.PATIENCE_SECONDS + 0.2))
     for _ in range(2):
         began = time.monotonic()
         assert not shared.settled(cfg, Deadline(AMPLE))
@@ -378,6 +395,45 @@ def test_a_remote_without_a_port_means_that_of_ovsdb(ovs: PrivateOvs) -> None:
 def test_the_name_of_a_host_is_refused_at_once(method: str, host: str) -> None:
     with pytest.raises(exception.InvalidValue, match=r"ovsdb_connection.*not resolved"):
         connection.get(f"{method}:{host}")
+
+
+# Many bridges -----------------------------------------------------------------------------------
+
+
+def test_the_bridges_of_ports_that_were_observed_are_not_looked_for_again(
+    ovs_dummy: PrivateOvs,
+) -> None:
+    """A row does not know who refers to it, so all bridges would be asked for each port."""
+    ovs_dummy.kill("vswitchd")
+    for first in range(0, BRIDGES, EACH):
+        ovs_dummy._transact(_bridges_with_a_port(range(first, first + EACH)))
+    ports = {f"p{number}": f"br{number}" for number in range(BRIDGES - EACH, BRIDGES)}
+    known, unknown = NativeRows(ovs_dummy.remote), NativeRows(ovs_dummy.remote)
+    assert set(known.observe((), ports, Deadline(SOON)).ports) == set(ports)
+
+    def seconds(rows: NativeRows) -> float:
+        began = time.thread_time()
+        assert len(rows.working(dict.fromkeys(ports, 0), None)) == EACH
+        return time.thread_time() - began
+
+    assert seconds(known) < seconds(unknown) / 2
+
+
+def _bridges_with_a_port(numbers: range) -> list[Any]:
+    made: list[Any] = []
+    for n in numbers:
+        port = {"name": f"p{n}", "interfaces": ["named-uuid", f"i{n}"]}
+        bridge = {"name": f"br{n}", "ports": ["named-uuid", f"p{n}"]}
+        for table, uuid, row in (
+            ("Interface", f"i{n}", {"name": f"p{n}"}),
+            ("Port", f"p{n}", port),
+            ("Bridge", f"b{n}", bridge),
+        ):
+            made.append({"op": "insert", "table": table, "uuid-name": uuid, "row": row})
+    new = ["set", [["named-uuid", f"b{n}"] for n in numbers]]
+    mutations = [["bridges", "insert", new]]
+    change = {"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": mutations}
+    return [*made, change]
 
 
 # Schemas ----------------------------------------------------------------------------------------

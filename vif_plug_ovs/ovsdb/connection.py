@@ -39,9 +39,9 @@ RETRY_SECONDS = 0.2
 #: an answer to its probe within a second (inactivity_probe, ovs-vswitchd.conf.db(5)).
 TEND_SECONDS = 0.4
 #: Seconds without progress after which a caller has seen that ovs-vswitchd is stuck.
-STUCK_SECONDS = 5
-#: Seconds that the callers after it wait for one that is.
-STUCK_PATIENCE_SECONDS = 4
+PATIENCE_SECONDS = 5
+#: Seconds that the callers after it wait for an ovs-vswitchd that is stuck.
+STUCK_SECONDS = 4
 
 #: How ovsdb-server says that a row of the same name was inserted by somebody else meanwhile.
 _TAKEN = "to have identical values"
@@ -121,7 +121,7 @@ class Connection:
         """Wait until ovs-vswitchd has caught up with a configuration number.
 
         :returns: False when it has not by the deadline; or sooner, when a caller has waited for
-            `STUCK_SECONDS` and seen no progress, and there has been none since.
+            `PATIENCE_SECONDS` and seen no progress, and there has been none since.
         """
         with self._changed:
             progress = _Progress(rows.cur_cfg(self._tables))
@@ -129,14 +129,14 @@ class Connection:
                 LOG.warning(
                     "ovs-vswitchd has made no progress since a caller waited %s s for it: it is "
                     "stuck at configuration %s",
-                    STUCK_SECONDS,
+                    PATIENCE_SECONDS,
                     progress.cfg,
                 )
-                deadline = deadline.at_most(STUCK_PATIENCE_SECONDS)
+                deadline = deadline.at_most(STUCK_SECONDS)
             done = self._wait_for(
                 lambda: progress.seen(rows.cur_cfg(self._tables)) >= cfg, deadline
             )
-            if not done and progress.seconds_without() >= STUCK_SECONDS:
+            if not done and progress.seconds_without() >= PATIENCE_SECONDS:
                 self._stuck_at = progress.cfg
         return done
 
