@@ -410,7 +410,7 @@ class Engine:
             self._roll_back_links([job for job in failed if job.links_taken], deadline)
 
     def _roll_back_rows(self, jobs: list[_Job], kept: Collection[str], deadline: Deadline) -> None:
-        """Roll the rows of all back in one transaction; if that is refused, of each half in its own.
+        """Roll the rows of all back in one transaction; if refused, those of each half in its own.
 
         :param kept: bridges that others need.
         """
