@@ -117,10 +117,10 @@ class Socket:
         answers: dict[int, OSError | None] = {}
         while True:
             try:
-                datagram = self._socket.recv(_LARGEST, socket.MSG_DONTWAIT)
+                datagram = self._receive(socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return answers
-            except OSError:  # some were lost; others may wait
+            except AnswerLost:  # perhaps several; others may wait
                 continue
             sequence = _HEADER.unpack_from(datagram)[3]
             try:
@@ -179,9 +179,11 @@ class Socket:
             messages = list(_answers(self._receive(), sequence))
         return messages
 
-    def _receive(self) -> bytes:
+    def _receive(self, flags: int = 0) -> bytes:
         try:
-            return self._socket.recv(_LARGEST)
+            return self._socket.recv(_LARGEST, flags)
+        except BlockingIOError:
+            raise
         except OSError as err:
             raise AnswerLost(*err.args) from err
 

@@ -290,7 +290,7 @@ class Engine:
                 job.links_taken += getattr(failed, "taken", 0) - len(steps)
 
     def _commit(self, jobs: list[_Job], deadline: Deadline) -> None:
-        """Send the rows of all in one transaction; if that fails, of each in its own."""
+        """Send the rows of all in one transaction; if that fails, of each half in its own."""
         writing = [job for job in _live(jobs) if job.plan.rows]
         if not writing:
             return
@@ -312,8 +312,8 @@ class Engine:
             if len(writing) == 1:
                 writing[0].failure = failure
                 return
-            for job in writing:
-                self._commit([job], deadline)
+            for half in _halves(writing):
+                self._commit(half, deadline)
         else:
             for job in writing:
                 job.cfg = cfg
@@ -410,7 +410,7 @@ class Engine:
             self._roll_back_links([job for job in failed if job.links_taken], deadline)
 
     def _roll_back_rows(self, jobs: list[_Job], kept: Collection[str], deadline: Deadline) -> None:
-        """Roll the rows of all back in one transaction; if that is refused, of each in its own.
+        """Roll the rows of all back in one transaction; if refused, those of each half in its own.
 
         :param kept: bridges that others need.
         """
@@ -420,8 +420,8 @@ class Engine:
             except _NOT_WRITTEN:
                 if len(jobs) == 1:
                     raise
-                for job in jobs:
-                    self._roll_back_rows([job], kept, deadline)
+                for half in _halves(jobs):
+                    self._roll_back_rows(half, kept, deadline)
 
     def _write_back(self, jobs: list[_Job], kept: Collection[str], deadline: Deadline) -> None:
         # This look waits for what was sent and not answered, as the server answers in order.
@@ -477,6 +477,12 @@ def _is_worth_a_look(failure: Exception | None, deadline: Deadline) -> bool:
 def _is_still_unknown(before: Exception | None, now: Exception | None) -> bool:
     """Whether an outcome is unknown because the server could not be asked again."""
     return isinstance(before, errors.OutcomeUnknown) and isinstance(now, errors.NotConnected)
+
+
+def _halves(jobs: list[_Job]) -> tuple[list[_Job], list[_Job]]:
+    """Few transactions tell the one that the server refuses, or that makes all too large."""
+    middle = len(jobs) // 2
+    return jobs[:middle], jobs[middle:]
 
 
 def _live(jobs: Iterable[_Job]) -> list[_Job]:

@@ -33,6 +33,7 @@ from oslo_config import cfg
 from os_vif import exception
 from os_vif.wiring.deadline import Deadline
 from tests.rig.plugin import HYBRID, PORT_ONLY, TAP, Kind, OsVif, initialized
+from tests.rig.stopwatch import Lap, stopwatch
 from vif_plug_ovs.ovsdb import connection
 
 CALLERS, ROUNDS = 12, 3
@@ -124,17 +125,17 @@ def silence(osvif: OsVif, server: int) -> Report:
     """ovsdb-server is frozen: all verbs fail in time; then it runs on and all of them work."""
     at_once(lambda number: osvif.plug(kind_of(number).vif(number), number))
     osvif.configure(ovs_vsctl_timeout=SHORT)
-    took: list[float] = []
+    failed: list[Lap] = []
     succeeded: list[int] = []
 
     def fail(number: int) -> None:
         verb = osvif.plug if number % 2 else osvif.unplug
-        began = time.monotonic()
-        try:
-            verb(kind_of(number).vif(number), number)
-            succeeded.append(number)
-        except exception.ExceptionBase:
-            took.append(time.monotonic() - began)
+        with stopwatch() as lap:
+            try:
+                verb(kind_of(number).vif(number), number)
+                succeeded.append(number)
+            except exception.ExceptionBase:
+                failed.append(lap)
 
     with frozen(server):
         raised = at_once(fail)
@@ -144,8 +145,8 @@ def silence(osvif: OsVif, server: int) -> Report:
     return {
         "raised": raised,
         "succeeded": succeeded,
-        "failed": len(took),
-        "took": max(took, default=0),
+        "failed": len(failed),
+        "took": max((lap.own for lap in failed), default=0),
         "recovery": time.monotonic() - began,
     }
 

@@ -32,6 +32,7 @@ from tests.rig.plugin import (
     deviations,
 )
 from tests.rig.snapshot import difference, links, snapshot
+from tests.rig.stopwatch import within
 from vif_plug_ovs.ovs import BUSY, CHUNK
 
 MANY = 100
@@ -116,13 +117,17 @@ def many(request: pytest.FixtureRequest, osvif_dummy: OsVif) -> Iterator[OsVif]:
 def test_many_vifs_are_plugged_replugged_and_unplugged_at_the_price_of_few(
     shape: str, ovs_dummy: PrivateOvs, many: OsVif
 ) -> None:
+    driver = cfg.CONF[GROUP].ovsdb_interface
     many.configure(per_port_bridge=shape == "per-port-bridges")
     which = numbered(SHAPES[shape])
+    # What does not fit into an argument of the program ovsdb-client goes in halves.
+    halves = 2 if (driver, shape) == ("vsctl", "per-port-bridges") else 1
+    at_most = CHUNKS * halves
     many.plug(BRIDGE_ONLY.vif(200), 200)
     before, cost = snapshot(ovs_dummy), Counted(ovs_dummy, many)
     assert failures(os_vif.plug_all(pairs(which))) == {}
     transactions, calls = cost.since()
-    assert 0 < transactions <= CHUNKS
+    assert 0 < transactions <= at_most
     assert 0 < calls <= CHUNKS
     assert missing_rows(ovs_dummy, which) == missing_links(which) == []
     plugged = snapshot(ovs_dummy)
@@ -133,7 +138,7 @@ def test_many_vifs_are_plugged_replugged_and_unplugged_at_the_price_of_few(
 
     assert failures(os_vif.unplug_all(pairs(which))) == {}
     transactions, calls = cost.since()
-    assert 0 < transactions <= CHUNKS
+    assert 0 < transactions <= at_most
     assert 0 < calls <= CHUNKS
     assert not difference(before, snapshot(ovs_dummy))
 
@@ -447,9 +452,8 @@ def test_unplug_all_with_a_frozen_vswitchd_removes_all_and_returns(
     os_vif.plug_all(pairs(which))
     osvif_dummy.configure(ovs_vsctl_timeout=SHORT)
     ovs_dummy.freeze("vswitchd")
-    began = time.monotonic()
-    assert failures(os_vif.unplug_all(pairs(which))) == {}
-    assert time.monotonic() - began < CHUNKS * (SHORT + GRACE)
+    with within(CHUNKS * (SHORT + GRACE)):
+        assert failures(os_vif.unplug_all(pairs(which))) == {}
     assert "not yet acted" in caplog.text
     ovs_dummy.thaw("vswitchd")
     ovs_dummy.catch_up()

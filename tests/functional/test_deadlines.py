@@ -19,6 +19,7 @@ from tests.rig import many_open_files, wait_until
 from tests.rig.ovs import Daemon, PrivateOvs
 from tests.rig.plugin import HYBRID, PORT_ONLY, TAP, OsVif, deviations
 from tests.rig.snapshot import difference, links, snapshot
+from tests.rig.stopwatch import stopwatch
 from vif_plug_ovs.ovsdb import connection
 
 TIMEOUT = 1  # seconds; the deadline of verbs that are to miss it
@@ -34,19 +35,20 @@ def _nothing_stays_open() -> Iterator[None]:
 
 
 def timed(act: Callable[[], object]) -> float:
-    began = time.monotonic()
-    act()
-    return time.monotonic() - began
+    with stopwatch() as lap:
+        act()
+    return lap.own
 
 
 def attempted(act: Callable[[], object]) -> tuple[float, Exception | None]:
     """Do something; return how long it took and what it raised."""
-    began, raised = time.monotonic(), None
-    try:
-        act()
-    except Exception as error:
-        raised = error
-    return time.monotonic() - began, raised
+    raised = None
+    with stopwatch() as lap:
+        try:
+            act()
+        except Exception as error:
+            raised = error
+    return lap.own, raised
 
 
 # Servers that are not ovsdb-server --------------------------------------------------------------

@@ -18,7 +18,7 @@ from os_vif import exception
 from os_vif.kernel import execute, observe, packing, rtnetlink, sysctl, tap
 from os_vif.kernel.backend import KernelLinks
 from os_vif.wiring.deadline import Deadline
-from os_vif.wiring.errors import LinkFailed, StateChanged
+from os_vif.wiring.errors import LinkFailed, StateChanged, final
 from os_vif.wiring.state import Link, Value
 from os_vif.wiring.steps import (
     CreateLink,
@@ -47,7 +47,7 @@ def in_process(groups: list[Any], go_on: bool, timeout: float | None) -> list[ex
 def take(*wanted: LinkStep) -> None:
     (failure,) = KernelLinks(in_process).execute([wanted], Deadline(0))
     if failure is not None:
-        raise failure
+        raise final(failure)
 
 
 def see(name: str) -> Link:
@@ -389,7 +389,8 @@ def test_what_succeeds_has_no_reason() -> None:
 
 def test_a_failure_ends_its_own_group_only() -> None:
     groups = [SECOND_FAILS, (CreateLink("z", "bridge", ALIAS),), (SetLink("gone", {"up": True}),)]
-    first, second, third = KernelLinks(in_process).execute(groups, Deadline(0))
+    outcomes = KernelLinks(in_process).execute(groups, Deadline(0))
+    first, second, third = map(final, outcomes)
     assert isinstance(first, LinkFailed)
     assert first.taken == 1
     assert second is None
@@ -549,13 +550,30 @@ def test_a_change_whose_answer_was_lost_is_taken_back(one_of_each: dict[str, str
     assert see("x").attributes["master"] == "br0"
 
 
+def test_many_changes_in_one_call_are_made_and_answered_one_by_one() -> None:
+    """Those after one that is refused as well; there is room for all of the answers."""
+    take(CreateLink("x", "bridge", ALIAS))
+    index, refused = socket.if_nametoindex("x"), {7: errno.ENODEV, 4999: errno.ENODEV}
+
+    def change(number: int) -> tuple[int, int, bytes]:
+        header = rtnetlink.link_header(1 << 30 if number in refused else index)
+        mtu = rtnetlink.attribute(rtnetlink.MTU, rtnetlink.pack_u32(1000 + number % 400))
+        return rtnetlink.NEW_LINK, 0, header + mtu
+
+    with rtnetlink.Socket() as kernel:
+        answers = kernel.change_all([change(number) for number in range(5000)])
+        assert {n: why.errno for n, why in enumerate(answers) if why is not None} == refused
+        assert see("x").attributes["mtu"] == 1000 + 4998 % 400
+        assert kernel.change_all([]) == []
+
+
 def answer_is_lost(number: int, work: Callable[[], object]) -> bool:
     """Let the kernel's answer to the n-th request for changes get lost; False if there is none."""
     counted: list[int] = []
     real = rtnetlink.Socket._receive
 
-    def receive(kernel: rtnetlink.Socket) -> bytes:
-        answer = real(kernel)
+    def receive(kernel: rtnetlink.Socket, *flags: int) -> bytes:
+        answer = real(kernel, *flags)
         if int.from_bytes(answer[4:6], sys.byteorder) == 2:  # NLMSG_ERROR: an acknowledgement
             counted.append(number)
             if len(counted) == number + 1:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plug and unplug leave exactly what they describe, and write no more than that."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from tests.rig.plugin import (
     sysctl,
 )
 from tests.rig.snapshot import difference, links, snapshot
+from tests.rig.stopwatch import stopwatch
 
 AT_ONCE = 0.5  # seconds; a verb that waits for vswitchd takes longer when that is frozen
 
@@ -48,9 +48,9 @@ def marks(row: dict[str, dict[str, str]]) -> str | None:
 
 
 def timed(act: Callable[[], None]) -> float:
-    began = time.monotonic()
-    act()
-    return time.monotonic() - began
+    with stopwatch() as lap:
+        act()
+    return lap.own
 
 
 def set_link(name: str, *arguments: str) -> None:

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +25,7 @@ from tests.rig import run, wait_until
 from tests.rig.ovs import Daemon, PrivateOvs
 from tests.rig.plugin import HYBRID, PORT_ONLY, TAP, WITH_LINKS, Child, Kind, OsVif, deviations
 from tests.rig.snapshot import Facts, difference, links, snapshot
+from tests.rig.stopwatch import within
 from vif_plug_ovs import ovs as ovs_plugin
 from vif_plug_ovs.ovsdb import connection
 
@@ -37,13 +37,12 @@ kinds = pytest.mark.parametrize("kind", [TAP, HYBRID], ids=lambda kind: kind.nam
 
 
 def fails(
-    verb: Callable[[], None], cause: type[Exception], within: float = TIMEOUT + GRACE
+    verb: Callable[[], None], cause: type[Exception], seconds: float = TIMEOUT + GRACE
 ) -> exception.ExceptionBase:
     """Assert that a verb fails in time, and return why."""
-    began = time.monotonic()
-    with pytest.raises((exception.PlugException, exception.UnplugException)) as failure:
+    raises = pytest.raises((exception.PlugException, exception.UnplugException))
+    with within(seconds), raises as failure:
         verb()
-    assert time.monotonic() - began < within
     assert type(failure.value.__cause__) is cause
     return failure.value.__cause__
 
@@ -114,9 +113,8 @@ def test_a_replug_of_a_broken_port_returns_at_once_and_says_so(
     ovs.freeze("vswitchd")
     ovs.vsctl("--no-wait", "set", "Interface", kind.port(), 'error="it is broken"')
     cfg = ovs.next_cfg()
-    began = time.monotonic()
-    osvif.plug(kind.vif())
-    assert time.monotonic() - began < 0.5
+    with within(0.5):
+        osvif.plug(kind.vif())
     assert ovs.next_cfg() == cfg
     assert kind.port() in caplog.text
     assert "it is broken" in caplog.text
@@ -154,9 +152,8 @@ def test_unplug_with_a_frozen_vswitchd_warns_and_removes_the_rows(
     osvif.plug(kind.vif())
     osvif.configure(ovs_vsctl_timeout=TIMEOUT)
     ovs.freeze("vswitchd")
-    began = time.monotonic()
-    osvif.unplug(kind.vif())
-    assert time.monotonic() - began < TIMEOUT + GRACE
+    with within(TIMEOUT + GRACE):
+        osvif.unplug(kind.vif())
     assert kind.port() in caplog.text
     assert not difference(before["ovs"], ovs.dump())
     ovs.thaw("vswitchd")
@@ -191,9 +188,9 @@ def test_further_verbs_fail_soon_while_vswitchd_stays_stuck(
     seen = connection.PATIENCE_SECONDS + 1
     osvif.configure(ovs_vsctl_timeout=seen)
     ovs.freeze("vswitchd")
-    fails(lambda: osvif.plug(TAP.vif()), errors.DeadlineExceeded, within=seen + GRACE)
+    fails(lambda: osvif.plug(TAP.vif()), errors.DeadlineExceeded, seconds=seen + GRACE)
     osvif.configure(ovs_vsctl_timeout=60)
-    fails(lambda: osvif.plug(HYBRID.vif(2), 2), errors.DeadlineExceeded, within=5)
+    fails(lambda: osvif.plug(HYBRID.vif(2), 2), errors.DeadlineExceeded, seconds=5)
     ovs.thaw("vswitchd")
     osvif.plug(HYBRID.vif(2), 2)
     assert deviations(ovs, HYBRID, 2) == []

@@ -49,6 +49,14 @@ def stopwatch() -> Iterator[Lap]:
         lap.late = min(lap.took, late)
 
 
+@contextmanager
+def within(seconds: float) -> Iterator[Lap]:
+    """Assert that the block takes no longer, less what the machine was late."""
+    with stopwatch() as lap:
+        yield lap
+    assert lap.own < seconds, lap
+
+
 def _delays() -> dict[str, float]:
     """Return how long threads have waited for a processor: ours and those of our daemons, which
     are all that run in this network namespace."""
