@@ -157,7 +157,8 @@ def _all(
 
 
 def _outcomes(verb: Callable[[list[Pair]], Iterable[Result]], pairs: list[Pair]) -> list[Result]:
-    """A plugin's results. Those that it gave before it raised count: their VIFs may be plugged."""
+    """Return a plugin's results. Those that it gave before it raised count: their VIFs may be
+    plugged."""
     given: list[Result] = []
     try:
         for outcome in verb(pairs):

@@ -136,7 +136,7 @@ class Filtering:
 
     @classmethod
     def unpacked(cls, bridge: str, settings: Mapping[str, Any]) -> "Filtering":
-        """What arrives in the privileged daemon: the settings of a FilterBridge.
+        """Return what the settings of a FilterBridge say, which the privileged daemon is sent.
 
         :raises InvalidValue: see :class:`Filtering`; or there is no such setting.
         """
@@ -224,7 +224,7 @@ class Text:
 
 
 def _names_program(word: str) -> bool:
-    """Whether a word is the option ``-M`` or ``--modprobe``, shortened or behind others."""
+    """Return whether a word is the option ``-M`` or ``--modprobe``, short or behind others."""
     option = word.partition("=")[0]
     is_long = len(option) > len("--m") and "--modprobe".startswith(option)
     return is_long or _SHORT_MODPROBE.match(word) is not None

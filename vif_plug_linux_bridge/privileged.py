@@ -59,7 +59,7 @@ def filtered(timeout: float | None = None) -> list[str]:
 
 
 def _until(timeout: float | None) -> float | None:
-    """The end of it, which does not move while a request waits for the daemon to take it."""
+    """Return the end of it, which does not move while a request waits for the daemon."""
     return None if timeout is None else time.monotonic() + timeout
 
 

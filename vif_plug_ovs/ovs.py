@@ -254,7 +254,7 @@ def _profiles(kind: type[VIFBase]) -> list[type[VIFPortProfileOpenVSwitch]]:
 
 
 def _keys(vif: VIFBase) -> set[str]:
-    """What no two threads may change at once: one VIF may have the device that another had."""
+    """Return what no two threads may change at once: a VIF may have the device of another."""
     names = ("id", "vif_name", "dev_address")
     return {str(getattr(vif, name)) for name in names if name in vif.fields and name in vif}
 

@@ -271,7 +271,7 @@ def _could_be_anothers(device: Netdev, pf_address: str, netdevs: Collection[Netd
 
 
 def _pf_numbers(pf_address: str, netdevs: Collection[Netdev]) -> set[int]:
-    """The numbers by which ports may call a PF: of its function, and of its uplink if it has one.
+    """Return the numbers by which ports may call a PF: its function's, and its uplink's if any.
 
     nfp has one PF for all its ports, whose numbers say nothing of it.
     """

@@ -71,7 +71,7 @@ def _call(
 
 
 def _channel(context: PrivContext) -> comm.ClientChannel:
-    """The way to the running daemon of a context."""
+    """Return the channel to the running daemon of a context."""
     with _starting:
         channel = context.channel
         if channel is None or not (channel.running and channel.reader_thread.is_alive()):

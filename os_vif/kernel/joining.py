@@ -169,19 +169,19 @@ class _Moves:
     usable_on: Callable[[Device], bool]
 
     def arriving(self) -> Iterator[Change]:
-        """What comes into being on the new device first."""
+        """Return what comes into being on the new device first."""
         # An address brings its own along, and would leave it behind if it were taken back.
         yield from (move.arrive for move in self.prefixes)
         yield from (move.arrive for move in self.addresses)
 
     def following(self) -> Iterator[Change]:
-        """What follows the addresses to the new device."""
+        """Return what follows the addresses to the new device."""
         yield from (move.arrive for move in self.neighbours)
         yield from (move.arrive for move in self.routes)
         yield from self.nexthops
 
     def departing(self) -> Iterator[Change]:
-        """What takes all of it from the old device."""
+        """Return what takes all of it from the old device."""
         yield from (move.depart for move in reversed([*self.prefixes, *self.routes]))
         yield from (move.depart for move in self.neighbours)
         # Deleting a primary IPv4 address would delete its secondary ones.

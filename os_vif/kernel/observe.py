@@ -81,7 +81,7 @@ _IP = {socket.AF_INET: ipaddress.IPv4Address, socket.AF_INET6: ipaddress.IPv6Add
 
 
 def own_name(name: str) -> str:
-    """The name by which the kernel itself calls a link, which may have alternative ones.
+    """Return the name by which the kernel itself calls a link, which may have alternative ones.
 
     :returns: the name as it is if no link has it.
     """
@@ -91,7 +91,7 @@ def own_name(name: str) -> str:
 
 
 def queues(name: str) -> int:
-    """The queues of a tap, those that are switched off too: each is a descriptor of somebody's.
+    """Count the queues of a tap, those that are switched off too: each is somebody's descriptor.
 
     :returns: 0 where the kernel does not say (before Linux 4.17).
     :raises OSError: there is no such device, or the kernel refused to say.
@@ -103,7 +103,7 @@ def queues(name: str) -> int:
 
 
 def members(group: int) -> set[int]:
-    """The links of a group (``IFLA_GROUP``), by their indexes: a look at all links of the host.
+    """Return the links of a group (``IFLA_GROUP``), by their indexes; it looks at all of the host.
 
     :raises InterruptedError: links came or went all the time, so the answer may lack some.
     :raises OSError: the kernel refused to say.
@@ -124,7 +124,7 @@ def ports(bridge: int) -> set[int]:
 
 
 def _all_with(attribute: int, value: bytes, wanted: bytes = b"") -> set[int]:
-    """The links of which an attribute has a value.
+    """Return the links of which an attribute has a value.
 
     :param wanted: attributes by which the kernel picks links.
     """
@@ -164,7 +164,7 @@ def _decode(name: str, message: bytes) -> Link:
 
 
 def _kind_and_data(top: _Attributes) -> tuple[str, _Attributes]:
-    """A link's kind, and what only links of its kind have."""
+    """Return a link's kind, and what only links of its kind have."""
     info = dict(rtnetlink.attributes(top.get(_IFLA_LINKINFO, b"")))
     data = dict(rtnetlink.attributes(info.get(_INFO_DATA, b"")))
     return _text(info.get(_INFO_KIND, b"")), data

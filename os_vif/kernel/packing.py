@@ -55,7 +55,7 @@ class Allowed:
         return f"{Mark.KEY}:{self.plugin}:" if self.plugin else f"{Mark.KEY}:"
 
     def may_delete(self, alias: str) -> bool:
-        """Whether a link of that alias may be deleted."""
+        """Return whether a link of that alias may be deleted."""
         return not self.only_marked or alias.startswith(self.mark)
 
     def check(self, step: LinkStep) -> None:

@@ -113,7 +113,7 @@ class Socket:
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, room)
 
     def _waiting_answers(self) -> dict[int, OSError | None]:
-        """All answers that are there already: of each its number, and the error that it tells."""
+        """Return the answers that are there already: number -> the error that it tells."""
         answers: dict[int, OSError | None] = {}
         while True:
             try:
@@ -159,8 +159,7 @@ class Socket:
     def _send(self, kind: int, flags: int, body: bytes) -> int:
         """Send a request; return the number that its answers bear."""
         self._sequence += 1
-        header = _HEADER.pack(_HEADER.size + len(body), kind, flags, self._sequence, 0)
-        self._socket.send(header + body)
+        self._socket.send(_message(kind, flags, self._sequence, body))
         return self._sequence
 
     def _dumped(self, sequence: int) -> Iterator["_Message"]:
@@ -243,7 +242,7 @@ def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def find(kind: int, message: bytes, at: int) -> bytes | None:
-    """The value of one attribute of a message; None if it has none of this number.
+    """Return the value of one attribute of a message; None if it has none of this number.
 
     :param at: where the attributes begin. The others are not decoded: it is for long lists.
     """

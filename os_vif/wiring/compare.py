@@ -93,7 +93,7 @@ def _bridge_differences(wanted: OvsBridge, found: Found) -> Iterator[Difference]
 
 
 def datapath_type_of(wanted: OvsBridge, found: Found) -> str:
-    """The datapath type that a bridge should have beside those that are there."""
+    """Return the datapath type that a bridge should have beside those that are there."""
     neighbour = found.bridges.get(wanted.joined_to)
     return wanted.datapath_type if neighbour is None else neighbour.datapath_type or "system"
 
@@ -313,7 +313,7 @@ def link_differences(spec: LinkSpec, found: Link | None) -> Iterator[Difference]
 
 
 def _is_ours_to_set(made: Making, found: Link) -> bool:
-    """Whether all attributes of a link are ours to set: it bears a mark of ours, or it is down,
-    which means that whoever made it under that name was killed before it was marked."""
+    """Return whether all attributes of a link are ours to set: it bears a mark of ours, or it is
+    down, which means that whoever made it under that name was killed before it was marked."""
     by_mark = ownership.of_link(made.mark, found, known_by_name=False)
     return by_mark is Whose.THIS or (made.known_by_name and not found.attributes["up"])

@@ -17,7 +17,7 @@ class Deadline:
         self._at = self._began + seconds if seconds else math.inf
 
     def elapsed(self) -> float:
-        """Seconds since the verb began, with one decimal where it needs one."""
+        """Return the seconds since the verb began, with one decimal where it needs one."""
         seconds = round(time.monotonic() - self._began, 1)
         return int(seconds) if seconds.is_integer() else seconds
 
@@ -36,14 +36,14 @@ class Deadline:
         return self if self._at >= other._at else other
 
     def _after(self, seconds: float) -> "Deadline":
-        """A deadline of the same verb, so many seconds from now."""
+        """Return a deadline of the same verb, so many seconds from now."""
         other = Deadline(seconds)
         other._began = self._began
         return other
 
     @classmethod
     def until(cls, at: float | None) -> "Deadline":
-        """A deadline at a point of ``time.monotonic()``, which all processes of a host share.
+        """Return a deadline at a point of ``time.monotonic()``, which all processes share.
 
         :param at: in seconds; it may have passed. None for no deadline at all.
         """

@@ -66,6 +66,6 @@ class StateChanged(WiringError):
 
 
 def final(failure: Exception | None) -> Exception | None:
-    """What is raised of a failure when nobody looks again."""
+    """Return what is raised of a failure when nobody looks again."""
     refusal = failure.refusal if isinstance(failure, StateChanged) else None
     return refusal or failure

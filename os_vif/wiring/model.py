@@ -44,7 +44,7 @@ class Mark:
 
     @classmethod
     def read(cls, external_ids: Mapping[str, str]) -> "Mark | None":
-        """The mark among the ``external_ids`` of a row, None if there is none."""
+        """Return the mark among the ``external_ids`` of a row, None if there is none."""
         plugin, _, rest = external_ids.get(cls.KEY, "").partition(":")
         kind, _, owner = rest.partition(":")
         return cls(plugin, kind, owner) if owner else None

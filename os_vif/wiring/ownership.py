@@ -25,7 +25,7 @@ class Whose(Enum):
 
 
 def of_port(wanted: OvsPort, found: Port) -> Whose:
-    """Whose a port is.
+    """Return whose a port is.
 
     The iface-id decides, whatever mark, MAC address, bridge or name say: Neutron gives each port
     one, and nobody else's. Without it the mark decides, then the MAC address.
@@ -42,7 +42,7 @@ def of_port(wanted: OvsPort, found: Port) -> Whose:
 
 
 def of_link(mark: Mark, found: Link, *, known_by_name: bool) -> Whose:
-    """Whose a link is that is made for VIFs.
+    """Return whose a link is that is made for VIFs.
 
     :param known_by_name: whether its name is made of the VIF's id, and so nobody else's.
     """
@@ -51,14 +51,14 @@ def of_link(mark: Mark, found: Link, *, known_by_name: bool) -> Whose:
 
 
 def is_a_bridges(wanted: OvsPort, found: Port) -> bool:
-    """Whether a port belongs to a bridge and never to a VIF, unless that wants just such a one."""
+    """Return whether a port belongs to a bridge and not to a VIF, unless that wants such a one."""
     wants_it = wanted.interface_type in (None, found.interface_type)
     own = found.name == found.bridge
     return own or (found.interface_type in _OF_BRIDGES and not wants_it)
 
 
 def is_in_use(port: Port | None, link: Link | None) -> bool:
-    """Whether a guest is seen to use a port: it has its tap open, or it is connected.
+    """Return whether a guest is seen to use a port: it has its tap open, or it is connected.
 
     A tap has a carrier while its descriptor is open (tun.c of the kernel). Of a vhost-user
     interface ovs-vswitchd tells in ``status`` whether the peer is connected; ``link_state`` stays
@@ -70,7 +70,7 @@ def is_in_use(port: Port | None, link: Link | None) -> bool:
 
 
 def owner_of(port: Port) -> str:
-    """What a port says of its owner, for people."""
+    """Return what a port says of its owner, for people."""
     return (
         port.interface_ids.get(IFACE_ID)
         or port.external_ids.get(Mark.KEY)
@@ -79,7 +79,7 @@ def owner_of(port: Port) -> str:
 
 
 def _by_mark(mark: Mark | None, text: str, name: str) -> Whose:
-    """What the mark (or alias) of a row (or link) of this name says.
+    """Return what the mark (or alias) of a row (or link) of this name says.
 
     The kind may differ: the VIF was plugged under other settings then. One that was plugged
     without an id (by Neutron's agent), or by a plugin that knows of no VIFs, has the name of the

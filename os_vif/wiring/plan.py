@@ -112,7 +112,7 @@ def to_apply(wiring: Wiring, found: Found) -> Plan:
 
 
 def _dead_rows(wiring: Wiring, applied: Wiring, found: Found) -> tuple[RowStep, ...]:
-    """Take away the rows of this VIF's other shapes that do not stand."""
+    """Return the steps that remove the rows of this VIF's other shapes that do not stand."""
     kept = {e.name for e in applied.elements if isinstance(e, OvsBridge)}
     in_place = {(e.name, e.bridge) for e in applied.elements if isinstance(e, OvsPort)}
     elements = unique(
@@ -133,7 +133,7 @@ def _dead_rows(wiring: Wiring, applied: Wiring, found: Found) -> tuple[RowStep, 
 
 
 def _without(found: Found, removed: Iterable[RowStep]) -> Found:
-    """What will be found when some rows are removed."""
+    """Return what will be found when some rows are removed."""
     bridges = {step.name for step in removed if isinstance(step, RemoveBridge)}
     ports = {step.name for step in removed if isinstance(step, RemovePort)}
     if not (bridges or ports):
@@ -193,19 +193,19 @@ def to_remove(wiring: Wiring, found: Found) -> Plan:
 
 
 def _going(elements: Iterable[Element]) -> set[str]:
-    """The bridges that go as a whole, with whatever sits on them."""
+    """Return the bridges that go as a whole, with whatever sits on them."""
     deleted = (e for e in elements if isinstance(e, OvsBridge))
     return {e.name for e in deleted if e.on_remove is OnRemove.DELETE}
 
 
 def _owners(elements: Iterable[Element], found: Found) -> dict[str, Whose]:
-    """Whose the ports under this VIF's names are; so are their devices."""
+    """Return whose the ports under this VIF's names are; so are their devices."""
     ports = ((e, found.ports.get(e.name)) for e in elements if isinstance(e, OvsPort))
     return {e.name: ownership.of_port(e, port) for e, port in ports if port is not None}
 
 
 def _in_order(rows: Iterable[RowStep]) -> tuple[RowStep, ...]:
-    """Each removal once; what is on a bridge goes before it."""
+    """Return each removal once; what is on a bridge goes before it."""
     return tuple(sorted(unique(rows), key=lambda step: isinstance(step, RemoveBridge)))
 
 
@@ -254,7 +254,7 @@ def _apply(element: Element, found: Found, new_links: set[str]) -> Plan:
 def _port_rows(
     wanted: OvsPort, found: Found, to_correct: Collection[Difference], is_new: bool
 ) -> Iterator[RowStep]:
-    """The steps for a port.
+    """Return the steps for a port.
 
     :param is_new: whether its device is about to be made.
     """
@@ -282,7 +282,7 @@ def _is_stale(port: OvsPort, found: Found) -> bool:
 
 
 def _is_gone(port: Port, found: Found) -> bool:
-    """Whether the device that a port was opened with is not there, or not there any more."""
+    """Return whether the device that a port was opened with is not there, or not any more."""
     link = found.links.get(port.name)
     return link is None or not port.works_with(link.index)
 
@@ -388,7 +388,7 @@ def _remove_port(wanted: OvsPort, found: Found, expected: bool, going: set[str])
 
 
 def _removal(port: Port) -> RemovePort:
-    """Remove a port as it was found, and not what may have taken its place since."""
+    """Return the removal of a port as it was found, not of what has taken its place since."""
     return RemovePort(port.name, port.bridge, None if port.bond else port.interface_ids)
 
 
@@ -430,7 +430,7 @@ def _row_inverse(step: RowStep, found: Found) -> Iterator[RowStep]:
 
 
 def _as_it_was(port: Port) -> OvsPort:
-    """A port that was replaced, with its VLAN: without one it would hear all of them."""
+    """Return a port that was replaced, with its VLAN: without one it would hear all of them."""
     ids = {key: value for key, value in port.interface_ids.items() if key != Mark.KEY}
     return OvsPort(
         port.name,

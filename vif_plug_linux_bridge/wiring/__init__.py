@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Protocol
 
-from os_vif.objects.vif import VIFBridge
 from os_vif.wiring.model import (
     BridgePort,
     Element,
@@ -32,23 +31,14 @@ __all__ = [
     "filtering",
     "is_provided",
     "mark",
-    "plugged",
     "read",
     "vlan_device",
     "vlan_name",
 ]
 
 
-def plugged(vif: VIFBridge, settings: Settings) -> Wiring:
-    """The wiring of a VIF that is to be plugged: see :func:`read` and :func:`described`.
-
-    :raises InvalidValue: a field or an option is missing or has an impossible value.
-    """
-    return described(read(vif, settings))
-
-
 def described(wanted: Request) -> Wiring:
-    """The wiring of a VIF: its network's bridge, whoever uses it too.
+    """Return the wiring of a VIF: its network's bridge, whoever uses it too.
 
     :param wanted: its names are those by which the kernel itself calls links.
     :raises InvalidValue: an option could not be written into a rule.

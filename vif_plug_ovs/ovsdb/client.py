@@ -139,7 +139,7 @@ def _program(remote: str) -> str:
 
 
 def arguments(remote: str, files: Sequence[str], operations: Sequence[Any]) -> list[str]:
-    """Make the program's arguments.
+    """Return the program's arguments.
 
     :raises InvalidValue: os-vif does not ask for that.
     """
@@ -171,7 +171,7 @@ def _check(operation: Any) -> None:
 
 
 def _is_ours(op: str, table: str, **members: Any) -> bool:
-    """Whether an operation does nothing but what os-vif does.
+    """Return whether an operation does nothing but what os-vif does.
 
     :raises: TypeError, KeyError, IndexError: it is malformed.
     """

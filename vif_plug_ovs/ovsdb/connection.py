@@ -184,7 +184,7 @@ class Connection:
         self._wait_for(decided, deadline)
 
     def _without_missing_columns(self, wanted: list[Operation]) -> list[Operation]:
-        """Leave out of operations what this server has no column for (`rows.OPTIONAL`)."""
+        """Return operations without what this server has no column for (`rows.OPTIONAL`)."""
         if not self._session.missing:
             return wanted
         columns = {column for _, column in self._session.missing}
@@ -212,7 +212,7 @@ class Connection:
         before = tls.failures(self._remote)
 
         def failed() -> bool:
-            """Nothing that waiting cures."""
+            """Return whether there is something that waiting does not cure."""
             return bool(self._session.refusal) or tls.failures(self._remote) > before
 
         self._wait_for(lambda: self._is_connected() or failed(), deadline)

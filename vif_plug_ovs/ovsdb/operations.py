@@ -205,7 +205,7 @@ class _Transaction:
         return _mutate("Open_vSwitch", where, "bridges", mutator, bridge)
 
     def _there(self, table: str, name: str) -> list[Any]:
-        """The condition that picks the row of a name."""
+        """Return the condition that picks the row of a name."""
         uuid = self._lookup.uuid(table, name)
         if uuid is None:
             raise StateChanged(what=f"{table} {name} is gone")
@@ -254,7 +254,7 @@ def _update(table: str, where: list[Any], row: Mapping[str, Any]) -> Operation:
 
 
 def _wait(table: str, where: list[Any], column: str, *values: Any) -> Operation:
-    """Have the transaction refused unless the rows that are picked have just these values."""
+    """Return what refuses the transaction unless the rows that are picked have these values."""
     return {
         "op": "wait",
         "table": table,

@@ -210,7 +210,7 @@ def cur_cfg(tables: idl.Idl) -> int:
 
 
 def pending(tables: idl.Idl) -> int | None:
-    """The configuration that ovs-vswitchd was asked for and has not finished; None: it has."""
+    """Return the configuration that ovs-vswitchd was asked for and has not finished, or None."""
     for row in tables.tables["Open_vSwitch"].rows.values():
         wanted = int(_scalar(row, "next_cfg"))
         return wanted if wanted > cur_cfg(tables) else None

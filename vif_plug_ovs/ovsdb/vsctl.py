@@ -134,7 +134,7 @@ class VsctlRows:
         return rows.ports(tables, dict.fromkeys(ports, ""))
 
     def _patience(self, cur_cfg: int, deadline: Deadline) -> Deadline:
-        """How long to wait for ovs-vswitchd: not long again if it has not moved since."""
+        """Return how long to wait for ovs-vswitchd: not long again if it has not moved since."""
         stuck = _stuck.get(self._remote) == cur_cfg
         return deadline.at_most(_STUCK_SECONDS) if stuck else deadline
 
@@ -284,7 +284,7 @@ def _stands(step: steps.RowStep, after: idl.Idl) -> bool:
 
 
 def _about(ports: Collection[str]) -> list[Operation]:
-    """Read the switch, all bridges, and the rows of some ports."""
+    """Return the operations that read the switch, all bridges, and the rows of some ports."""
     if len(ports) > _MANY_PORTS:
         return [_select(table) for table in rows.SCHEMA["tables"]]
     selects = [_select("Open_vSwitch"), _select("Bridge")]
@@ -296,6 +296,6 @@ def _about(ports: Collection[str]) -> list[Operation]:
 
 
 def _select(table: str, *where: list[Any]) -> Operation:
-    """Read the columns of rows that we use."""
+    """Return the operation that reads the columns of rows that we use."""
     columns = ["_uuid", *rows.SCHEMA["tables"][table]["columns"]]
     return {"op": "select", "table": table, "where": list(where), "columns": columns}

@@ -31,6 +31,10 @@ VLAN = VlanDevice("vlan7", "eth0", 7, 1450, Mark("linux_bridge", "vlan", "vlan7"
 SHARED = HostInterface("eth0", 1450, shared=True)
 
 
+def plugged(vif: VIFBridge, settings: Settings) -> Wiring:
+    return wiring.described(wiring.read(vif, settings))
+
+
 def a_filter(bridge: str = "br100", **options: Any) -> ForwardingFilter:
     return ForwardingFilter(bridge, asdict(Filtering(bridge, **options)))
 
@@ -143,7 +147,7 @@ CASES: dict[str, tuple[VIFBridge, Settings, tuple[Element, ...]]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_network_needs(case: str) -> None:
     vif, settings, elements = CASES[case]
-    assert wiring.plugged(vif, settings) == Wiring(elements)
+    assert plugged(vif, settings) == Wiring(elements)
 
 
 @pytest.mark.parametrize(
@@ -163,16 +167,14 @@ def test_of_a_vlan_without_a_gateway_nothing_is_forwarded(
 ) -> None:
     subnets = with_gateways(*gateways)
     vif = a_vif({**(TAGGED if tagged else {}), "subnets": subnets}, has_traffic_filtering=False)
-    (rules,) = (
-        e for e in wiring.plugged(vif, Settings()).elements if isinstance(e, ForwardingFilter)
-    )
+    (rules,) = (e for e in plugged(vif, Settings()).elements if isinstance(e, ForwardingFilter))
     assert rules.settings["gateway"] == forwarded
 
 
 def test_the_interface_comes_into_the_bridge_last() -> None:
     """The host's traffic goes through the bridge then, and is filtered from the first packet."""
     for vif in (a_vif(has_traffic_filtering=False), a_vif(TAGGED, has_traffic_filtering=False)):
-        kinds = [type(element) for element in wiring.plugged(vif, Settings()).elements]
+        kinds = [type(element) for element in plugged(vif, Settings()).elements]
         assert kinds[-3:] == [LinuxBridge, ForwardingFilter, BridgePort]
 
 
@@ -256,12 +258,12 @@ REFUSED: dict[str, tuple[VIFBridge, Settings, str]] = {
 def test_what_cannot_be_names_field_and_value(case: str) -> None:
     vif, settings, said = REFUSED[case]
     with pytest.raises(InvalidValue) as refusal:
-        wiring.plugged(vif, settings)
+        plugged(vif, settings)
     assert said in str(refusal.value)
 
 
 def test_what_is_not_filtered_does_not_mind_the_options_of_filtering() -> None:
-    wiring.plugged(a_vif(), Settings(iptables_drop_action="no such thing"))
+    plugged(a_vif(), Settings(iptables_drop_action="no such thing"))
 
 
 def test_the_settings_are_options_of_the_plugin_with_their_defaults() -> None:
