@@ -204,7 +204,7 @@ def turn(deadline: Deadline) -> Iterator[None]:
     with _TURNS.hold_free({IPV4}, deadline) as held:
         if not held:
             what = "another thread is busy with iptables"
-            raise DeadlineExceeded(seconds=deadline.seconds, what=what)
+            raise DeadlineExceeded(seconds=deadline.elapsed(), what=what)
         yield
 
 
@@ -230,7 +230,7 @@ def call(argv: Sequence[str], text: str, deadline: Deadline) -> str:
     """
     command, left = " ".join(argv), deadline.remaining()
     if left == 0:  # started, it might be faster than we are at killing it
-        raise DeadlineExceeded(seconds=deadline.seconds, what=f"{command} was not started")
+        raise DeadlineExceeded(seconds=deadline.elapsed(), what=f"{command} was not started")
     program = _path(argv[0])
     if program is None:
         said = f"no such program in {_search_path()}"
@@ -238,7 +238,7 @@ def call(argv: Sequence[str], text: str, deadline: Deadline) -> str:
     try:
         code, out, err = _communicate([program, *argv[1:]], text, left)
     except subprocess.TimeoutExpired:
-        raise DeadlineExceeded(seconds=deadline.seconds, what=f"{command} was killed") from None
+        raise DeadlineExceeded(seconds=deadline.elapsed(), what=f"{command} was killed") from None
     except OSError as failure:
         raise CommandFailed(command=command, code=None, stderr=str(failure)) from None
     if code:

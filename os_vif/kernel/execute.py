@@ -69,16 +69,7 @@ def execute(
     """
     groups = packing.unpack_groups(packed, allowed)
     with gate, _Netlink() as netlink:
-
-        def take(step: LinkStep) -> None:
-            match step:
-                case FilterBridge():
-                    filter_bridge(step)
-                case DeleteLink():
-                    _delete(netlink, step, allowed)
-                case _:
-                    _take(netlink, step)
-
+        take = functools.partial(_take, netlink, filter_bridge, allowed)
         deletions.together(netlink, [step for group in groups for step in group])
         return [_take_group(take, group, go_on) for group in groups]
 
@@ -130,27 +121,22 @@ def _code(err: Exception) -> int:
     return int(getattr(err, "code", None) or getattr(err, "errno", None) or 0)
 
 
-def _take(netlink: _Netlink, step: LinkStep) -> None:
+def _take(
+    netlink: _Netlink, filter_bridge: Filter, allowed: packing.Allowed, step: LinkStep
+) -> None:
     match step:
         case CreateLink():
             _create(netlink, step)
         case SetLink():
             _set(netlink, step)
+        case DeleteLink():
+            _delete(netlink, step, allowed)
+        case FilterBridge():
+            filter_bridge(step)
         case JoinBridge():
-            _check_bridge(step.bridge)
             joining.join(step)
         case LeaveBridge():
-            _check_bridge(step.bridge)
             joining.leave(step)
-
-
-def _check_bridge(name: str) -> None:
-    """Refuse to move a host's addresses to, or from, anything but a bridge."""
-    link = observe.links([name]).get(name)
-    if link is None:
-        raise OSError(errno.ENODEV, f"no device {name}")
-    if link.kind != "bridge":
-        raise OSError(errno.EPERM, f"{name} is a {link.kind or 'hardware'} device, not a bridge")
 
 
 def _create(netlink: _Netlink, step: CreateLink) -> None:

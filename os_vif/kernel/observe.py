@@ -52,14 +52,18 @@ def links(names: Iterable[str], addressed: Collection[str] = ()) -> dict[str, Li
 
 
 def _ask(kernel: rtnetlink.Socket, name: str) -> Link | None:
-    ifname = rtnetlink.attribute(_IFLA_IFNAME, name.encode() + b"\0")
     try:
-        return _decode(name, kernel.get(rtnetlink.GET_LINK, _ANY_LINK + ifname))
+        return _decode(name, _told(kernel, name))
     except OSError as err:
         if err.errno == errno.ENODEV:
             return None
         err.filename = name
         raise
+
+
+def _told(kernel: rtnetlink.Socket, name: str) -> bytes:
+    ifname = rtnetlink.attribute(_IFLA_IFNAME, name.encode() + b"\0")
+    return kernel.get(rtnetlink.GET_LINK, _ANY_LINK + ifname)
 
 
 def _addresses(kernel: rtnetlink.Socket, index: int) -> Iterator[str]:
@@ -92,9 +96,8 @@ def queues(name: str) -> int:
     :returns: 0 where the kernel does not say (before Linux 4.17).
     :raises OSError: there is no such device, or the kernel refused to say.
     """
-    ifname = rtnetlink.attribute(_IFLA_IFNAME, name.encode() + b"\0")
     with rtnetlink.Socket() as kernel:
-        answer = kernel.get(rtnetlink.GET_LINK, _ANY_LINK + ifname)
+        answer = _told(kernel, name)
     _, its = _kind_and_data(dict(rtnetlink.attributes(answer[rtnetlink.LINK.size :])))
     return sum(rtnetlink.u32(its[number]) for number in _IFLA_TUN_QUEUES if number in its)
 

@@ -131,16 +131,12 @@ def _create(
         raise InvalidValue(field="parent", value=parent, reason=f"a {kind} has none, nor a VLAN")
     if multiqueue and kind != "tun":
         raise InvalidValue(field="multiqueue", value=True, reason=f"a {kind} has no queues")
-    if not isinstance(alias, str) or not alias.startswith("os-vif:"):
-        raise InvalidValue(field="alias", value=alias, reason="it is not an os-vif mark")
-    if not alias.isprintable():
-        raise InvalidValue(field="alias", value=alias, reason="it must be one printable line")
-    if len(alias.encode()) > ALIAS_LENGTH:
-        raise InvalidValue(field="alias", value=alias, reason=f"longer than {ALIAS_LENGTH} bytes")
+    if not isinstance(alias, str):
+        raise InvalidValue(field="alias", value=alias, reason="it must be text")
     return CreateLink(
         limits.device_name("name", name),
         _kind(kind),
-        alias,
+        limits.text("alias", alias, ALIAS_LENGTH),
         peer,
         _flag("multiqueue", multiqueue),
         parent,

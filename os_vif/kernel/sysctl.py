@@ -77,8 +77,8 @@ OF_ADDRESSES: dict[str, tuple[str, ...]] = {
 }
 
 
-def _path(link: str, attribute: str) -> str:
-    return f"/proc/sys/net/{FAMILY[attribute]}/conf/{link}/{attribute}"
+def _path(link: str, family: str, name: str) -> str:
+    return f"/proc/sys/net/{family}/conf/{link}/{name}"
 
 
 def count_links() -> int:
@@ -97,7 +97,7 @@ def read(link: str, attributes: Iterable[str]) -> dict[str, int]:
     return {
         attribute: int(value)
         for attribute in attributes
-        if (value := _content(_path(link, attribute))) is not None
+        if (value := _content(_path(link, FAMILY[attribute], attribute))) is not None
     }
 
 
@@ -119,8 +119,7 @@ def write(link: str, attribute: str, value: int) -> None:
     :raises OSError: the kernel refused it.
     """
     if os.path.isdir(f"/proc/sys/net/{FAMILY[attribute]}"):
-        with open(_path(link, attribute), "w") as sysctl:
-            sysctl.write(str(value))
+        write_of_addresses(link, FAMILY[attribute], attribute, str(value))
 
 
 def of_addresses(link: str, family: str) -> dict[str, str]:
@@ -132,7 +131,7 @@ def of_addresses(link: str, family: str) -> dict[str, str]:
     return {
         name: value.decode().strip()
         for name in OF_ADDRESSES[family]
-        if (value := _content(_of_family(link, family, name))) is not None
+        if (value := _content(_path(link, family, name))) is not None
     }
 
 
@@ -141,9 +140,5 @@ def write_of_addresses(link: str, family: str, name: str, value: str) -> None:
 
     :raises OSError: the kernel refused it.
     """
-    with open(_of_family(link, family, name), "w") as sysctl:
+    with open(_path(link, family, name), "w") as sysctl:
         sysctl.write(value)
-
-
-def _of_family(link: str, family: str, name: str) -> str:
-    return f"/proc/sys/net/{family}/conf/{link}/{name}"

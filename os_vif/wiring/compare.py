@@ -109,7 +109,12 @@ def _port_differences(wanted: OvsPort, found: Found) -> Iterator[Difference]:
     if port.bond:
         yield Difference(where, "interface", wanted.name, "those of a bond", Cure.REFUSE)
     if ownership.of_port(wanted, port) is Whose.ANOTHERS:
-        yield owner_difference(wanted, port, _cure_of_anothers(wanted, port, found))
+        if ownership.is_a_bridges(wanted, port):
+            yield owner_difference(wanted, port, Cure.REFUSE)
+        elif ownership.is_in_use(port, found.links.get(port.name)):
+            yield owner_difference(wanted, port, Cure.REFUSE, " (in use)")
+        else:  # what another VIF has left is replaced
+            yield owner_difference(wanted, port, Cure.CORRECT)
         return
     for key, value in interface_values(wanted).items():
         if port.interface(key) != value:
@@ -118,17 +123,13 @@ def _port_differences(wanted: OvsPort, found: Found) -> Iterator[Difference]:
         yield Difference(where, "error", "", port.error, Cure.REPORT)
 
 
-def _cure_of_anothers(wanted: OvsPort, port: Port, found: Found) -> Cure:
-    """A row that another VIF has left is replaced; one that its guest uses is not."""
-    used = ownership.is_in_use(port, found.links.get(port.name))
-    return Cure.REFUSE if used or ownership.is_a_bridges(wanted, port) else Cure.CORRECT
+def owner_difference(wanted: OvsPort, port: Port, cure: Cure, more: str = "") -> Difference:
+    """Say that a port is not the VIF's.
 
-
-def owner_difference(wanted: OvsPort, port: Port, cure: Cure) -> Difference:
-    """Say that a port is another VIF's."""
+    :param more: what else there is to say of the port.
+    """
     this = wanted.known_by.get(ownership.IFACE_ID) or str(wanted.mark)
-    used = " (in use)" if cure is Cure.REFUSE else ""
-    other = f"{ownership.owner_of(port)}{used}"
+    other = ownership.owner_of(port) + more
     return Difference(f"OVS port {wanted.name}", OWNER, this, other, cure)
 
 

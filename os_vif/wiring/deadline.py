@@ -49,5 +49,5 @@ class Deadline:
         """
         deadline = cls(0)
         if at is not None:
-            deadline._at, deadline.seconds = at, max(0.0, at - time.monotonic())
+            deadline._at = at
         return deadline

@@ -7,7 +7,7 @@ them back. Nothing here touches the host.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
@@ -242,26 +242,35 @@ def _apply(element: Element, found: Found, new_links: set[str]) -> Plan:
             steps = Plan(rows=(CreateBridge(new),), awaited=(element.name,))
             return seen + steps if missing else seen
         case OvsPort():
-            awaited = (element.name,) if has_device(element, found) else ()
-            if missing:
-                return seen + Plan(rows=(CreatePort(element),), awaited=awaited)
-            is_new, is_anothers = (
-                element.name in new_links,
-                any(d.what == OWNER for d in to_correct),
-            )
-            rows: tuple[RowStep, ...] = ()
-            if is_anothers:
-                rows += (_removal(found.ports[element.name]), CreatePort(element))
-            elif to_correct:
-                wanted = interface_values(element)
-                rows += (SetPort(element.name, {d.what: wanted[d.what] for d in to_correct}),)
-            is_gone = is_anothers and _is_gone(found.ports[element.name], found)
-            if (is_new or is_gone) and _is_stale(element, found):
-                rows += (ReopenPort(element.name),)
-            unseen = found.ports[element.name].is_unseen
-            return seen + Plan(rows=rows, awaited=awaited if rows or is_new or unseen else ())
+            is_new = element.name in new_links
+            rows = tuple(_port_rows(element, found, to_correct, is_new))
+            unseen = not missing and found.ports[element.name].is_unseen
+            awaited = has_device(element, found) and (rows or is_new or unseen)
+            return seen + Plan(rows=rows, awaited=(element.name,) if awaited else ())
         case _:
             return seen + Plan(links=tuple(_link_steps(element, found)))
+
+
+def _port_rows(
+    wanted: OvsPort, found: Found, to_correct: Collection[Difference], is_new: bool
+) -> Iterator[RowStep]:
+    """The steps for a port.
+
+    :param is_new: whether its device is about to be made.
+    """
+    port, wrong = found.ports.get(wanted.name), {d.what for d in to_correct}
+    if port is None:
+        yield CreatePort(wanted)
+        return
+    if OWNER in wrong:
+        yield _removal(port)
+        yield CreatePort(wanted)
+        is_new = is_new or _is_gone(port, found)
+    elif wrong:
+        values = interface_values(wanted)
+        yield SetPort(wanted.name, {key: values[key] for key in values if key in wrong})
+    if is_new and _is_stale(wanted, found):
+        yield ReopenPort(wanted.name)
 
 
 def _is_stale(port: OvsPort, found: Found) -> bool:

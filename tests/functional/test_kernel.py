@@ -518,7 +518,7 @@ def test_addresses_move_to_and_from_bridges_only(
     run(["ip", "address", "add", "198.51.100.1/24", "dev", other])
     mtu = (None,) if step is JoinBridge else ()
     before = snapshot()
-    with pytest.raises(LinkFailed, match=rf"{other} is a \w+ device, not a bridge"):
+    with pytest.raises(LinkFailed, match=f"{other} is not a bridge"):
         take(step("x", other, *mtu))
     assert not difference(before, snapshot())
 

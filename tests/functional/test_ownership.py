@@ -256,7 +256,8 @@ def test_a_port_that_belongs_to_bridges_is_refused_and_never_removed(
     ovs.vsctl("add-port", "br-int", "p0", "--", "set", "Interface", "p0", f"type={interface_type}")
     ovs.catch_up()
     before = snapshot(ovs)
-    with pytest.raises(exception.PlugException, match=r"p0.*in use"):
+    its = f"p0.* is 'an interface of type {interface_type}'"
+    with pytest.raises(exception.PlugException, match=its):
         osvif.plug(PORT_ONLY.vif(vif_name="p0"))
     assert not difference(before, snapshot(ovs))
     osvif.unplug(PORT_ONLY.vif(vif_name="p0"))

@@ -144,7 +144,8 @@ def arguments(remote: str, files: Sequence[str], operations: Sequence[Any]) -> l
     :raises InvalidValue: os-vif does not ask for that.
     """
     if not isinstance(remote, str) or not _REMOTE.fullmatch(remote):
-        _refuse("remote", remote, "it must be tcp:, ssl: or unix:, and one only")
+        form = "tcp:<address>:<port>, ssl:<address>:<port> or unix:<path from the root>"
+        _refuse("ovsdb_connection", remote, f"it must be {form}, and one only")
     if len(files) != (3 if remote.startswith("ssl:") else 0):
         _refuse("files", files, "a remote of ssl: has three, others none")
     for path in files:

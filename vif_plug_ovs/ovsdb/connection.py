@@ -47,10 +47,6 @@ STUCK_SECONDS = 4
 _TAKEN = "to have identical values"
 
 
-#: Check where an OVSDB server is said to listen; see :func:`vif_plug_ovs.ovsdb.remotes.normal`.
-check_remote = remotes.normal
-
-
 class Connection:
     """A replica of the Open_vSwitch database and the way to change it.
 
@@ -63,7 +59,7 @@ class Connection:
     _replica: Callable[[str], idl.Idl] = staticmethod(rows.replica)
 
     def __init__(self, remote: str) -> None:
-        self._remote = check_remote(remote)
+        self._remote = remotes.normal(remote)
         self.remote = tls.shown(self._remote)
         self._changed = locking.Condition()
         self._tables = messages.use_in(self._replica(self._remote))
@@ -337,7 +333,7 @@ class Connection:
         if stream is not None:
             stream.close()
         reason = os.strerror(error) if error else "it does not answer"
-        return f"{reason} (after {deadline.seconds} s)"
+        return f"{reason} (after {deadline.elapsed()} s)"
 
     def _wake(self) -> None:
         """Have whoever receives look at the connection again."""
@@ -406,7 +402,7 @@ def get(remote: str) -> Connection:
 def get_as(kind: type[C], remote: str) -> C:
     """As :func:`get`, of a kind that keeps another replica; there is one of each kind."""
     global _forks_watched
-    remote = check_remote(remote)
+    remote = remotes.normal(remote)
     with _connecting:
         if not _forks_watched:
             os.register_at_fork(after_in_child=_after_fork)

@@ -28,7 +28,7 @@ from ovsdbapp.schema.open_vswitch import impl_idl
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.engine import ATTEMPTS
-from vif_plug_ovs.ovsdb import api, connection, rows, tls
+from vif_plug_ovs.ovsdb import api, connection, remotes, rows, tls
 from vif_plug_ovs.ovsdb.poller import Poller
 
 LOG = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ _schemas: dict[str, dict[str, Any]] = {}
 
 def instance(remote: str, timeout: float) -> "Api":
     """Make the object that :func:`vif_plug_ovs.ovsdb.api.get_instance` promises."""
-    remote = connection.check_remote(remote)
+    remote = remotes.normal(remote)
     # Asked for outside of connection.get, where it would hold up those who plug.
     if remote not in _schemas:
         _schemas[remote] = fetch_schema(remote, Deadline(timeout))
@@ -90,14 +90,14 @@ class WholeConnection(connection.Connection):
         """
         with self.holding(deadline):
             transaction = self._begin(commands)
-            session = self._tables._session.get_seqno()
+            session = self._session_number()
             status = transaction.commit()
             if self._tables._session.get_backlog():
                 self._wake()
             if status == transaction.UNCHANGED:
                 return None
             self._wait_for_answer(transaction, deadline)
-            answered = session == self._tables._session.get_seqno()
+            answered = session == self._session_number()
             cfg = self._result(transaction, writes=True, answered=answered)
             for command in commands:
                 command.post_commit(transaction)

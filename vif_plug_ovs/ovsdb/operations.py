@@ -23,6 +23,7 @@ from os_vif.wiring.steps import (
 from vif_plug_ovs.wiring import names
 
 Operation = dict[str, Any]
+_Reference = list[str]  # to a row: ["uuid", <uuid>] or ["named-uuid", <id>]
 
 
 class Lookup(Protocol):
@@ -93,9 +94,7 @@ class _Transaction:
             external_ids=ids,
             ports=_new("Port", bridge.name),
         )
-        yield _mutate(
-            "Open_vSwitch", self._lookup.switch(), "bridges", "insert", _new("Bridge", bridge.name)
-        )
+        yield self._mutate_switch("insert", _new("Bridge", bridge.name))
 
     def _create_port(self, port: OvsPort) -> Iterator[Operation]:
         self._must_be_free("Port", port.name)
@@ -120,27 +119,20 @@ class _Transaction:
         yield from self._attach(port)
 
     def _attach(self, port: OvsPort) -> Iterator[Operation]:
-        new = _new("Port", port.name)
         if port.bridge in self._new_bridges:
-            where = ["_uuid", "==", _new("Bridge", port.bridge)]
-            yield {
-                "op": "mutate",
-                "table": "Bridge",
-                "where": [where],
-                "mutations": [["ports", "insert", _set(new)]],
-            }
+            where = _is(_new("Bridge", port.bridge))
         else:
-            uuid = self._uuid("Bridge", port.bridge)
-            yield _still_there("Bridge", uuid, port.bridge)
-            yield _mutate("Bridge", uuid, "ports", "insert", new)
+            where = self._there("Bridge", port.bridge)
+            yield _wait("Bridge", where, "name", port.bridge)
+        yield _mutate("Bridge", where, "ports", "insert", _new("Port", port.name))
 
     def _set_port(self, name: str, values: Mapping[str, str | int | None]) -> Iterator[Operation]:
-        uuid = self._uuid("Interface", name)
-        yield _still_there("Interface", uuid, name)
+        where = self._there("Interface", name)
+        yield _wait("Interface", where, "name", name)
         columns = {key: value for key, value in values.items() if ":" not in key}
         if columns:
             row = {key: _set() if value is None else value for key, value in columns.items()}
-            yield {"op": "update", "table": "Interface", "where": _is(uuid), "row": row}
+            yield _update("Interface", where, row)
         # An insert into a map leaves a key that is there as it is, hence the delete.
         mutations = []
         for column in sorted({key.partition(":")[0] for key in values if ":" in key}):
@@ -153,29 +145,18 @@ class _Transaction:
             mutations.append([column, "delete", _set(*keys)])
             mutations.append([column, "insert", _map(present)])
         if mutations:
-            yield {
-                "op": "mutate",
-                "table": "Interface",
-                "where": _is(uuid),
-                "mutations": mutations,
-            }
+            yield {"op": "mutate", "table": "Interface", "where": where, "mutations": mutations}
 
     def _reopen_port(self, name: str) -> Iterator[Operation]:
         if name in self._new_ports:
-            where = [["_uuid", "==", _new("Interface", name)]]
+            where = _is(_new("Interface", name))
         else:
-            uuid = self._uuid("Interface", name)
-            yield _still_there("Interface", uuid, name)
-            where = _is(uuid)
+            where = self._there("Interface", name)
+            yield _wait("Interface", where, "name", name)
         ofport = self._unused_ofport()
         # Of two interfaces that ask for one number ovs-vswitchd serves one only.
-        yield _none_with("Interface", "ofport_request", ofport)
-        yield {
-            "op": "update",
-            "table": "Interface",
-            "where": where,
-            "row": {"ofport_request": ofport},
-        }
+        yield _wait("Interface", [["ofport_request", "==", ofport]], "ofport_request")
+        yield _update("Interface", where, {"ofport_request": ofport})
 
     def _unused_ofport(self) -> int:
         ofport = self._lookup.unused_ofport()
@@ -190,21 +171,21 @@ class _Transaction:
         port, owner = self._lookup.uuid("Port", name), self._lookup.uuid("Bridge", bridge)
         interface = self._lookup.uuid("Interface", name)
         if port and interface and ids is not None:
-            yield from _still_has(interface, name, ids)
+            yield from _still_has(_is(["uuid", interface]), name, ids)
         if port and self._lookup.qos(name):
             # The server refuses to delete a QoS row that the port still refers to, although the
             # port goes in the same transaction.
-            yield {"op": "update", "table": "Port", "where": _is(port), "row": {"qos": _set()}}
+            yield _update("Port", _is(["uuid", port]), {"qos": _set()})
         yield from self._remove_qos(name)
         if port:
             self._removed.add(port)
         if port and owner:  # the rows of the port go when nothing refers to them any more
-            yield _mutate("Bridge", owner, "ports", "delete", ["uuid", port])
+            yield _mutate("Bridge", _is(["uuid", owner]), "ports", "delete", ["uuid", port])
 
     def _remove_qos(self, device: str) -> Iterator[Operation]:
         gone, self._removed = self._removed, self._removed.union(self._lookup.qos(device))
         for uuid in sorted(self._removed - gone):
-            yield {"op": "delete", "table": "QoS", "where": _is(uuid)}
+            yield {"op": "delete", "table": "QoS", "where": _is(["uuid", uuid])}
 
     def _remove_bridge(self, name: str, if_empty: bool) -> Iterator[Operation]:
         uuid = self._lookup.uuid("Bridge", name)
@@ -215,23 +196,20 @@ class _Transaction:
             if set(self._lookup.ports(name)) - self._removed - {own}:
                 return
             kept = [] if own is None else [["uuid", own]]
-            yield {
-                "op": "wait",
-                "table": "Bridge",
-                "where": _is(uuid),
-                "columns": ["ports"],
-                "until": "==",
-                "rows": [{"ports": _set(*kept)}],
-                "timeout": 0,
-            }
+            yield _wait("Bridge", _is(["uuid", uuid]), "ports", _set(*kept))
         self._removed.add(uuid)
-        yield _mutate("Open_vSwitch", self._lookup.switch(), "bridges", "delete", ["uuid", uuid])
+        yield self._mutate_switch("delete", ["uuid", uuid])
 
-    def _uuid(self, table: str, name: str) -> str:
+    def _mutate_switch(self, mutator: str, bridge: _Reference) -> Operation:
+        where = _is(["uuid", self._lookup.switch()])
+        return _mutate("Open_vSwitch", where, "bridges", mutator, bridge)
+
+    def _there(self, table: str, name: str) -> list[Any]:
+        """The condition that picks the row of a name."""
         uuid = self._lookup.uuid(table, name)
         if uuid is None:
             raise StateChanged(what=f"{table} {name} is gone")
-        return uuid
+        return _is(["uuid", uuid])
 
     def _must_be_free(self, table: str, name: str) -> None:
         uuid = self._lookup.uuid(table, name)
@@ -259,77 +237,52 @@ def _insert(table: str, label: str, /, **row: Any) -> Operation:
     return {"op": "insert", "table": table, "uuid-name": _new(table, label)[1], "row": row}
 
 
-def _new(table: str, name: str) -> list[str]:
+def _new(table: str, name: str) -> _Reference:
     """Refer to a row that is inserted by the same transaction; its label must be an <id>."""
     return ["named-uuid", f"{table}_{name.encode().hex()}"]
 
 
-def _mutate(table: str, uuid: str, column: str, mutator: str, value: list[Any]) -> Operation:
-    return {
-        "op": "mutate",
-        "table": table,
-        "where": _is(uuid),
-        "mutations": [[column, mutator, _set(value)]],
-    }
+def _mutate(
+    table: str, where: list[Any], column: str, mutator: str, value: _Reference
+) -> Operation:
+    mutations = [[column, mutator, _set(value)]]
+    return {"op": "mutate", "table": table, "where": where, "mutations": mutations}
 
 
-def _still_there(table: str, uuid: str, name: str) -> Operation:
+def _update(table: str, where: list[Any], row: Mapping[str, Any]) -> Operation:
+    return {"op": "update", "table": table, "where": where, "row": row}
+
+
+def _wait(table: str, where: list[Any], column: str, *values: Any) -> Operation:
+    """Have the transaction refused unless the rows that are picked have just these values."""
     return {
         "op": "wait",
         "table": table,
-        "where": _is(uuid),
-        "columns": ["name"],
+        "where": where,
+        "columns": [column],
         "until": "==",
-        "rows": [{"name": name}],
+        "rows": [{column: value} for value in values],
         "timeout": 0,
     }
 
 
-def _still_has(interface: str, name: str, ids: Mapping[str, str]) -> Iterator[Operation]:
+def _still_has(where: list[Any], name: str, ids: Mapping[str, str]) -> Iterator[Operation]:
     """Wait for a port that is still whose it was.
 
     With an iface-id that, and what else it had, must be there; others may have added more.
     Without one nothing may have been added either, or it could be somebody's by now.
     """
-    yield {
-        "op": "wait",
-        "table": "Interface",
-        "where": [*_is(interface), ["external_ids", "includes", _map(ids)]],
-        "columns": ["name"],
-        "until": "==",
-        "rows": [{"name": name}],
-        "timeout": 0,
-    }
+    yield _wait("Interface", [*where, ["external_ids", "includes", _map(ids)]], "name", name)
     if "iface-id" not in ids:
-        yield {
-            "op": "wait",
-            "table": "Interface",
-            "where": _is(interface),
-            "columns": ["external_ids"],
-            "until": "==",
-            "rows": [{"external_ids": _map(ids)}],
-            "timeout": 0,
-        }
-
-
-def _none_with(table: str, column: str, value: Any) -> Operation:
-    return {
-        "op": "wait",
-        "table": table,
-        "where": [[column, "==", value]],
-        "columns": [column],
-        "until": "==",
-        "rows": [],
-        "timeout": 0,
-    }
+        yield _wait("Interface", where, "external_ids", _map(ids))
 
 
 def _mark(mark: Mark | None) -> dict[str, str]:
     return {} if mark is None else {Mark.KEY: str(mark)}
 
 
-def _is(uuid: str) -> list[Any]:
-    return [["_uuid", "==", ["uuid", uuid]]]
+def _is(row: _Reference) -> list[Any]:
+    return [["_uuid", "==", row]]
 
 
 def _set(*values: Any) -> list[Any]:

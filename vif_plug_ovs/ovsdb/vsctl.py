@@ -23,9 +23,9 @@ from os_vif.wiring import errors, steps
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.model import Mark
 from os_vif.wiring.state import Found, Port
-from vif_plug_ovs.ovsdb import client, rows
+from vif_plug_ovs.ovsdb import client, remotes, rows
 from vif_plug_ovs.ovsdb.backend import _Replica
-from vif_plug_ovs.ovsdb.connection import RETRY_SECONDS, check_remote
+from vif_plug_ovs.ovsdb.connection import PATIENCE_SECONDS, RETRY_SECONDS
 from vif_plug_ovs.ovsdb.operations import Operation, operations
 from vif_plug_ovs.ovsdb.tls import Credentials
 from vif_plug_ovs.wiring import names
@@ -35,10 +35,10 @@ _MANY_PORTS = 100
 #: Seconds between two looks at what ovs-vswitchd does.
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 1.0
 _LAST_LOOK_SECONDS = 0.15  # for reading although the deadline has come
-#: Seconds after which ovs-vswitchd counts as stuck, and those that later callers wait then.
-_STUCK_SECONDS, _PATIENCE_SECONDS = 5, 3
+#: Seconds that callers wait for an ovs-vswitchd that is stuck; a look and a pause come on top.
+_STUCK_SECONDS = 3
 
-#: Remote -> ``cur_cfg`` that stayed while a caller waited for _STUCK_SECONDS.
+#: Remote -> ``cur_cfg`` that stayed while a caller waited for PATIENCE_SECONDS.
 _stuck: dict[str, int] = {}
 
 
@@ -50,11 +50,11 @@ class VsctlRows:
     """The rows of an Open_vSwitch database through ``ovsdb-client``, for one verb.
 
     :param remote: where the server listens; ``credentials`` are for ``ssl:``.
-    :raises InvalidValue: the remote is malformed; see :func:`.connection.check_remote`.
+    :raises InvalidValue: the remote is malformed; see :func:`.remotes.normal`.
     """
 
     def __init__(self, remote: str, credentials: Credentials | None = None) -> None:
-        self._remote = check_remote(remote)
+        self._remote = remotes.normal(remote)
         files = () if credentials is None else astuple(credentials)
         self._files = [os.path.abspath(path) if path else "" for path in files]
         self._deadline = Deadline(0)  # the verb's: `working` is not always told
@@ -119,7 +119,7 @@ class VsctlRows:
                 now = rows.cur_cfg(self._read(switch, deadline))
         except errors.NotConnected:
             return False
-        if first == now < cfg and time.monotonic() - began >= _STUCK_SECONDS:
+        if first == now < cfg and time.monotonic() - began >= PATIENCE_SECONDS:
             _stuck[self._remote] = now
         return now >= cfg
 
@@ -136,7 +136,7 @@ class VsctlRows:
     def _patience(self, cur_cfg: int, deadline: Deadline) -> Deadline:
         """How long to wait for ovs-vswitchd: not long again if it has not moved since."""
         stuck = _stuck.get(self._remote) == cur_cfg
-        return deadline.at_most(_PATIENCE_SECONDS) if stuck else deadline
+        return deadline.at_most(_STUCK_SECONDS) if stuck else deadline
 
     def _read_for(self, plan: Sequence[steps.RowStep], deadline: Deadline) -> idl.Idl:
         """Read what some steps build on."""

@@ -28,7 +28,11 @@ def shape(vif: Request) -> Wiring:
     pbp, ibp = names.patch_pair(vif.need_id())
     tap = Tap(vif.need_device(), vif.mac, vif.mtu, mark, multiqueue=vif.multiqueue)
     pb = OvsBridge(
-        names.port_bridge(vif.need_id()), vif.datapath_type, mark, OnRemove.DELETE, vif.bridge
+        names.port_bridge(vif.need_id()),
+        vif.datapath_type,
+        mark,
+        OnRemove.DELETE,
+        joined_to=vif.bridge,
     )
     patch = constants.OVS_PATCH_INTERFACE_TYPE
     return Wiring(

@@ -107,7 +107,7 @@ def test_the_files_of_tls_are_options_of_their_own() -> None:
     ],
 )
 def test_a_remote_that_is_none_or_several_is_refused(remote: Any) -> None:
-    with pytest.raises(InvalidValue, match="remote"):
+    with pytest.raises(InvalidValue, match=r"ovsdb_connection, .*unix:<path from the root>"):
         client.arguments(remote, [], [SELECT])
 
 
