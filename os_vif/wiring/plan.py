@@ -372,7 +372,7 @@ def _remove_port(wanted: OvsPort, found: Found, expected: bool, going: set[str])
         return Plan(rows=(_removal(port),))
     if not expected:
         return Plan()
-    if in_place:
+    if in_place or whose is Whose.ANOTHERS:
         return Plan(reported=(owner_difference(wanted, port, Cure.REPORT),))
     where = f"OVS port {wanted.name}"
     return Plan(refused=(Difference(where, "bridge", wanted.bridge, port.bridge, Cure.REFUSE),))
