@@ -10,7 +10,7 @@ KeyboardInterrupt) leaves nothing behind.
 """
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -147,6 +147,8 @@ class _Job:
     links_known: bool = True
     #: Whether the rows may have been written.
     rows_sent: bool = False
+    #: Why it could not be rolled back.
+    left: Exception | None = None
     #: The configuration number that ovs-vswitchd has to reach for this wiring.
     cfg: int | None = None
 
@@ -174,7 +176,7 @@ class Engine:
         """Make the host as described, all or nothing.
 
         :raises WiringError: see :mod:`os_vif.wiring.errors`; the host is as before, unless the
-            error is OutcomeUnknown.
+            error is OutcomeUnknown (or its NotRolledBack).
         """
         _raise_first(self.apply_all([wiring], deadline))
 
@@ -406,22 +408,27 @@ class Engine:
             name for job in _live(jobs) for step in job.plan.rows if (name := _new_bridge(step))
         }
         self._roll_back_rows([job for job in failed if job.rows_sent], kept, deadline)
-        with _logging("A failed change of links could not be rolled back"):
-            self._roll_back_links([job for job in failed if job.links_taken], deadline)
+        changed = [job for job in failed if job.links_taken]
+        try:
+            self._roll_back_links(changed, deadline.at_least(ROLLBACK_SECONDS / 2))
+        except Exception as err:
+            _left(changed, "links", err)
 
     def _roll_back_rows(self, jobs: list[_Job], kept: Collection[str], deadline: Deadline) -> None:
         """Roll the rows of all back in one transaction; if refused, those of each half in its own.
 
         :param kept: bridges that others need.
         """
-        with _logging("A failed change of OVSDB could not be rolled back"):
-            try:
-                _retry(lambda: self._write_back(jobs, kept, deadline))
-            except _NOT_WRITTEN:
-                if len(jobs) == 1:
-                    raise
-                for half in _halves(jobs):
-                    self._roll_back_rows(half, kept, deadline)
+        try:
+            _retry(lambda: self._write_back(jobs, kept, deadline))
+        except _NOT_WRITTEN as err:
+            if len(jobs) == 1:
+                _left(jobs, "OVSDB", err)
+                return
+            for half in _halves(jobs):
+                self._roll_back_rows(half, kept, deadline)
+        except Exception as err:
+            _left(jobs, "OVSDB", err)
 
     def _write_back(self, jobs: list[_Job], kept: Collection[str], deadline: Deadline) -> None:
         # This look waits for what was sent and not answered, as the server answers in order.
@@ -433,12 +440,16 @@ class Engine:
         unknown = [job.wiring for job in jobs if not job.links_known]
         now = self._observe_links(unknown) if unknown else {}
         back = [
-            links_back(job.links_done, job.found, None if job.links_known else now) for job in jobs
+            (job, links_back(job.links_done, job.found, None if job.links_known else now))
+            for job in jobs
         ]
-        groups = [steps for steps in back if steps]
-        if groups:
-            failures = self._links.execute(groups, deadline, go_on=True)
-            _raise_first(f for f in failures if not isinstance(f, errors.StateChanged))
+        changing = [(job, steps) for job, steps in back if steps]
+        if not changing:
+            return
+        failures = self._links.execute([steps for _, steps in changing], deadline, go_on=True)
+        for (job, _), failed in zip(changing, failures, strict=True):
+            if failed and not isinstance(failed, errors.StateChanged):
+                _left([job], "links", failed)
 
     @staticmethod
     def _until_unchanged(
@@ -456,13 +467,14 @@ class Engine:
                 for job in fresh:
                     job.failure = job.failure or failure
             for i, job in zip(again, fresh, strict=True):
+                job.left = job.left or jobs[i].left
                 if not _is_still_unknown(jobs[i].failure, job.failure):
                     jobs[i] = job
             again = [i for i in again if _is_worth_a_look(jobs[i].failure, deadline)]
             if not again:
                 break
             LOG.info("%s; looking again", jobs[again[0]].failure)
-        return [errors.final(job.failure) for job in jobs]
+        return [_told(job) for job in jobs]
 
 
 #: After these nothing was written.
@@ -512,20 +524,26 @@ def _raise_first(failures: Iterable[Exception | None]) -> None:
 
 
 def _retry(attempt: Callable[[], object]) -> None:
+    """Attempt what begins with a look again, when it met with others or was not answered."""
     for _ in range(ATTEMPTS - 1):
-        with contextlib.suppress(errors.StateChanged):
+        with contextlib.suppress(errors.StateChanged, errors.OutcomeUnknown):
             attempt()
             return
     attempt()
 
 
-@contextlib.contextmanager
-def _logging(what: str) -> Iterator[None]:
-    """Let nothing that goes wrong in a rollback hide the error that made it necessary."""
-    try:
-        yield
-    except Exception as err:
-        LOG.error("%s: %s", what, err)
+def _left(jobs: Iterable[_Job], what: str, err: Exception) -> None:
+    LOG.error("A failed change of %s could not be rolled back: %s", what, err)
+    for job in jobs:
+        job.left = err
+
+
+def _told(job: _Job) -> Exception | None:
+    """What is raised of a job's failure; not as if the host were as before, when it is not."""
+    failure = errors.final(job.failure)
+    if failure is None or job.left is None or isinstance(failure, errors.OutcomeUnknown):
+        return failure
+    return errors.NotRolledBack(failure=failure, reason=job.left)
 
 
 def _failure(port: Port, index: int) -> tuple[str, object, object]:

@@ -12,6 +12,7 @@
         +-- TransactionRefused  the OVSDB server refused the transaction
         +-- DeadlineExceeded    it did not happen in time
         +-- OutcomeUnknown      the server fell silent after the transaction was sent: try again
+        |   +-- NotRolledBack   it failed, and what had been done could not be taken back
         +-- StateChanged        somebody else was faster; the engine looks again
 """
 
@@ -55,6 +56,13 @@ class OutcomeUnknown(WiringError):
     msg_fmt = (
         "The OVSDB server at %(remote)s stopped answering after the transaction was sent; "
         "whether it took effect is unknown: the same call again, or unplug, will settle it"
+    )
+
+
+class NotRolledBack(OutcomeUnknown):
+    msg_fmt = (
+        "%(failure)s; what had been done may still be there, because it could not be rolled back "
+        "(%(reason)s): the same call again, or unplug, will settle it"
     )
 
 

@@ -5,6 +5,7 @@ A VIF kind's function returns a :class:`Wiring`; applying it is plug, removing i
 Elements stand in the order in which they are made; they are removed in the opposite order.
 """
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -237,7 +238,7 @@ class Wiring:
     alternatives: tuple["Wiring", ...] = ()
     leftovers: tuple[Element, ...] = ()
 
-    @property
+    @functools.cached_property
     def all_elements(self) -> tuple[Element, ...]:
         """Everything that may be there, each element once."""
         others = (e for other in self.alternatives for e in other.all_elements)

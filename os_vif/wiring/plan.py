@@ -120,7 +120,7 @@ def _dead_rows(wiring: Wiring, applied: Wiring, found: Found) -> tuple[RowStep, 
         for shape in (wiring, *wiring.alternatives)
         if not (shape is applied or _stands(shape, found))
         for e in reversed(shape.elements)
-        if not (isinstance(e, OvsBridge) and e.name in kept)
+        if _has_row(e, found) and not (isinstance(e, OvsBridge) and e.name in kept)
     )
     going = _going(elements)
     steps = (step for e in elements for step in _remove(e, found, False, going, {}).rows)
@@ -130,6 +130,15 @@ def _dead_rows(wiring: Wiring, applied: Wiring, found: Found) -> tuple[RowStep, 
         if isinstance(step, RemoveBridge)
         or (isinstance(step, RemovePort) and (step.name, step.bridge) not in in_place)
     )
+
+
+def _has_row(element: Element, found: Found) -> bool:
+    match element:
+        case OvsBridge(name):
+            return name in found.bridges
+        case OvsPort(name):
+            return name in found.ports
+    return False
 
 
 def _without(found: Found, removed: Iterable[RowStep]) -> Found:
@@ -381,7 +390,7 @@ def _remove_port(wanted: OvsPort, found: Found, expected: bool, going: set[str])
         return Plan(rows=(_removal(port),))
     if not expected:
         return Plan()
-    if in_place:
+    if in_place or whose is Whose.ANOTHERS:
         return Plan(reported=(owner_difference(wanted, port, Cure.REPORT),))
     where = f"OVS port {wanted.name}"
     return Plan(refused=(Difference(where, "bridge", wanted.bridge, port.bridge, Cure.REFUSE),))

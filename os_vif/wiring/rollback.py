@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from os_vif.wiring.model import Mark, OvsBridge, OvsPort, unique
+from os_vif.wiring.ownership import IFACE_ID
 from os_vif.wiring.plan import Plan, inverse
-from os_vif.wiring.state import Found, Link
+from os_vif.wiring.state import Found, Link, Port
 from os_vif.wiring.steps import (
     CreateBridge,
     CreateLink,
@@ -17,6 +18,7 @@ from os_vif.wiring.steps import (
     JoinBridge,
     LinkStep,
     RemoveBridge,
+    RemovePort,
     RowStep,
     SetPort,
 )
@@ -61,10 +63,8 @@ def _rows_standing(plan: Plan, now: Found) -> Iterator[RowStep]:
                 bridge = now.bridges.get(name)
                 if bridge and Mark.KEY in bridge.external_ids:  # that of any plan of the batch
                     yield step
-            case CreatePort(OvsPort(name, its_bridge, mark)):
-                port = now.ports.get(name)
-                the_mark = port and port.external_ids.get(Mark.KEY)
-                if port and (port.bridge, the_mark) == (its_bridge, str(mark)):
+            case CreatePort(wanted):
+                if _is_made_of(wanted, now.ports.get(wanted.name)):
                     yield step
             case SetPort(name, values):
                 port = now.ports.get(name)
@@ -72,8 +72,29 @@ def _rows_standing(plan: Plan, now: Found) -> Iterator[RowStep]:
                     ours = {k: v for k, v in values.items() if port.interface(k) == v}
                     if ours:
                         yield SetPort(name, ours)
+            case RemovePort(name):
+                if name not in now.ports or _is_replaced(name, plan, now):
+                    yield step
+            case RemoveBridge(name):
+                if name not in now.bridges:
+                    yield step
             case _:
                 yield step
+
+
+def _is_replaced(name: str, plan: Plan, now: Found) -> bool:
+    """Whether a plan's own port stands in place of the one that it removed."""
+    created = (s.port for s in plan.rows if isinstance(s, CreatePort) and s.port.name == name)
+    return any(_is_made_of(wanted, now.ports.get(name)) for wanted in created)
+
+
+def _is_made_of(wanted: OvsPort, port: Port | None) -> bool:
+    """Whether a port is what was made; the mark of a VIF without an id says only its device."""
+    if port is None or port.bridge != wanted.bridge:
+        return False
+    iface_id = wanted.external_ids.get(IFACE_ID)
+    same = iface_id is None or port.interface_ids.get(IFACE_ID) == iface_id
+    return same and port.external_ids.get(Mark.KEY) == str(wanted.mark)
 
 
 def _may_stand(step: LinkStep, now: Mapping[str, Link]) -> bool:

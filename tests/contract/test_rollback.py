@@ -17,6 +17,7 @@ from os_vif.wiring.compare import differences
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.engine import Engine
 from os_vif.wiring.model import Mark, OvsPort, Representor, Tap, VethPair, Wiring
+from os_vif.wiring.state import Port
 from os_vif.wiring.steps import (
     CreateBridge,
     CreatePort,
@@ -26,7 +27,16 @@ from os_vif.wiring.steps import (
     SetLink,
 )
 from tests import fakes
-from tests.contract.test_engine import BATCH, BRIDGE, DRIVERS, LINUX_BRIDGE, MARK, TAP, WIRINGS
+from tests.contract.test_engine import (
+    BATCH,
+    BRIDGE,
+    DRIVERS,
+    IDS,
+    LINUX_BRIDGE,
+    MARK,
+    TAP,
+    WIRINGS,
+)
 from tests.contract.worlds import LONG, SHORT, FakeWorld, RealWorld, World, apply, found
 
 ORDERS = {"links-first": plan.PORTS_PER_LINK, "rows-first": 0}
@@ -175,9 +185,17 @@ def test_an_interruption_leaves_the_other_vifs_of_a_batch_as_they_are(fake: Fake
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
+<<<<<<< HEAD
 def test_a_silent_server_that_speaks_again_in_time_is_asked_again(
     when: str, fake: FakeWorld
 ) -> None:
+=======
+def test_a_silent_server_that_speaks_again_in_time_leaves_nothing(
+    when: str, fake: FakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "ATTEMPTS", 1)  # else it would look again, and succeed
+    before = fake.everything()
+>>>>>>> attack1
     fake.rows.silent = when
 
     def speak(name: str, arguments: tuple[Any, ...]) -> None:
@@ -227,10 +245,63 @@ def test_a_rollback_that_fails_does_not_hide_why_it_was_needed(
         raise problem
 
     rows = with_others_after_our_commit(fake, fail, count=9)
-    with fake.stuck(), pytest.raises(errors.DeadlineExceeded):
+    with fake.stuck(), pytest.raises(errors.NotRolledBack, match="Not done after") as failure:
         Engine(fake.links, rows).apply(WIRINGS["tap"], Deadline(SHORT))
+    assert f"could not be rolled back ({problem})" in str(failure.value)
     assert f"could not be rolled back: {problem}" in caplog.text
     assert TAP.name not in fake.links.links  # of the links it went on
+
+
+def test_an_error_says_when_the_server_falls_silent_before_the_rollback(fake: FakeWorld) -> None:
+    """The port stays, so it must not read as if nothing had been done."""
+
+    def fall_silent(name: str, arguments: tuple[Any, ...]) -> None:
+        fake.rows.down = name == "settled"
+
+    rows = Between(fake.rows, fall_silent, after=True)
+    with fake.stuck(), pytest.raises(errors.OutcomeUnknown, match="Not done after"):
+        Engine(fake.links, rows).apply(WIRINGS["tap"], Deadline(SHORT))
+    assert TAP.name in fake.rows.ports
+    assert TAP.name not in fake.links.links
+
+
+def test_a_rollback_whose_answer_is_lost_is_looked_at_again(fake: FakeWorld) -> None:
+    before = fake.everything()
+
+    def lose_session() -> None:
+        raise errors.OutcomeUnknown(remote="memory")
+
+    rows = with_others_after_our_commit(fake, lose_session, count=2)
+    with fake.stuck(), pytest.raises(errors.DeadlineExceeded):
+        Engine(fake.links, rows).apply(WIRINGS["tap"], Deadline(SHORT))
+    assert fake.everything() == before
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_replacement_of_which_nothing_is_known_is_rolled_back(
+    when: str,
+    fake: FakeWorld,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whether the row of the other VIF was replaced is seen, and not taken for granted."""
+    monkeypatch.setattr(engine, "ATTEMPTS", 1)
+    mark, theirs = {Mark.KEY: "ovs:openvswitch:tap1"}, {"iface-id": "theirs"}
+    there = Port("tap1", BRIDGE.name, mark, interface_ids={**theirs, **mark}, error="no device")
+    fake.rows.add(there)
+    before = fake.everything()
+    port = OvsPort("tap1", BRIDGE.name, Mark.read(mark), external_ids={"iface-id": "ours"},
+                   known_by={"iface-id": "ours"})  # fmt: skip
+    fake.rows.silent = when
+
+    def speak(name: str, arguments: tuple[Any, ...]) -> None:
+        if fake.rows.silent and fake.rows.down:
+            fake.rows.silent, fake.rows.down = "", False
+
+    with pytest.raises(errors.OutcomeUnknown):
+        Engine(fake.links, Between(fake.rows, speak)).apply(Wiring((BRIDGE, port)), Deadline(LONG))
+    assert fake.everything() == before
+    assert "could not be rolled back" not in caplog.text
 
 
 def test_a_vif_whose_rollback_is_refused_keeps_no_other_from_its_own(
@@ -239,7 +310,9 @@ def test_a_vif_whose_rollback_is_refused_keeps_no_other_from_its_own(
     fake.rows.refuse = lambda step: step == RemovePort("tap3", BRIDGE.name)
     with fake.stuck():
         failures = Engine(fake.links, fake.rows).apply_all(BATCH, Deadline(SHORT))
-    assert {type(failure) for failure in failures} == {errors.DeadlineExceeded}
+    kinds = [type(failure) for failure in failures]
+    assert kinds.count(errors.NotRolledBack) == 1
+    assert set(kinds) == {errors.DeadlineExceeded, errors.NotRolledBack}
     assert set(fake.rows.ports) == {BRIDGE.name, "tap3"}
     assert not fake.links.links
     assert "could not be rolled back" in caplog.text
@@ -248,7 +321,7 @@ def test_a_vif_whose_rollback_is_refused_keeps_no_other_from_its_own(
 def test_a_link_whose_rollback_fails_keeps_no_other_from_its_own(fake: FakeWorld) -> None:
     fake.links.refuse = lambda step: step == DeleteLink(LINUX_BRIDGE.name, "bridge", if_empty=True)
     no_bridge = VethPair("qvb9", "qvo9", "no-such-bridge", 1450, MARK)
-    with pytest.raises(errors.LinkFailed, match="no-such-bridge"):
+    with pytest.raises(errors.NotRolledBack, match="no-such-bridge"):
         apply(fake, Wiring((TAP, LINUX_BRIDGE, no_bridge)))
     assert set(fake.links.links) == {LINUX_BRIDGE.name}
 
@@ -279,9 +352,14 @@ def test_a_new_bridge_goes_after_the_ports_of_all_who_failed() -> None:
 
 
 def test_what_somebody_else_has_changed_since_is_not_set_back(fake: FakeWorld) -> None:
+<<<<<<< HEAD
     (port,) = (e for e in WIRINGS["tap"].elements if isinstance(e, OvsPort))
     old = {**port.external_ids, "attached-mac": "old", "vm-uuid": "old"}
     fake.add_port(BRIDGE.name, TAP.name, old)
+=======
+    iface_id = {"iface-id": IDS["iface-id"]}
+    fake.add_port(BRIDGE.name, TAP.name, {**iface_id, "attached-mac": "old", "vm-uuid": "old"})
+>>>>>>> attack1
 
     def agent() -> None:
         port = fake.rows.ports[TAP.name]
@@ -292,10 +370,19 @@ def test_what_somebody_else_has_changed_since_is_not_set_back(fake: FakeWorld) -
         if name == "settled":
             agent()
 
+    ids = {**IDS, "vm-uuid": "ours"}
+    port = OvsPort(TAP.name, BRIDGE.name, MARK, external_ids=ids, known_by=IDS)
+    wiring = Wiring((TAP, BRIDGE, port))
     with fake.stuck(), pytest.raises(errors.DeadlineExceeded):
+<<<<<<< HEAD
         Engine(fake.links, Between(fake.rows, settled)).apply(WIRINGS["tap"], Deadline(SHORT))
     ids = fake.rows.ports[TAP.name].interface_ids
     assert ids == {**old, "vm-uuid": "the agent's"}
+=======
+        Engine(fake.links, Between(fake.rows, settled)).apply(wiring, Deadline(SHORT))
+    found_ids = fake.rows.ports[TAP.name].interface_ids
+    assert found_ids == {**iface_id, "attached-mac": "old", "vm-uuid": "the agent's"}
+>>>>>>> attack1
 
 
 # Time --------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import pytest
 import os_vif
 from os_vif import exception
 from os_vif.wiring import errors
+from os_vif.wiring.deadline import Deadline
 from tests import vifs
 from tests.rig import many_open_files, wait_until
 from tests.rig.ovs import Daemon, PrivateOvs
@@ -255,6 +256,32 @@ def test_a_server_that_answers_reads_and_dies_at_the_commit_is_an_error_in_time(
         took, error = attempted(lambda: osvif_dummy.unplug(HYBRID.vif(2), 2))
         assert isinstance(error, exception.ExceptionBase)
     assert took < TIMEOUT + GRACE
+
+
+def test_a_server_that_freezes_after_the_commit_makes_the_error_say_that_something_is_left(
+    ovs_dummy: PrivateOvs, osvif_dummy: OsVif, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    osvif_dummy.plug(TAP.vif(2), 2)
+    osvif_dummy.configure(ovs_vsctl_timeout=TIMEOUT)
+    shared = connection.get(ovs_dummy.remote)
+    settled = shared.settled
+
+    def freeze_first(cfg: int, deadline: Deadline) -> bool:
+        ovs_dummy.freeze("ovsdb-server")
+        return settled(cfg, deadline)
+
+    monkeypatch.setattr(shared, "settled", freeze_first)
+    ovs_dummy.freeze("vswitchd")
+    took, error = attempted(lambda: osvif_dummy.plug(TAP.vif()))
+    assert took < TIMEOUT + GRACE
+    assert isinstance(error, exception.PlugException)
+    assert isinstance(error.__cause__, errors.NotRolledBack)
+    assert "Not done after 1 s: ovs-vswitchd has not acted on the new ports; what" in str(error)
+    _mend(ovs_dummy)
+    monkeypatch.undo()
+    assert vifs.device("tap") in ovs_dummy.dump()["Port"]
+    osvif_dummy.unplug(TAP.vif())
+    assert vifs.device("tap") not in ovs_dummy.dump()["Port"]
 
 
 def test_a_process_with_many_files_open_is_no_obstacle(

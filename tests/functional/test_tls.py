@@ -370,7 +370,7 @@ import sys
 from os_vif.exception import InvalidValue
 from vif_plug_ovs.ovsdb import tls
 try:
-    tls.arguments(tls.Credentials(*sys.argv[1:]))
+    tls.check(tls.Credentials(*sys.argv[1:]))
 except InvalidValue as err:
     print("refused:", err)
 """

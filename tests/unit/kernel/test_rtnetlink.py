@@ -55,7 +55,7 @@ class Wire:
     def send(self, data: bytes) -> None:
         self.sent.append(data)
 
-    def recv(self, size: int) -> bytes:
+    def recv(self, size: int, flags: int = 0) -> bytes:
         answer = self.answers.pop(0)
         if isinstance(answer, OSError):
             raise answer

@@ -852,12 +852,14 @@ IDENTITIES = [
 ]
 STRANGERS = [
     pytest.param({}, id="no ids at all"),
+    pytest.param({"interface_ids": {"vm-uuid": "c1", "iface-status": "active"}}, id="same VM"),
+]
+ANOTHERS = [
     pytest.param({"external_ids": {"os-vif": str(OTHER)}}, id="another VIF's mark"),
     pytest.param(
         {"interface_ids": {"iface-id": "b2", "attached-mac": "fa:16:3e:00:00:02"}},
         id="another VIF's ids",
     ),
-    pytest.param({"interface_ids": {"vm-uuid": "c1", "iface-status": "active"}}, id="same VM"),
 ]
 
 
@@ -873,6 +875,17 @@ def test_a_strangers_port_on_another_bridge_is_left_and_refused(
 ) -> None:
     refused = Difference("OVS port qvo1", "bridge", "br-int", "br-ex", Cure.REFUSE)
     assert to_remove(HYBRID, found(Port("qvo1", "br-ex", **identity))) == Plan(refused=(refused,))
+
+
+@pytest.mark.parametrize("bridge", ["br-int", "br-ex"])
+@pytest.mark.parametrize("identity", ANOTHERS)
+def test_the_port_of_another_vif_is_left_and_reported_wherever_it_sits(
+    identity: dict[str, Any], bridge: str
+) -> None:
+    """A late unplug must not fail because the name serves another VIF by now."""
+    plan = to_remove(HYBRID, found(Port("qvo1", bridge, **identity)))
+    assert plan == Plan(reported=plan.reported)
+    assert [(one.where, one.what) for one in plan.reported] == [("OVS port qvo1", "owner")]
 
 
 def test_no_ids_wanted_and_none_found_are_not_the_same_identity() -> None:
@@ -892,7 +905,7 @@ def test_a_left_over_port_is_removed_if_it_is_this_vifs(
     assert to_remove(LEFT, there) == Plan(rows=(RemovePort("tap1", bridge),))
 
 
-@pytest.mark.parametrize("identity", STRANGERS)
+@pytest.mark.parametrize("identity", [*STRANGERS, *ANOTHERS])
 @pytest.mark.parametrize("bridge", ["br-int", "br-ex"])
 def test_a_left_over_port_of_a_stranger_is_left_alone(
     identity: dict[str, Any], bridge: str
@@ -925,7 +938,7 @@ def test_left_over_links_of_another_kind_are_left_alone() -> None:
     assert to_remove(LEFT, found(*links)) == Plan()
 
 
-@pytest.mark.parametrize("identity", [*IDENTITIES, *STRANGERS])
+@pytest.mark.parametrize("identity", [*IDENTITIES, *STRANGERS, *ANOTHERS])
 def test_whatever_sits_on_a_bridge_that_goes_goes_with_it(identity: dict[str, Any]) -> None:
     for wiring in (
         OWN,
