@@ -17,7 +17,7 @@ from typing import Protocol
 from oslo_log import log as logging
 
 from os_vif.wiring import errors
-from os_vif.wiring.compare import Difference, link_specs
+from os_vif.wiring.compare import OWNER, Difference, link_specs
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.model import BridgePort, OvsBridge, OvsPort, Wiring
 from os_vif.wiring.plan import Plan, is_rows_first, to_apply, to_remove
@@ -213,6 +213,7 @@ class Engine:
 
     def _make(self, jobs: list[_Job], deadline: Deadline) -> None:
         found = self._plan(jobs, to_apply, deadline)
+        _refuse_shared_ports(jobs)
         rows_first = is_rows_first([job.plan for job in _live(jobs)], found)
         if rows_first:
             self._commit(jobs, deadline)
@@ -495,6 +496,24 @@ def _halves(jobs: list[_Job]) -> tuple[list[_Job], list[_Job]]:
     """Few transactions tell the one that the server refuses, or that makes all too large."""
     middle = len(jobs) // 2
     return jobs[:middle], jobs[middle:]
+
+
+def _refuse_shared_ports(jobs: Iterable[_Job]) -> None:
+    """Of two VIFs that want one port the later would take it from the other, unseen by either."""
+    owners: dict[str, str] = {}
+    for job in _live(jobs):
+        marks = {
+            e.name: e.mark.owner for e in job.wiring.elements if isinstance(e, OvsPort) and e.mark
+        }
+        shared = [
+            Difference(f"OVS port {name}", OWNER, owner, f"{owners[name]} of the same call")
+            for name, owner in marks.items()
+            if owners.get(name, owner) != owner
+        ]
+        if shared:
+            job.failure = errors.Contradiction(report=report(shared))
+        else:
+            owners |= marks
 
 
 def _live(jobs: Iterable[_Job]) -> list[_Job]:

@@ -485,3 +485,22 @@ def test_a_bad_option_fails_the_vifs_of_its_plugin_only(
     found = failures(os_vif.plug_all([*pairs([(TAP, 1)]), noop, *pairs([(TAP, 3)])]))
     assert set(found) == {0, 2}
     assert {type(cause) for cause in found.values()} == {exception.InvalidValue}
+
+
+def test_two_vifs_of_one_name_are_not_both_plugged(
+    ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    """The second would take the port of the first, whose result says that it is plugged."""
+    name = vifs.device("tap")
+    both = [
+        (TAP.vif(1), vifs.instance(1)),
+        (TAP.vif(2, vif_name=name), vifs.instance(2)),
+        (TAP.vif(1), vifs.instance(1)),
+    ]
+    found = failures(os_vif.plug_all(both))
+    assert set(found) == {1}
+    assert isinstance(found[1], errors.Contradiction)
+    assert name in str(found[1])
+    assert deviations(ovs_dummy, TAP) == []
+    assert failures(os_vif.unplug_all(both)) == {}
+    assert name not in ovs_dummy.dump()["Port"]

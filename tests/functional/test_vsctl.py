@@ -517,6 +517,17 @@ def test_a_server_that_does_not_answer_is_a_failure_in_time(
     assert not difference(before, snapshot())
 
 
+def test_reading_for_many_vifs_one_by_one_ends_in_time(ovs: PrivateOvs, br_int: str) -> None:
+    """As unplug of many VIFs with a representor does."""
+    rows, deadline = VsctlRows(ovs.remote), Deadline(SHORT)
+    ovs.freeze("ovsdb-server")
+    began = time.monotonic()
+    for number in range(20):
+        with pytest.raises(errors.NotConnected):
+            rows.names_of(vifs.interface_id(number), deadline)
+    assert time.monotonic() - began < SHORT + GRACE
+
+
 def test_a_server_that_falls_silent_before_it_answers_leaves_the_outcome_unknown(
     osvif: OsVif, ovs: PrivateOvs, br_int: str, invocations: Invocations
 ) -> None:
@@ -542,7 +553,12 @@ def test_an_answer_that_did_not_come_is_found_out(
     rows, number = VsctlRows(ovs.remote), ovs.next_cfg()
     plan: list[RowStep] = [CreateBridge(replace(BRIDGE, name="br-ex")), CreatePort(FULL)]
     other: list[RowStep] = [SetPort("vhu1", {"mtu_request": 1300}), RemoveBridge("br-ex")]
-    for steps in (plan, other, [RemovePort("vhu1", "br-int")]):
+    theirs = replace(FULL, external_ids={"iface-id": "theirs"})
+    replacing: list[RowStep] = [
+        RemovePort("vhu1", "br-int", FULL.external_ids),
+        CreatePort(theirs),
+    ]
+    for steps in (plan, other, replacing, [RemovePort("vhu1", "br-int")]):
         invocations.after.append(lost)
         number += 1
         assert rows.commit(steps, Deadline(AMPLE)) == ovs.next_cfg() == number

@@ -81,7 +81,8 @@ class VsctlRows:
         :raises NotConnected: the server cannot be reached by the deadline.
         """
         having = ["external_ids", "includes", ["map", [["iface-id", iface_id]]]]
-        return rows.names_of(self._read([_select("Interface", having)], deadline), iface_id)
+        tables = self._read_by(deadline, [_select("Interface", having)])
+        return rows.names_of(tables, iface_id)
 
     def commit(self, plan: Sequence[steps.RowStep], deadline: Deadline) -> int | None:
         """See :meth:`os_vif.wiring.engine.Rows.commit`.
@@ -150,7 +151,11 @@ class VsctlRows:
 
         :raises: as :meth:`observe`, and TransactionRefused: the server does not look for that.
         """
-        answers = self._transact(selects, deadline.at_least(_LAST_LOOK_SECONDS))
+        return self._read_by(deadline.at_least(_LAST_LOOK_SECONDS), selects)
+
+    def _read_by(self, deadline: Deadline, selects: list[Operation]) -> idl.Idl:
+        """As :meth:`_read`, and not past the deadline: many reads one by one would add up."""
+        answers = self._transact(selects, deadline)
         found: dict[tuple[str, str], dict[str, Any]] = {}
         for select, answer in zip(selects, answers, strict=True):
             for row in answer["rows"]:
@@ -186,7 +191,9 @@ class VsctlRows:
         except errors.NotConnected:
             raise errors.OutcomeUnknown(remote=self._remote) from None
         numbers = [int(rows.switch(tables).next_cfg) for tables in (before, after)]
-        written = numbers[1] > numbers[0] and all(_stands(step, after) for step in plan)
+        created = {_name(step) for step in plan if isinstance(step, steps.CreatePort)}
+        left = [s for s in plan if not (isinstance(s, steps.RemovePort) and s.name in created)]
+        written = numbers[1] > numbers[0] and all(_stands(step, after) for step in left)
         return numbers[1] if written else None
 
     def _transact(
@@ -267,8 +274,10 @@ def _stands(step: steps.RowStep, after: idl.Idl) -> bool:
         case steps.CreateBridge(wanted):
             return bridge is not None and bridge.external_ids.get(Mark.KEY) == str(wanted.mark)
         case steps.CreatePort(wanted):
-            mark = port and port.external_ids.get(Mark.KEY)
-            return port is not None and (port.bridge, mark) == (wanted.bridge, str(wanted.mark))
+            if port is None or not wanted.external_ids.items() <= port.interface_ids.items():
+                return False
+            mark = port.external_ids.get(Mark.KEY)
+            return (port.bridge, mark) == (wanted.bridge, str(wanted.mark))
         case steps.SetPort():
             values = step.values.items()
             return port is not None and all(port.interface(key) == value for key, value in values)
