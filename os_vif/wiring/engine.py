@@ -16,10 +16,11 @@ from typing import Protocol
 
 from oslo_log import log as logging
 
-from os_vif.wiring import errors
+from os_vif.wiring import errors, ownership
 from os_vif.wiring.compare import OWNER, Difference, link_specs
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.model import BridgePort, OvsBridge, OvsPort, Wiring
+from os_vif.wiring.ownership import Whose
 from os_vif.wiring.plan import Plan, is_rows_first, to_apply, to_remove
 from os_vif.wiring.report import report
 from os_vif.wiring.rollback import links_back, rows_back
@@ -409,11 +410,30 @@ class Engine:
             name for job in _live(jobs) for step in job.plan.rows if (name := _new_bridge(step))
         }
         self._roll_back_rows([job for job in failed if job.rows_sent], kept, deadline)
-        changed = [job for job in failed if job.links_taken]
+        changed = [
+            job for job in failed if job.links_taken and not self._is_taken_over(job, deadline)
+        ]
         try:
             self._roll_back_links(changed, deadline.at_least(ROLLBACK_SECONDS / 2))
         except Exception as err:
             _left(changed, "links", err)
+
+    def _is_taken_over(self, job: _Job, deadline: Deadline) -> bool:
+        """Return whether another process has plugged the VIF with the links that this one made.
+
+        Without them its port would have no device, and it would roll that back.
+        """
+        if not isinstance(job.failure, errors.StateChanged):
+            return False
+        now = Found()
+        with contextlib.suppress(errors.WiringError):
+            now = self._observe([job.wiring], deadline)
+        return any(
+            ownership.of_port(element, now.ports[element.name]) is Whose.THIS
+            for element in job.wiring.all_elements
+            if isinstance(element, OvsPort)
+            and element.name in now.ports.keys() - job.found.ports.keys()
+        )
 
     def _roll_back_rows(self, jobs: list[_Job], kept: Collection[str], deadline: Deadline) -> None:
         """Roll the rows of all back in one transaction; if refused, those of each half in its own.

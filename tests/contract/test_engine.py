@@ -413,6 +413,24 @@ def test_whoever_was_faster_is_joined_not_overrun(world: World, wiring: Wiring) 
     assert "os-vif" not in state.bridges[BRIDGE.name].external_ids
 
 
+def test_another_process_that_plugs_the_vif_meanwhile_keeps_its_devices(
+    world: World, wiring: Wiring
+) -> None:
+    """It finds the links that this verb has made, and is the first to write the rows."""
+    plugged: dict[str, int] = {}
+
+    def indexes() -> dict[str, int]:
+        return {name: link.index for name, link in found(world, wiring).links.items()}
+
+    def another() -> None:
+        apply(world, wiring)
+        plugged.update(indexes())
+
+    apply(world, wiring, rows=Interfering(world.rows, another))
+    assert indexes() == plugged
+    assert differences(wiring, found(world, wiring)) == ()
+
+
 def test_a_bridge_that_goes_meanwhile_is_made_again(world: World, wiring: Wiring) -> None:
     world.add_bridge(BRIDGE.name)
     rows = Interfering(world.rows, lambda: _remove_bridge(world))
