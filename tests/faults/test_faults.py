@@ -285,7 +285,7 @@ def judge(
     if wanted and before is False and now is not False:
         left = f"half a {name} is left after {type(cause).__name__}"
         world.counts[left] += 1
-        if isinstance(cause, errors.NotConnected | errors.TransactionRefused):
+        if whole and not isinstance(cause, errors.OutcomeUnknown):
             world.wrongs.append(
                 f"{name} of {number}: {left}: {sorted(what_is_left(number, host))}"
             )
