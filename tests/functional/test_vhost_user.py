@@ -129,7 +129,7 @@ def test_a_port_whose_peer_is_connected_is_not_replaced(
         assert not difference(before, snapshot(ovs_dpdk))
         osvif_dpdk.unplug(other, 2)
         assert not difference(before, snapshot(ovs_dpdk))
-    # A running one does not always write that a peer has gone (once in 6 runs on a busy machine).
+    # A running one does not always write that a peer has gone: seen on a busy machine.
     ovs_dpdk.kill("vswitchd")
     ovs_dpdk.start_vswitchd()
     wait_until(lambda: status() == "disconnected", 60, "the peer to be missed")
