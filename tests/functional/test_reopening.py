@@ -84,7 +84,9 @@ def _reopen(remote: str, ports: list[str], start: Any) -> None:
     rows = NativeRows(remote)
     for name in ports:
         start.wait()
-        rows.commit([ReopenPort(name)], Deadline(10))
+        asked = rows.commit([ReopenPort(name)], Deadline(10))
+        assert asked is not None
+        assert rows.settled(asked, Deadline(10))
 
 
 def _ports(ovs: PrivateOvs, count: int) -> list[str]:

@@ -235,6 +235,7 @@ class Session(ovs.jsonrpc.Session):  # type: ignore[misc]
                 LOG.warning("%s: %s; going on without", tls.shown(self.get_name()), said)
                 del self._tables.tables[table].columns[column]
                 self.missing.add((table, column))
-                self.force_reconnect()
+                # not force_reconnect(), which the next message that has arrived would take back
+                self.rpc.error(errno.EPROTO)
                 return
         self.refusal = f"its schema is not one of Open vSwitch that os-vif knows: {said}"

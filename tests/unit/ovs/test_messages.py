@@ -229,25 +229,47 @@ def test_a_replica_keeps_the_rest_of_its_session() -> None:
     assert after.session_name() == "tcp:127.0.0.1:6640"
 
 
-def test_a_replica_that_is_connected_receives_with_our_parser(tmp_path: Path) -> None:
+@contextlib.contextmanager
+def replica_of_a_server(path: Path) -> Iterator[tuple[idl.Idl, socket.socket]]:
+    """A replica that has asked a server to monitor, and that server's end of the connection."""
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(f"{tmp_path}/db.sock")
+        server.bind(f"{path}/db.sock")
         server.listen()
-        tables = messages.use_in(rows.replica(f"unix:{tmp_path}/db.sock"))
+        tables = messages.use_in(rows.replica(f"unix:{path}/db.sock"))
         for _ in range(3):
             tables.run()
-        assert isinstance(tables._session.rpc, messages._Connection)
         accepted, _ = server.accept()
-        with accepted:
+        with accepted, contextlib.closing(tables):
             asked = json.loads(accepted.recv(4096))
             assert asked["method"] == "get_schema"
-            accepted.sendall(
-                json.dumps({"id": asked["id"], "result": None, "error": "no"}).encode()
-            )
+            accepted.sendall(refusal(asked["id"], "no"))
             tables.run()
-            assert tables.state == tables.IDL_S_DATA_MONITOR_REQUESTED
-            assert json.loads(accepted.recv(4096))["method"] == "monitor"
-        tables.close()
+            yield tables, accepted
+
+
+def refusal(request: int, error: Any) -> bytes:
+    return json.dumps({"id": request, "result": None, "error": error}).encode()
+
+
+def test_a_replica_that_is_connected_receives_with_our_parser(tmp_path: Path) -> None:
+    with replica_of_a_server(tmp_path) as (tables, server):
+        assert isinstance(tables._session.rpc, messages._Connection)
+        assert tables.state == tables.IDL_S_DATA_MONITOR_REQUESTED
+        assert json.loads(server.recv(4096))["method"] == "monitor"
+
+
+def test_a_refusal_that_can_be_cured_ends_the_connection_whatever_follows_it(
+    tmp_path: Path,
+) -> None:
+    with replica_of_a_server(tmp_path) as (tables, server):
+        asked = json.loads(server.recv(4096))
+        error = {"error": "syntax error", "details": "mtu_request is not a valid column name"}
+        first = refusal(asked["id"], error).rjust(messages._CHUNK)
+        server.sendall(first + ECHO)  # which is received by itself
+        for _ in range(3):
+            tables.run()
+        assert not tables._session.is_connected()
+        assert tables._session.missing == {("Interface", "mtu_request")}
 
 
 def test_the_replicas_of_others_receive_as_ever() -> None:
