@@ -382,6 +382,7 @@ def _with_bad(field: str, value: str) -> tuple[VIFBase, Any]:
     return TAP.vif(2, profile={"interface_id": value}), vifs.instance(2)
 
 
+@pytest.mark.filterwarnings("ignore:.*is an invalid UUID:FutureWarning")
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize(
     "field", ["vif.id", "vif.port_profile.interface_id", "instance_info.uuid"]
