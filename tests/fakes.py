@@ -15,8 +15,10 @@ from os_vif.exception import InvalidValue
 from os_vif.kernel import packing
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
-from os_vif.wiring.model import Mark, Vlan
-from os_vif.wiring.state import Bridge, Found, Link, Port, Value
+from os_vif.wiring.elements.element import Plan
+from os_vif.wiring.ownership import Mark
+from os_vif.wiring.rollback import links_back
+from os_vif.wiring.state import Bridge, Found, Link, Port, Value, Vlan
 from os_vif.wiring.steps import (
     CreateBridge,
     CreateLink,
@@ -449,3 +451,9 @@ def _some(rows: Mapping[str, T], names: Iterable[str]) -> dict[str, T]:
 
 def _mark(mark: Mark | None) -> dict[str, str]:
     return {} if mark is None else {Mark.KEY: str(mark)}
+
+
+def inverse(plan: Plan, before: Found) -> Plan:
+    """What leads back from a plan that was executed as a whole."""
+    rows = (undo for step in reversed(plan.rows) for undo in step.inverse(before))
+    return Plan(links_back(plan.links, before, None), tuple(rows))

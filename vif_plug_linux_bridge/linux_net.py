@@ -5,7 +5,8 @@ from typing import Any
 
 from os_vif import limits
 from os_vif.kernel.observe import own_name
-from os_vif.wiring.model import HostInterface, Wiring
+from os_vif.wiring.elements import HostInterface
+from os_vif.wiring.model import Wiring
 from vif_plug_linux_bridge import iptables, wiring
 from vif_plug_linux_bridge.linux_bridge import apply
 

@@ -11,10 +11,11 @@ from os_vif import limits
 from os_vif.exception import InvalidValue
 from os_vif.kernel.backend import KernelLinks
 from os_vif.wiring import errors
-from os_vif.wiring.compare import link_specs
 from os_vif.wiring.deadline import Deadline
+from os_vif.wiring.elements import DeviceMtu, Element, LinuxBridge, Tap
 from os_vif.wiring.engine import Engine
-from os_vif.wiring.model import DeviceMtu, Element, LinuxBridge, Mark, Tap, Wiring
+from os_vif.wiring.model import Wiring
+from os_vif.wiring.ownership import Mark
 from os_vif.wiring.state import Link, Value
 from os_vif.wiring.steps import CreateLink, DeleteLink, LinkStep, SetLink
 from vif_plug_ovs import constants, privileged, representors
@@ -131,8 +132,8 @@ def set_interface_state(interface_name: str, port_state: str) -> None:
 
 def _apply(element: Element) -> None:
     """Make links as an element describes them, or leave them as they were."""
-    for spec in link_specs(element):
-        limits.device_name("device", spec.name)
+    for name in element.scope.links:
+        limits.device_name("device", name)
     Engine(_links()).apply(Wiring((element,)), Deadline(0))
 
 

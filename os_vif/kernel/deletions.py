@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from pyroute2.netlink.exceptions import NetlinkError
 
 from os_vif.kernel import observe, sysctl
-from os_vif.wiring.model import Mark
+from os_vif.wiring.ownership import Mark
 from os_vif.wiring.state import FIRST_GROUP
 from os_vif.wiring.steps import DeleteLink, LinkStep
 

@@ -14,7 +14,6 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from os_vif.kernel import deletions, joining, observe, packing, rtnetlink, sysctl, tap
 from os_vif.kernel.gate import gate
-from os_vif.wiring.compare import has_ipv6
 from os_vif.wiring.errors import WiringError
 from os_vif.wiring.steps import (
     CreateLink,
@@ -234,7 +233,7 @@ def _delete(netlink: _Netlink, step: DeleteLink, allowed: packing.Allowed) -> No
 
 
 def _has_ipv6(name: str) -> bool:
-    return any(has_ipv6(link) for link in observe.links([name], addressed=[name]).values())
+    return any(link.has_ipv6 for link in observe.links([name], addressed=[name]).values())
 
 
 def _index(name: str) -> int:

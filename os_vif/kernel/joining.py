@@ -15,7 +15,6 @@ from oslo_log import log as logging
 
 from os_vif.kernel import moving, observe, rtnetlink, sysctl
 from os_vif.kernel.moving import Change, Device, Move, Request
-from os_vif.wiring.compare import has_ipv6
 from os_vif.wiring.state import Link
 from os_vif.wiring.steps import JoinBridge, LeaveBridge
 
@@ -269,7 +268,7 @@ def _configure_alike(link: Link, other: Link, undo: contextlib.ExitStack) -> Non
             if found[name] != wanted[name]:  # the kernel may act on being told the same again
                 undo.callback(_set_back, link.name, family, name, found[name])
                 sysctl.write_of_addresses(link.name, family, name, wanted[name])
-    if has_ipv6(other) and link.attributes["disable_ipv6"]:
+    if other.has_ipv6 and link.attributes["disable_ipv6"]:
         undo.callback(_set_back, link.name, "ipv6", "disable_ipv6", "1")
         sysctl.write_of_addresses(link.name, "ipv6", "disable_ipv6", "0")
 

@@ -6,14 +6,15 @@ The daemon trusts nobody: :func:`unpack` makes a step only of what it has checke
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 from os_vif import limits
 from os_vif.exception import InvalidValue
 from os_vif.kernel import sysctl
-from os_vif.wiring.model import Mark
+from os_vif.wiring.ownership import Mark
 from os_vif.wiring.state import Value
 from os_vif.wiring.steps import (
+    LINK_STEPS,
     CreateLink,
     DeleteLink,
     FilterBridge,
@@ -44,7 +45,7 @@ class Allowed:
     """
 
     plugin: str = ""
-    steps: frozenset[type[LinkStep]] = frozenset(get_args(LinkStep))
+    steps: frozenset[type[LinkStep]] = LINK_STEPS
     kinds: frozenset[str] = frozenset(KINDS)
     only_marked: bool = False
     check_filter: Callable[[FilterBridge], object] = lambda step: None

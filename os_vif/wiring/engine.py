@@ -16,23 +16,17 @@ from typing import Protocol
 
 from oslo_log import log as logging
 
-from os_vif.wiring import errors, ownership
-from os_vif.wiring.compare import OWNER, Difference, link_specs
+from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
-from os_vif.wiring.model import BridgePort, OvsBridge, OvsPort, Wiring
+from os_vif.wiring.differences import OWNER, Difference, report
+from os_vif.wiring.elements.element import Plan, Scope
+from os_vif.wiring.model import Wiring
 from os_vif.wiring.ownership import Whose
-from os_vif.wiring.plan import Plan, is_rows_first, to_apply, to_remove
-from os_vif.wiring.report import report
+from os_vif.wiring.plan import to_apply, to_remove
 from os_vif.wiring.rollback import links_back, rows_back
+from os_vif.wiring.rows_first import is_rows_first
 from os_vif.wiring.state import Found, Link, Port
-from os_vif.wiring.steps import (
-    CreateBridge,
-    DeleteLink,
-    LinkStep,
-    Removal,
-    RowStep,
-    SetLink,
-)
+from os_vif.wiring.steps import CreateBridge, DeleteLink, LinkStep, Removal, RowStep, SetLink
 
 LOG = logging.getLogger(__name__)
 
@@ -154,9 +148,9 @@ class _Job:
     cfg: int | None = None
 
     @property
-    def links_done(self) -> Plan:
+    def links_done(self) -> Sequence[LinkStep]:
         """The part of the plan for the kernel that may have taken effect."""
-        return Plan(links=self.plan.links[: self.links_taken])
+        return self.plan.links[: self.links_taken]
 
 
 class Engine:
@@ -256,19 +250,14 @@ class Engine:
         return found
 
     def _observe(self, wirings: Sequence[Wiring], deadline: Deadline) -> Found:
-        elements = [element for wiring in wirings for element in wiring.all_elements]
-        ports = {e.name: e.bridge for e in elements if isinstance(e, OvsPort)}
-        bridges = {e.name for e in elements if isinstance(e, OvsBridge)}
-        rows = self._rows.observe(bridges, ports, deadline) if bridges or ports else Found()
-        return replace(rows, links=self._observe_links(wirings))
+        scope = Scope.joined(wiring.scope for wiring in wirings)
+        has_rows = scope.bridges or scope.ports
+        rows = self._rows.observe(scope.bridges, scope.ports, deadline) if has_rows else Found()
+        return replace(rows, links=self._links.observe(scope.links, scope.addressed))
 
     def _observe_links(self, wirings: Iterable[Wiring]) -> Mapping[str, Link]:
-        elements = [element for wiring in wirings for element in wiring.all_elements]
-        names = {spec.name for element in elements for spec in link_specs(element)}
-        names |= {e.name for e in elements if isinstance(e, OvsPort)}
-        joined = [e for e in elements if isinstance(e, BridgePort)]
-        addressed = {name for e in joined for name in (e.name, e.bridge)}
-        return self._links.observe(names, addressed)
+        scope = Scope.joined(wiring.scope for wiring in wirings)
+        return self._links.observe(scope.links, scope.addressed)
 
     def _change_links(
         self,
@@ -428,11 +417,11 @@ class Engine:
         now = Found()
         with contextlib.suppress(errors.WiringError):
             now = self._observe([job.wiring], deadline)
+        new = now.ports.keys() - job.found.ports.keys()
         return any(
-            ownership.of_port(element, now.ports[element.name]) is Whose.THIS
+            name in new and whose is Whose.THIS
             for element in job.wiring.all_elements
-            if isinstance(element, OvsPort)
-            and element.name in now.ports.keys() - job.found.ports.keys()
+            for name, whose in element.owners(now).items()
         )
 
     def _roll_back_rows(self, jobs: list[_Job], kept: Collection[str], deadline: Deadline) -> None:
@@ -522,9 +511,7 @@ def _refuse_shared_ports(jobs: Iterable[_Job]) -> None:
     """Of two VIFs that want one port the later would take it from the other, unseen by either."""
     owners: dict[str, str] = {}
     for job in _live(jobs):
-        marks = {
-            e.name: e.mark.owner for e in job.wiring.elements if isinstance(e, OvsPort) and e.mark
-        }
+        marks = {name: mark for e in job.wiring.elements for name, mark in e.claims.items()}
         shared = [
             Difference(f"OVS port {name}", OWNER, owner, f"{owners[name]} of the same call")
             for name, owner in marks.items()

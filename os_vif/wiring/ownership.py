@@ -1,19 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pure: whose a port or a link is that stands under a name which a VIF wants.
+"""Whose a row or a link is that stands under a name which a VIF wants.
 
 Names of devices (a representor, ``vif.vif_name``) are used by one VIF after another, and a late
-unplug, or a row that a crash left, must not be taken for the VIF's own.
+unplug, or a row that a crash left, must not be taken for the VIF's own. What a port's ids say of
+it: :meth:`os_vif.wiring.elements.OvsPort.whose`.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum, auto
 
-from os_vif.wiring.model import Mark, OvsPort
 from os_vif.wiring.state import Link, Port
 
 IFACE_ID, ATTACHED_MAC = "iface-id", "attached-mac"
 
-#: Interfaces that ovs-vswitchd makes for itself: a bridge's own device, and what joins bridges.
-_OF_BRIDGES = ("internal", "patch")
+
+@dataclass(frozen=True)
+class Mark:
+    """Whose a row or a link is: written in the act that creates it, never later.
+
+    Rows carry it as ``external_ids:os-vif``, links as their alias. What os-vif 5.x made is
+    recognised by its names and ids instead and stays unmarked.
+    """
+
+    plugin: str
+    kind: str
+    owner: str  # the VIF's id, else the device's name
+
+    KEY = "os-vif"
+
+    def __str__(self) -> str:
+        return f"{self.plugin}:{self.kind}:{self.owner}"
+
+    @property
+    def alias(self) -> str:
+        """The mark as a link's alias."""
+        return f"{self.KEY}:{self}"
+
+    @classmethod
+    def read(cls, external_ids: Mapping[str, str]) -> "Mark | None":
+        """Return the mark among the ``external_ids`` of a row, None if there is none."""
+        plugin, _, rest = external_ids.get(cls.KEY, "").partition(":")
+        kind, _, owner = rest.partition(":")
+        return cls(plugin, kind, owner) if owner else None
 
 
 class Whose(Enum):
@@ -24,21 +53,20 @@ class Whose(Enum):
     UNKNOWN = auto()
 
 
-def of_port(wanted: OvsPort, found: Port) -> Whose:
-    """Return whose a port is.
+def by_mark(mark: Mark | None, text: str, name: str) -> Whose:
+    """Return what the mark (or alias) of a row (or link) of this name says.
 
-    The iface-id decides, whatever mark, MAC address, bridge or name say: Neutron gives each port
-    one, and nobody else's. Without it the mark decides, then the MAC address.
+    The kind may differ: the VIF was plugged under other settings then. One that was plugged
+    without an id (by Neutron's agent), or by a plugin that knows of no VIFs, has the name of the
+    device in place of it, which says nothing of whose it is.
     """
-    if is_a_bridges(wanted, found):
-        return Whose.ANOTHERS
-    mine, its = wanted.known_by, found.interface_ids
-    if IFACE_ID in mine and IFACE_ID in its:
-        return Whose.THIS if mine[IFACE_ID] == its[IFACE_ID] else Whose.ANOTHERS
-    by_mark = _by_mark(wanted.mark, found.external_ids.get(Mark.KEY, ""), wanted.name)
-    if by_mark is Whose.UNKNOWN and ATTACHED_MAC in mine:
-        return Whose.THIS if mine[ATTACHED_MAC] == its.get(ATTACHED_MAC) else by_mark
-    return by_mark
+    plugin, _, rest = text.removeprefix(f"{Mark.KEY}:").partition(":")
+    owner = rest.partition(":")[2]
+    if mark is None or plugin != mark.plugin or not owner:
+        return Whose.UNKNOWN
+    if owner == mark.owner:
+        return Whose.THIS
+    return Whose.UNKNOWN if name in (owner, mark.owner) else Whose.ANOTHERS
 
 
 def of_link(mark: Mark, found: Link, *, known_by_name: bool) -> Whose:
@@ -46,15 +74,8 @@ def of_link(mark: Mark, found: Link, *, known_by_name: bool) -> Whose:
 
     :param known_by_name: whether its name is made of the VIF's id, and so nobody else's.
     """
-    by_mark = _by_mark(mark, found.alias, found.name)
-    return Whose.THIS if known_by_name and by_mark is Whose.UNKNOWN else by_mark
-
-
-def is_a_bridges(wanted: OvsPort, found: Port) -> bool:
-    """Return whether a port belongs to a bridge and not to a VIF, unless that wants such a one."""
-    wants_it = wanted.interface_type in (None, found.interface_type)
-    own = found.name == found.bridge
-    return own or (found.interface_type in _OF_BRIDGES and not wants_it)
+    marked = by_mark(mark, found.alias, found.name)
+    return Whose.THIS if known_by_name and marked is Whose.UNKNOWN else marked
 
 
 def is_in_use(port: Port | None, link: Link | None) -> bool:
@@ -76,19 +97,3 @@ def owner_of(port: Port) -> str:
         or port.external_ids.get(Mark.KEY)
         or f"an interface of type {port.interface_type}"
     )
-
-
-def _by_mark(mark: Mark | None, text: str, name: str) -> Whose:
-    """Return what the mark (or alias) of a row (or link) of this name says.
-
-    The kind may differ: the VIF was plugged under other settings then. One that was plugged
-    without an id (by Neutron's agent), or by a plugin that knows of no VIFs, has the name of the
-    device in place of it, which says nothing of whose it is.
-    """
-    plugin, _, rest = text.removeprefix(f"{Mark.KEY}:").partition(":")
-    owner = rest.partition(":")[2]
-    if mark is None or plugin != mark.plugin or not owner:
-        return Whose.UNKNOWN
-    if owner == mark.owner:
-        return Whose.THIS
-    return Whose.UNKNOWN if name in (owner, mark.owner) else Whose.ANOTHERS

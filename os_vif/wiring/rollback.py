@@ -1,113 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pure: from plans that failed to the steps that roll them back.
 
-Of a plan that may have taken effect or not, that counts as taken which is found to stand now.
+Of a plan that may have taken effect or not, that counts as executed which is found to stand now.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping
 
-from os_vif.wiring.model import Mark, OvsBridge, OvsPort, unique
-from os_vif.wiring.ownership import IFACE_ID
-from os_vif.wiring.plan import Plan, inverse
-from os_vif.wiring.state import Found, Link, Port
-from os_vif.wiring.steps import (
-    CreateBridge,
-    CreateLink,
-    CreatePort,
-    JoinBridge,
-    LinkStep,
-    RemoveBridge,
-    RemovePort,
-    RowStep,
-    SetPort,
-)
+from os_vif.wiring.elements.element import Plan, unique
+from os_vif.wiring.plan import in_order
+from os_vif.wiring.state import Found, Link
+from os_vif.wiring.steps import CreateLink, DeleteLink, LinkStep, RemoveBridge, RowStep, SetLink
 
 
 def rows_back(
     plans: Iterable[tuple[Plan, Found]], now: Found, kept: Collection[str]
 ) -> tuple[RowStep, ...]:
-    """The steps of one transaction that rolls the rows of several plans back.
+    """Return the steps of one transaction that rolls the rows of several plans back.
 
     :param plans: each with what was found before it.
     :param now: what is found after it.
     :param kept: bridges that are needed by plans that did not fail.
     """
-    back = unique(
-        step
-        for plan, found in plans
-        for step in inverse(replace(plan, rows=tuple(_rows_standing(plan, now))), found).rows
-        if not (isinstance(step, RemoveBridge) and step.name in kept)
+    standing = (
+        (step.standing(now, plan.rows), before)
+        for plan, before in plans
+        for step in reversed(plan.rows)
     )
-    # What is on a bridge goes before it.
-    return tuple(sorted(back, key=lambda step: isinstance(step, RemoveBridge)))
+    back = unique(undo for step, before in standing if step for undo in step.inverse(before))
+    return in_order(
+        step for step in back if not (isinstance(step, RemoveBridge) and step.name in kept)
+    )
 
 
-def links_back(plan: Plan, found: Found, now: Mapping[str, Link] | None) -> tuple[LinkStep, ...]:
-    """The steps that roll the links of a plan back.
+def links_back(
+    steps: Iterable[LinkStep], before: Found, now: Mapping[str, Link] | None
+) -> tuple[LinkStep, ...]:
+    """Return the steps that roll links back.
 
-    :param plan: of which all steps were taken, or may have been.
-    :param found: what was found before it.
-    :param now: the links that are found after it; None where all steps were taken.
+    :param steps: all of them were executed, or may have been.
+    :param before: what was found before them.
+    :param now: the links that are found after them; None where all steps were executed.
     """
-    if now is not None:
-        plan = replace(plan, links=tuple(s for s in plan.links if _may_stand(s, now)))
-    return inverse(plan, found).links
-
-
-def _rows_standing(plan: Plan, now: Found) -> Iterator[RowStep]:
-    """The steps that took effect, as far as nobody else has changed it since."""
-    for step in plan.rows:
-        match step:
-            case CreateBridge(OvsBridge(name)):
-                bridge = now.bridges.get(name)
-                if bridge and Mark.KEY in bridge.external_ids:  # that of any plan of the batch
-                    yield step
-            case CreatePort(wanted):
-                if _is_made_of(wanted, now.ports.get(wanted.name)):
-                    yield step
-            case SetPort(name, values):
-                port = now.ports.get(name)
-                if port is not None:
-                    ours = {k: v for k, v in values.items() if port.interface(k) == v}
-                    if ours:
-                        yield SetPort(name, ours)
-            case RemovePort(name):
-                if name not in now.ports or _is_replaced(name, plan, now):
-                    yield step
-            case RemoveBridge(name):
-                if name not in now.bridges:
-                    yield step
-            case _:
-                yield step
-
-
-def _is_replaced(name: str, plan: Plan, now: Found) -> bool:
-    """Whether a plan's own port stands in place of the one that it removed."""
-    created = (s.port for s in plan.rows if isinstance(s, CreatePort) and s.port.name == name)
-    return any(_is_made_of(wanted, now.ports.get(name)) for wanted in created)
-
-
-def _is_made_of(wanted: OvsPort, port: Port | None) -> bool:
-    """Whether a port is what was made; the mark of a VIF without an id says only its device."""
-    if port is None or port.bridge != wanted.bridge:
-        return False
-    iface_id = wanted.external_ids.get(IFACE_ID)
-    same = iface_id is None or port.interface_ids.get(IFACE_ID) == iface_id
-    return same and port.external_ids.get(Mark.KEY) == str(wanted.mark)
-
-
-def _may_stand(step: LinkStep, now: Mapping[str, Link]) -> bool:
-    link = now.get(step.name if isinstance(step, CreateLink | JoinBridge) else "")
-    match step:
-        case CreateLink():
-            # What is not there may still be made: it was asked for and not answered.
-            return link is None or (link.kind == step.kind and _is_made_by(step, link))
-        case JoinBridge():
-            return link is not None and link.attributes["master"] == step.bridge
-    return True
-
-
-def _is_made_by(step: CreateLink, link: Link) -> bool:
-    """Whether it bears the mark, or is not finished: whoever made it was killed before that."""
-    return link.alias == step.alias or not (link.alias or link.attributes["up"])
+    executed = [step for step in steps if now is None or step.may_stand(now)]
+    if any(step.is_last for step in executed):
+        return ()
+    # A link that was made or replaced has no attributes to be set back.
+    new = {step.name for step in executed if isinstance(step, CreateLink | DeleteLink)}
+    undone = [s for s in executed if not (isinstance(s, SetLink) and s.name in new)]
+    undone.sort(key=lambda step: not step.is_undone_last)
+    return tuple(undo for step in reversed(undone) for undo in step.inverse(before))

@@ -4,8 +4,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from os_vif.wiring.model import Vlan
-
 #: What a link can be asked and told: the keys of ``Link.attributes`` and ``SetLink.attributes``.
 #: Besides those of every link (mac, mtu in bytes, up, promisc, master by name, parent by name: the
 #: one that it is stacked on) the options of a bridge (ageing and forward_delay in seconds, stp,
@@ -17,6 +15,15 @@ Value = str | int | bool
 #: Groups of links from here on are ours, and each is of one deletion: random, and far from the
 #: numbers that people choose.
 FIRST_GROUP = 1 << 30
+
+
+@dataclass(frozen=True)
+class Vlan:
+    """The VLANs of a port: the columns ``tag``, ``vlan_mode`` and ``trunks`` of its row."""
+
+    tag: int | None = None
+    mode: str | None = None
+    trunks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -32,8 +39,13 @@ class Link:
     addresses: tuple[str, ...] = ()
     #: ``IFLA_GROUP``, a number that people may give to links.
     group: int = 0
-    #: Of a tap: whether somebody has it open. No wiring describes it.
+    #: Of a tap: whether a guest has it open. No wiring describes it.
     carrier: bool = field(default=False, compare=False)
+
+    @property
+    def has_ipv6(self) -> bool:
+        """Whether it has IPv6 addresses of the host's own."""
+        return any(":" in address for address in self.addresses)
 
 
 @dataclass(frozen=True)

@@ -9,22 +9,22 @@ from dataclasses import replace
 import pytest
 
 from os_vif.wiring import errors, plan
-from os_vif.wiring.compare import differences
 from os_vif.wiring.deadline import Deadline
-from os_vif.wiring.engine import Engine
-from os_vif.wiring.model import (
+from os_vif.wiring.elements import (
     BridgePort,
     ForwardingFilter,
     HostInterface,
     LinuxBridge,
-    Mark,
     OnRemove,
     OvsBridge,
     OvsPort,
     Tap,
     VethPair,
-    Wiring,
 )
+from os_vif.wiring.engine import Engine
+from os_vif.wiring.model import Wiring
+from os_vif.wiring.ownership import Mark
+from os_vif.wiring.plan import differences
 from tests.contract.worlds import (
     LONG,
     SHORT,

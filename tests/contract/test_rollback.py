@@ -13,19 +13,14 @@ from typing import Any
 import pytest
 
 from os_vif.wiring import engine, errors, plan
-from os_vif.wiring.compare import differences
 from os_vif.wiring.deadline import Deadline
+from os_vif.wiring.elements import OvsPort, Representor, Tap, VethPair
 from os_vif.wiring.engine import Engine
-from os_vif.wiring.model import Mark, OvsPort, Representor, Tap, VethPair, Wiring
+from os_vif.wiring.model import Wiring
+from os_vif.wiring.ownership import Mark
+from os_vif.wiring.plan import differences
 from os_vif.wiring.state import Port
-from os_vif.wiring.steps import (
-    CreateBridge,
-    CreatePort,
-    DeleteLink,
-    RemovePort,
-    RowStep,
-    SetLink,
-)
+from os_vif.wiring.steps import CreateBridge, CreatePort, DeleteLink, RemovePort, RowStep, SetLink
 from tests import fakes
 from tests.contract.test_engine import (
     BATCH,

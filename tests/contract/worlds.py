@@ -12,10 +12,9 @@ from typing import Any, Protocol
 
 from os_vif.kernel.backend import KernelLinks
 from os_vif.kernel.execute import Outcome, execute
-from os_vif.wiring.compare import link_specs
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.engine import Engine, Links, Rows
-from os_vif.wiring.model import BridgePort, ForwardingFilter, Wiring
+from os_vif.wiring.model import Wiring
 from os_vif.wiring.state import Bridge, Found, Port
 from os_vif.wiring.steps import FilterBridge, RowStep, SetLink
 from tests import fakes
@@ -242,13 +241,10 @@ def remove(world: World, wiring: Wiring, seconds: float = LONG) -> None:
 
 def found(world: World, wiring: Wiring) -> Found:
     """What stands under the names of a wiring."""
-    elements = wiring.all_elements
-    names = [spec.name for element in elements for spec in link_specs(element)]
-    others = dict.fromkeys((e.name for e in elements if not isinstance(e, ForwardingFilter)), "")
+    scope = wiring.scope
+    others = dict.fromkeys((*scope.links, *scope.bridges, *scope.ports), "")
     rows = world.rows.observe(others, others, Deadline(LONG))
-    joined = [e for e in elements if isinstance(e, BridgePort)]
-    addressed = {name for e in joined for name in (e.name, e.bridge)}
-    return replace(rows, links=world.links.observe(names, addressed))
+    return replace(rows, links=world.links.observe(scope.links, scope.addressed))
 
 
 def apply_all(

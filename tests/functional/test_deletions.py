@@ -10,7 +10,9 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from os_vif.kernel import deletions, execute, observe, packing
-from os_vif.wiring.model import Mark, Tap, Wiring
+from os_vif.wiring.elements import Tap
+from os_vif.wiring.model import Wiring
+from os_vif.wiring.ownership import Mark
 from os_vif.wiring.plan import to_apply
 from os_vif.wiring.state import Found
 from os_vif.wiring.steps import DeleteLink, LinkStep

@@ -20,14 +20,7 @@ from os_vif.kernel.backend import KernelLinks
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.errors import LinkFailed, StateChanged, final
 from os_vif.wiring.state import Link, Value
-from os_vif.wiring.steps import (
-    CreateLink,
-    DeleteLink,
-    JoinBridge,
-    LeaveBridge,
-    LinkStep,
-    SetLink,
-)
+from os_vif.wiring.steps import CreateLink, DeleteLink, JoinBridge, LeaveBridge, LinkStep, SetLink
 from tests.rig import run
 from tests.rig.guest import TapGuest
 from tests.rig.namespace import NetworkNamespace

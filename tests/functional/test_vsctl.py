@@ -19,8 +19,10 @@ from os_vif import exception
 from os_vif.objects.vif import VIFBase
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
+from os_vif.wiring.elements import OvsBridge, OvsPort
 from os_vif.wiring.engine import Rows
-from os_vif.wiring.model import Mark, OvsBridge, OvsPort, Wiring
+from os_vif.wiring.model import Wiring
+from os_vif.wiring.ownership import Mark
 from os_vif.wiring.plan import to_apply, to_remove
 from os_vif.wiring.state import Found
 from os_vif.wiring.steps import (

@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Protocol
 
-from os_vif.wiring.model import (
+from os_vif.wiring.elements import (
     BridgePort,
     Element,
     ForwardingFilter,
     HostInterface,
     LinuxBridge,
-    Mark,
     OnRemove,
     VlanDevice,
-    Wiring,
 )
+from os_vif.wiring.model import Wiring
+from os_vif.wiring.ownership import Mark
 from vif_plug_linux_bridge import constants
 from vif_plug_linux_bridge.filtering import Filtering
 from vif_plug_linux_bridge.wiring.request import Request, Settings, is_provided, read

@@ -8,8 +8,10 @@ server refuses the whole transaction when somebody else was faster.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
+from os_vif.wiring.elements import OvsBridge, OvsPort
 from os_vif.wiring.errors import StateChanged
-from os_vif.wiring.model import Mark, OvsBridge, OvsPort, Vlan
+from os_vif.wiring.ownership import Mark
+from os_vif.wiring.state import Vlan
 from os_vif.wiring.steps import (
     CreateBridge,
     CreatePort,

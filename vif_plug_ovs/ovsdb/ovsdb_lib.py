@@ -13,21 +13,13 @@ from typing import Any
 from oslo_log import log as logging
 
 from os_vif.kernel.backend import KernelLinks
-from os_vif.wiring.compare import PRESENT, Difference
 from os_vif.wiring.deadline import Deadline
+from os_vif.wiring.differences import PRESENT, Difference, report
+from os_vif.wiring.elements import DeviceMtu, Element, OnRemove, OvsBridge, OvsPort
 from os_vif.wiring.engine import Engine, Rows
 from os_vif.wiring.errors import Contradiction
-from os_vif.wiring.model import (
-    DeviceMtu,
-    Element,
-    OnRemove,
-    OvsBridge,
-    OvsPort,
-    Vlan,
-    Wiring,
-)
-from os_vif.wiring.report import report
-from os_vif.wiring.state import Found, Port
+from os_vif.wiring.model import Wiring
+from os_vif.wiring.state import Found, Port, Vlan
 from os_vif.wiring.steps import RowStep, SetPort
 from vif_plug_ovs import constants, linux_net, privileged
 from vif_plug_ovs.ovsdb import api, connection, drivers, rows

@@ -14,8 +14,7 @@ from typing import Any
 from ovs.db import data, idl, types
 
 from os_vif.wiring.errors import TransactionRefused
-from os_vif.wiring.model import Vlan
-from os_vif.wiring.state import Bridge, Port
+from os_vif.wiring.state import Bridge, Port, Vlan
 from vif_plug_ovs.wiring import names
 
 _STRING = {"type": "string"}

@@ -21,7 +21,7 @@ from ovs.db import idl
 
 from os_vif.wiring import errors, steps
 from os_vif.wiring.deadline import Deadline
-from os_vif.wiring.model import Mark
+from os_vif.wiring.ownership import Mark
 from os_vif.wiring.state import Found, Port
 from vif_plug_ovs.ovsdb import client, remotes, rows
 from vif_plug_ovs.ovsdb.backend import _Replica
@@ -260,7 +260,7 @@ def _all_work(tables: idl.Idl, ports: Mapping[str, int]) -> bool:
     return all(port.works_with(ports[name]) for name, port in found.items())
 
 
-def _name(step: steps.RowStep) -> str:
+def _name(step: Any) -> str:
     if isinstance(step, steps.CreateBridge):
         return step.bridge.name
     return step.port.name if isinstance(step, steps.CreatePort) else step.name

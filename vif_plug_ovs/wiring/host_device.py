@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """VIFHostDevice: a virtual function in the guest, its representor in the OVS bridge."""
 
-from os_vif.wiring.model import Representor, Wiring
+from os_vif.wiring.elements import Representor
+from os_vif.wiring.model import Wiring
 from vif_plug_ovs import constants
 from vif_plug_ovs.wiring.request import NETDEV, Request
 

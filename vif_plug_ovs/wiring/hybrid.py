@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """VIFBridge, the hybrid plug: a Linux bridge, where iptables can filter, before the OVS bridge."""
 
-from os_vif.wiring.model import LinuxBridge, VethPair, Wiring
+from os_vif.wiring.elements import LinuxBridge, VethPair
+from os_vif.wiring.model import Wiring
 from vif_plug_ovs.wiring import names
 from vif_plug_ovs.wiring.request import Request
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """VIFOpenVSwitch: the guest's tap is a port of the OVS bridge."""
 
-from os_vif.wiring.model import DeviceMtu, Tap, Wiring
+from os_vif.wiring.elements import DeviceMtu, Tap
+from os_vif.wiring.model import Wiring
 from vif_plug_ovs.wiring.request import Request
 
 KIND = "openvswitch"

@@ -7,7 +7,8 @@ controller can install the VIF's flows before the guest's tap exists (bug 193351
 
 from dataclasses import replace
 
-from os_vif.wiring.model import DeviceMtu, OnRemove, OvsBridge, OvsPort, Tap, Wiring
+from os_vif.wiring.elements import DeviceMtu, OnRemove, OvsBridge, OvsPort, Tap
+from os_vif.wiring.model import Wiring
 from vif_plug_ovs import constants
 from vif_plug_ovs.wiring import names
 from vif_plug_ovs.wiring.request import Request

@@ -22,7 +22,9 @@ from os_vif.objects.vif import (
     VIFPortProfileOpenVSwitch,
     VIFVHostUser,
 )
-from os_vif.wiring.model import Mark, OnRemove, OvsBridge, OvsPort, Vlan
+from os_vif.wiring.elements import OnRemove, OvsBridge, OvsPort
+from os_vif.wiring.ownership import Mark
+from os_vif.wiring.state import Vlan
 from vif_plug_ovs import constants, exception
 from vif_plug_ovs.wiring import names
 

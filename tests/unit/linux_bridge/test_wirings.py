@@ -10,17 +10,17 @@ from os_vif.exception import InvalidValue
 from os_vif.objects.network import Network
 from os_vif.objects.subnet import Subnet, SubnetList
 from os_vif.objects.vif import VIFBridge
-from os_vif.wiring.model import (
+from os_vif.wiring.elements import (
     BridgePort,
     Element,
     ForwardingFilter,
     HostInterface,
     LinuxBridge,
-    Mark,
     OnRemove,
     VlanDevice,
-    Wiring,
 )
+from os_vif.wiring.model import Wiring
+from os_vif.wiring.ownership import Mark
 from vif_plug_linux_bridge import wiring
 from vif_plug_linux_bridge.filtering import Filtering
 from vif_plug_linux_bridge.linux_bridge import LinuxBridgePlugin

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from os_vif.exception import InvalidValue
-from os_vif.wiring.model import OvsBridge, OvsPort
+from os_vif.wiring.elements import OvsBridge, OvsPort
 from os_vif.wiring.steps import (
     CreateBridge,
     CreatePort,

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from os_vif.wiring.elements import OvsBridge, OvsPort
 from os_vif.wiring.errors import StateChanged
-from os_vif.wiring.model import Mark, OvsBridge, OvsPort
+from os_vif.wiring.ownership import Mark
 from os_vif.wiring.steps import (
     CreateBridge,
     CreatePort,

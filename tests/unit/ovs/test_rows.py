@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from ovs.db import idl
 
-from os_vif.wiring.model import Vlan
-from os_vif.wiring.state import Bridge, Port
+from os_vif.wiring.state import Bridge, Port, Vlan
 from vif_plug_ovs.ovsdb import rows
 from vif_plug_ovs.wiring.names import qos_id
 

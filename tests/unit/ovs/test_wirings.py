@@ -11,19 +11,19 @@ from os_vif.objects.vif import (
     VIFPortProfileFPOpenVSwitch,
     VIFPortProfileOVSRepresentor,
 )
-from os_vif.wiring.model import (
+from os_vif.wiring.elements import (
     DeviceMtu,
     Element,
     LinuxBridge,
-    Mark,
     OnRemove,
     OvsBridge,
     OvsPort,
     Representor,
     Tap,
     VethPair,
-    Wiring,
 )
+from os_vif.wiring.model import Wiring
+from os_vif.wiring.ownership import Mark
 from tests.vifs import (
     instance,
     instance_id,

@@ -5,19 +5,19 @@ import dataclasses
 
 import pytest
 
-from os_vif.wiring.model import (
+from os_vif.wiring.elements import (
     DeviceMtu,
     LinuxBridge,
-    Mark,
     OnRemove,
     OvsBridge,
     OvsPort,
     Representor,
     Tap,
     VethPair,
-    Wiring,
-    unique,
 )
+from os_vif.wiring.elements.element import unique
+from os_vif.wiring.model import Wiring
+from os_vif.wiring.ownership import Mark
 
 MARK = Mark("ovs", "hybrid", "a0000001-feed")
 

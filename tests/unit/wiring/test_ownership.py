@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from os_vif.wiring.model import Mark, OvsPort
-from os_vif.wiring.ownership import Whose, is_in_use, of_link, of_port
+from os_vif.wiring.elements import OvsPort
+from os_vif.wiring.ownership import Mark, Whose, is_in_use, of_link
 from os_vif.wiring.state import Link, Port
 
 MARK, EARLIER = Mark("ovs", "hybrid", "a1"), Mark("ovs", "openvswitch", "a1")
@@ -82,7 +82,7 @@ def port(mark: Mark | None = None, ids: dict[str, str] | None = None, **more: An
     ],
 )
 def test_whose_a_port_is(wanted: OvsPort, found: Port, answer: Whose) -> None:
-    assert of_port(wanted, found) is answer
+    assert wanted.whose(found) is answer
 
 
 MARKS = st.sampled_from([None, MARK, EARLIER, OTHER, BY_NAME])
@@ -95,11 +95,11 @@ def test_an_iface_id_decides_whatever_else_is_said(
 ) -> None:
     wanted = replace(WANTED, known_by={**mine, "iface-id": "b1"})
     found = replace(port(mark, ids), bridge=bridge)
-    answer = of_port(wanted, found)
+    answer = wanted.whose(found)
     if "iface-id" in ids:
         assert answer is ANOTHERS
         same = replace(wanted, known_by={**mine, "iface-id": ids["iface-id"]})
-        assert of_port(same, found) is THIS
+        assert same.whose(found) is THIS
     else:
         assert (answer is ANOTHERS) == (mark == OTHER)
 
@@ -112,7 +112,7 @@ def test_no_port_is_of_two_vifs_whose_iface_ids_differ(
     wanted = [
         replace(WANTED, mark=m, known_by={"iface-id": i}) for m, i in ((one, "b1"), (other, "b2"))
     ]
-    assert [of_port(each, found) for each in wanted] == [THIS, ANOTHERS]
+    assert [each.whose(found) for each in wanted] == [THIS, ANOTHERS]
 
 
 @pytest.mark.parametrize(

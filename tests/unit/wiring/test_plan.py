@@ -10,25 +10,26 @@ from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
 from os_vif.wiring import errors
-from os_vif.wiring.compare import PRESENT, Cure, Difference, differences, link_specs
 from os_vif.wiring.deadline import Deadline
-from os_vif.wiring.engine import Engine
-from os_vif.wiring.model import (
+from os_vif.wiring.differences import PRESENT, Action, Difference
+from os_vif.wiring.elements import (
     DeviceMtu,
     Element,
     LinuxBridge,
-    Mark,
     OnRemove,
     OvsBridge,
     OvsPort,
     Representor,
     Tap,
     VethPair,
-    Vlan,
-    Wiring,
 )
-from os_vif.wiring.plan import Plan, inverse, is_rows_first, standing, to_apply, to_remove
-from os_vif.wiring.state import Bridge, Found, Link, Port, Value
+from os_vif.wiring.elements.element import Plan
+from os_vif.wiring.engine import Engine
+from os_vif.wiring.model import Wiring
+from os_vif.wiring.ownership import Mark
+from os_vif.wiring.plan import differences, standing, to_apply, to_remove
+from os_vif.wiring.rows_first import is_rows_first
+from os_vif.wiring.state import Bridge, Found, Link, Port, Value, Vlan
 from os_vif.wiring.steps import (
     CreateBridge,
     CreateLink,
@@ -42,7 +43,7 @@ from os_vif.wiring.steps import (
     SetLink,
     SetPort,
 )
-from tests.fakes import FakeHost, FakeRows, new_link
+from tests.fakes import FakeHost, FakeRows, inverse, new_link
 
 MARK = Mark("ovs", "hybrid", "a1")
 EARLIER = Mark("ovs", "openvswitch", "a1")  # the same VIF under other settings
@@ -272,7 +273,7 @@ def test_one_wrong_attribute_is_corrected_and_nothing_else(
     wiring, there = (DIRECT, ALL_OF_DIRECT) if link is TAP_LINK else (HYBRID, ALL_OF_HYBRID)
     now = where(wiring, there, but(link, **{attribute: wrong}))
     assert differences(wiring, now) == (
-        Difference(f"link {link.name}", attribute, right, wrong, Cure.CORRECT),
+        Difference(f"link {link.name}", attribute, right, wrong, Action.CORRECT),
     )
     assert to_apply(wiring, now) == Plan(links=(SetLink(link.name, {attribute: right}),))
 
@@ -328,7 +329,7 @@ def test_a_link_of_another_vif_that_may_be_in_use_is_refused(
     wiring: Wiring, there: Any, link: Link
 ) -> None:
     where_it_is = f"link {link.name}"
-    refused = Difference(where_it_is, "owner", MARK.alias, OTHER.alias, Cure.REFUSE)
+    refused = Difference(where_it_is, "owner", MARK.alias, OTHER.alias, Action.REFUSE)
     assert to_apply(wiring, where(wiring, there, link)).refused == (refused,)
 
 
@@ -351,7 +352,7 @@ def test_a_link_of_another_kind_is_refused(
     wiring: Wiring, there: Any, name: str, wanted: str, kind: str, said: str
 ) -> None:
     plan = to_apply(wiring, where(wiring, there, new_link(name, kind)))
-    assert plan == Plan(refused=(Difference(f"link {name}", "kind", wanted, said, Cure.REFUSE),))
+    assert plan == Plan(refused=(Difference(f"link {name}", "kind", wanted, said, Action.REFUSE),))
 
 
 @pytest.mark.parametrize(("datapath", "told"), [("system", False), ("netdev", True)])
@@ -377,7 +378,7 @@ def test_half_a_veth_pair_is_replaced(name: str, datapath: str, told: bool) -> N
 def test_the_number_of_queues_is_reported_because_it_cannot_be_changed() -> None:
     now = where(DIRECT, ALL_OF_DIRECT, but(TAP_LINK, multiqueue=True))
     assert to_apply(DIRECT, now) == Plan(
-        reported=(Difference("link tap1", "multiqueue", False, True, Cure.REPORT),)
+        reported=(Difference("link tap1", "multiqueue", False, True, Action.REPORT),)
     )
 
 
@@ -386,7 +387,9 @@ def test_the_datapath_type_of_a_bridge_is_reported_and_not_changed(
     type_there: str, wanted: str
 ) -> None:
     wiring = Wiring((replace(BR_INT, datapath_type=wanted),))
-    difference = Difference("OVS bridge br-int", "datapath_type", wanted, type_there, Cure.REPORT)
+    difference = Difference(
+        "OVS bridge br-int", "datapath_type", wanted, type_there, Action.REPORT
+    )
     assert to_apply(wiring, found(Bridge("br-int", type_there))) == Plan(reported=(difference,))
 
 
@@ -402,7 +405,7 @@ def test_one_wrong_id_of_a_port_is_corrected_and_nothing_else(key: str, value: s
     ids = {k: v for k, v in {**IDS, key: value}.items() if v is not None}
     now = where(HYBRID, ALL_OF_HYBRID, replace(PORT_ROW, interface_ids=ids))
     assert differences(HYBRID, now) == (
-        Difference("OVS port qvo1", f"external_ids:{key}", IDS[key], value, Cure.CORRECT),
+        Difference("OVS port qvo1", f"external_ids:{key}", IDS[key], value, Action.CORRECT),
     )
     assert to_apply(HYBRID, now) == Plan(
         rows=(SetPort("qvo1", {f"external_ids:{key}": IDS[key]}),), awaited=("qvo1",)
@@ -412,7 +415,7 @@ def test_one_wrong_id_of_a_port_is_corrected_and_nothing_else(key: str, value: s
 def test_a_port_on_another_bridge_is_refused_by_the_names_of_both() -> None:
     plan = to_apply(HYBRID, where(HYBRID, ALL_OF_HYBRID, replace(PORT_ROW, bridge="br-ex")))
     assert plan == Plan(
-        refused=(Difference("OVS port qvo1", "bridge", "br-int", "br-ex", Cure.REFUSE),)
+        refused=(Difference("OVS port qvo1", "bridge", "br-int", "br-ex", Action.REFUSE),)
     )
 
 
@@ -420,7 +423,7 @@ def test_a_bond_under_the_ports_name_is_refused() -> None:
     bond = Port("qvo1", "br-int", bond=True)
     refused = to_apply(HYBRID, where(HYBRID, ALL_OF_HYBRID, bond)).refused
     assert refused == (
-        Difference("OVS port qvo1", "interface", "qvo1", "those of a bond", Cure.REFUSE),
+        Difference("OVS port qvo1", "interface", "qvo1", "those of a bond", Action.REFUSE),
     )
 
 
@@ -436,7 +439,7 @@ def test_an_error_of_a_port_is_reported_if_its_device_should_work(
     port: OvsPort, links: Any, reported: bool
 ) -> None:
     row = replace(TAP_PORT_ROW, ofport=-1, error="No such device")
-    difference = Difference("OVS port tap1", "error", "", "No such device", Cure.REPORT)
+    difference = Difference("OVS port tap1", "error", "", "No such device", Action.REPORT)
     plan = to_apply(Wiring((port,)), found(row, *links))
     assert plan == Plan(reported=(difference,) if reported else ())
 
@@ -611,7 +614,7 @@ VF_LINK = new_link("eth0_0", "", mtu=1450, up=True)
         ),
         pytest.param(
             (),
-            Plan(refused=(Difference("link eth0_0", PRESENT, True, False, Cure.REFUSE),)),
+            Plan(refused=(Difference("link eth0_0", PRESENT, True, False, Action.REFUSE),)),
             id="it must be there",
         ),
     ],
@@ -683,7 +686,9 @@ def test_one_wrong_column_of_a_port_is_corrected_and_nothing_else(
 ) -> None:
     now = found(BRIDGE_ROW, replace(VHU_ROW, **changed))
     ((what, wanted),) = values.items()
-    assert differences(VHU, now) == (Difference("OVS port vhu1", what, wanted, was, Cure.CORRECT),)
+    assert differences(VHU, now) == (
+        Difference("OVS port vhu1", what, wanted, was, Action.CORRECT),
+    )
     assert to_apply(VHU, now) == Plan(rows=(SetPort("vhu1", values),), awaited=("vhu1",))
 
 
@@ -873,7 +878,7 @@ def test_a_port_of_this_vif_is_removed_wherever_it_sits(identity: dict[str, Any]
 def test_a_strangers_port_on_another_bridge_is_left_and_refused(
     identity: dict[str, Any],
 ) -> None:
-    refused = Difference("OVS port qvo1", "bridge", "br-int", "br-ex", Cure.REFUSE)
+    refused = Difference("OVS port qvo1", "bridge", "br-int", "br-ex", Action.REFUSE)
     assert to_remove(HYBRID, found(Port("qvo1", "br-ex", **identity))) == Plan(refused=(refused,))
 
 
@@ -1260,7 +1265,7 @@ def take(host: FakeHost, plan: Plan) -> None:
 
 def to_be_corrected(wiring: Wiring, host: FakeHost) -> list[Difference]:
     shape = standing(wiring, host.found)
-    return [d for d in differences(shape, host.found) if d.cure is not Cure.REPORT]
+    return [d for d in differences(shape, host.found) if d.action is not Action.REPORT]
 
 
 def kept(state: Found, *names: str) -> tuple[Any, ...]:
@@ -1283,7 +1288,7 @@ def ports_of(wiring: Wiring) -> Iterator[OvsPort]:
 
 def named(wiring: Wiring) -> set[str]:
     """All names that a wiring may touch."""
-    specs = {spec.name for e in wiring.all_elements for spec in link_specs(e)}
+    specs = wiring.scope.links
     return specs | {e.name for e in wiring.all_elements}
 
 
@@ -1529,13 +1534,13 @@ def test_rows_of_a_dead_shape_go_in_the_transaction_that_makes_the_wanted_one() 
     pb = (Bridge("pb1", "system"), Port("pbp1", "pb1"), Port("tap1", "pb1"))
     plan = to_apply(wiring, found(BRIDGE_ROW, PORT_ROW, *pb))
     assert plan.rows == (
-        RemovePort("qvo1", "br-int"),
         RemovePort("pbp1", "pb1"),
         RemovePort("tap1", "pb1"),
+        RemovePort("qvo1", "br-int"),
         RemoveBridge("pb1"),
         CreatePort(LATER_PORT),
     )
-    assert dict(plan.rows[0].ids or {}) == IDS  # type: ignore[union-attr]
+    assert dict(plan.rows[2].ids or {}) == IDS  # type: ignore[union-attr]
 
 
 def test_rows_of_another_vif_under_a_dead_shapes_names_stay() -> None:

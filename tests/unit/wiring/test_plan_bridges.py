@@ -9,30 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from os_vif.wiring import errors
-from os_vif.wiring.compare import Cure, Difference, differences
 from os_vif.wiring.deadline import Deadline
-from os_vif.wiring.engine import Engine
-from os_vif.wiring.model import (
+from os_vif.wiring.differences import Action, Difference
+from os_vif.wiring.elements import (
     BridgePort,
     ForwardingFilter,
     HostInterface,
     LinuxBridge,
-    Mark,
     OnRemove,
     VlanDevice,
-    Wiring,
 )
-from os_vif.wiring.plan import Plan, inverse, to_apply, to_remove
+from os_vif.wiring.elements.element import Plan
+from os_vif.wiring.engine import Engine
+from os_vif.wiring.model import Wiring
+from os_vif.wiring.ownership import Mark
+from os_vif.wiring.plan import differences, to_apply, to_remove
 from os_vif.wiring.state import Found, Link, Value
-from os_vif.wiring.steps import (
-    CreateLink,
-    DeleteLink,
-    FilterBridge,
-    JoinBridge,
-    LinkStep,
-    SetLink,
-)
-from tests.fakes import FakeLinks, new_link
+from os_vif.wiring.steps import CreateLink, DeleteLink, FilterBridge, JoinBridge, LinkStep, SetLink
+from tests.fakes import FakeLinks, inverse, new_link
 
 MARK, VLAN_MARK = Mark("linux_bridge", "bridge", "br1"), Mark("linux_bridge", "vlan", "vlan7")
 ETH0 = HostInterface("eth0", 1450)
@@ -224,38 +218,38 @@ REFUSED: dict[str, tuple[Wiring, tuple[Link, ...], Difference]] = {
     "no interface": (
         UNFILTERED,
         (BR_LINK,),
-        Difference("link eth0", "present", True, False, Cure.REFUSE),
+        Difference("link eth0", "present", True, False, Action.REFUSE),
     ),
-    "no parent": (TAGGED, (), Difference("link eth0", "present", True, False, Cure.REFUSE)),
+    "no parent": (TAGGED, (), Difference("link eth0", "present", True, False, Action.REFUSE)),
     "in another bridge": (
         UNFILTERED,
         (but(ETH0_LINK, master="br2"), BR_LINK),
-        Difference("link eth0", "master", "br1", "br2", Cure.REFUSE),
+        Difference("link eth0", "master", "br1", "br2", Action.REFUSE),
     ),
     "no bridge": (
         UNFILTERED,
         (ETH0_LINK, new_link("br1", "dummy", up=True)),
-        Difference("link br1", "kind", "bridge", "dummy", Cure.REFUSE),
+        Difference("link br1", "kind", "bridge", "dummy", Action.REFUSE),
     ),
     "another parent": (
         TAGGED,
         (ETH0_LINK, but(VLAN_LINK, parent="eth1")),
-        Difference("link vlan7", "parent", "eth0", "eth1", Cure.REFUSE),
+        Difference("link vlan7", "parent", "eth0", "eth1", Action.REFUSE),
     ),
     "another vlan": (
         TAGGED,
         (ETH0_LINK, but(VLAN_LINK, vlan=8)),
-        Difference("link vlan7", "vlan", 7, 8, Cure.REFUSE),
+        Difference("link vlan7", "vlan", 7, 8, Action.REFUSE),
     ),
     "no vlan device": (
         TAGGED,
         (ETH0_LINK, new_link("vlan7", "veth")),
-        Difference("link vlan7", "kind", "vlan", "veth", Cure.REFUSE),
+        Difference("link vlan7", "kind", "vlan", "veth", Action.REFUSE),
     ),
     "a vlan device in another bridge": (
         TAGGED,
         (ETH0_LINK, but(VLAN_LINK, master="br2"), BR_LINK),
-        Difference("link vlan7", "master", "br1", "br2", Cure.REFUSE),
+        Difference("link vlan7", "master", "br1", "br2", Action.REFUSE),
     ),
 }
 

@@ -3,8 +3,7 @@
 
 import pytest
 
-from os_vif.wiring.compare import PRESENT, Difference
-from os_vif.wiring.report import report
+from os_vif.wiring.differences import PRESENT, Difference, report
 
 
 @pytest.mark.parametrize(

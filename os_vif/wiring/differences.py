@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is not as described, as values and as text for people."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
+
+
+class Action(Enum):
+    """What applying a wiring does about a difference."""
+
+    CORRECT = auto()
+    REPORT = auto()  # set on creation only, or not changeable: it is logged
+    REFUSE = auto()  # it contradicts the wiring: nothing is changed
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not as described."""
+
+    where: str
+    what: str
+    wanted: object
+    found: object
+    action: Action = Action.CORRECT
+
+
+#: The "what" of an element that is not there at all, and of one that is another VIF's.
+PRESENT, OWNER = "present", "owner"
+
+
+def report(differences: Iterable[Difference]) -> str:
+    """Say of each difference what was wanted and what was found."""
+    return "; ".join(_line(one) for one in differences)
+
+
+def _line(one: Difference) -> str:
+    if one.what == PRESENT:
+        return f"{one.where} is missing"
+    return f"{one.where}: {one.what} should be {one.wanted!r} and is {one.found!r}"

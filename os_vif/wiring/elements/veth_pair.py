@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A virtual cable from a Linux bridge to elsewhere."""
+
+from dataclasses import dataclass
+
+from os_vif.wiring.elements.link import LinkElement, LinkSpec, Making, with_values
+from os_vif.wiring.ownership import Mark
+
+
+@dataclass(frozen=True)
+class VethPair(LinkElement):
+    """Two ends of a virtual cable, the first of them in a Linux bridge.
+
+    The host does no neighbour discovery on them, towards tenants; os-vif 5.x let it happen.
+    """
+
+    name: str
+    peer: str
+    bridge: str
+    mtu: int | None  # bytes
+    mark: Mark
+
+    def _specs(self) -> tuple[LinkSpec, ...]:
+        end = with_values({"promisc": True, "up": True}, mtu=self.mtu)
+        made = Making("veth", self.mark, unmarked=frozenset({*end, "master"}))
+        return (
+            LinkSpec(self.name, {"disable_ipv6": 1, **end, "master": self.bridge}, made=made),
+            LinkSpec(self.peer, {"disable_ipv6": 1, **end}, made=made),
+        )
