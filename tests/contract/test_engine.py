@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from os_vif.wiring import errors, plan
+from os_vif.wiring import errors, rows_first
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.elements import (
     BridgePort,
@@ -65,9 +65,9 @@ DRIVERS = {"native": NativeRows, "vsctl": VsctlRows}
 @pytest.fixture(params=["fake", *DRIVERS, "fake rows-first", "native rows-first"])
 def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """A host without a bridge of Open vSwitch; it may take itself for one with many ports."""
-    kind, *rows_first = request.param.split()
-    if rows_first:
-        monkeypatch.setattr(plan, "PORTS_PER_LINK", 0)
+    kind, *order = request.param.split()
+    if order:
+        monkeypatch.setattr(rows_first, "PORTS_PER_LINK", 0)
     if kind == "fake":
         yield FakeWorld()
         return
@@ -95,7 +95,7 @@ def test_applying_takes_one_transaction_and_at_most_one_privileged_call(
     apply(world, wiring)
     assert world.transactions == before + 1
     # A device that vswitchd opens while it is made may have to be set up a second time.
-    may_be_set_back = isinstance(world, RealWorld) and plan.PORTS_PER_LINK == 0
+    may_be_set_back = isinstance(world, RealWorld) and rows_first.PORTS_PER_LINK == 0
     calls = [0] if wiring is WIRINGS["port_only"] else [1, 1 + may_be_set_back]
     assert world.privileged_calls in calls
 

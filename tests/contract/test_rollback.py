@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from os_vif.wiring import engine, errors, plan
+from os_vif.wiring import engine, errors, rows_first
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.elements import OvsPort, Representor, Tap, VethPair
 from os_vif.wiring.engine import Engine
 from os_vif.wiring.model import Wiring
 from os_vif.wiring.ownership import Mark
-from os_vif.wiring.plan import differences
+from os_vif.wiring.plan import differences, to_apply
 from os_vif.wiring.state import Port
 from os_vif.wiring.steps import CreateBridge, CreatePort, DeleteLink, RemovePort, RowStep, SetLink
 from tests import fakes
@@ -34,7 +34,7 @@ from tests.contract.test_engine import (
 )
 from tests.contract.worlds import LONG, SHORT, FakeWorld, RealWorld, World, apply, found
 
-ORDERS = {"links-first": plan.PORTS_PER_LINK, "rows-first": 0}
+ORDERS = {"links-first": rows_first.PORTS_PER_LINK, "rows-first": 0}
 
 
 @pytest.fixture(params=["fake", "native"])
@@ -116,7 +116,7 @@ def test_an_interruption_at_any_call_leaves_nothing(
     world: World,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(plan, "PORTS_PER_LINK", ORDERS[order])
+    monkeypatch.setattr(rows_first, "PORTS_PER_LINK", ORDERS[order])
     before = world.everything()
     interrupted = 0
     while True:
@@ -561,7 +561,7 @@ def test_the_device_that_works_must_be_the_one_that_is_there(
 def written_by_another(world: World, wiring: Wiring) -> None:
     """Another process has made it, and ovs-vswitchd does not know yet."""
     state = found(world, wiring)
-    made = plan.to_apply(wiring, state)
+    made = to_apply(wiring, state)
     assert world.links.execute([list(made.links)], Deadline(LONG)) == [None]
     assert world.rows.commit(made.rows, Deadline(LONG))
 

@@ -22,7 +22,7 @@ from oslo_config import cfg
 
 import os_vif
 from os_vif.exception import ExceptionBase
-from os_vif.wiring import errors, plan
+from os_vif.wiring import errors, rows_first
 from tests import vifs
 from tests.rig import CommandError, run, wait_until
 from tests.rig.ovs import PrivateOvs, Row
@@ -47,7 +47,7 @@ VERBS = 300  # at least
 THREADS = 8
 TIMEOUT = 3  # seconds: ``ovs_vsctl_timeout``
 GRACE = 1.0  # seconds that a verb may take beyond it
-MANY = plan.PORTS_PER_LINK
+MANY = rows_first.PORTS_PER_LINK
 KINDS = (TAP, HYBRID, PORT_ONLY, MULTIQUEUE)
 NUMBERS = range(1, 17)
 
@@ -376,7 +376,7 @@ def change_settings(world: World, _: float) -> None:
 
 def change_order(world: World, _: float) -> None:
     """As if many ports came to the host, or went: rows before devices, or after them."""
-    plan.PORTS_PER_LINK = 0 if plan.PORTS_PER_LINK else MANY
+    rows_first.PORTS_PER_LINK = 0 if rows_first.PORTS_PER_LINK else MANY
 
 
 Fault = Callable[[World, float], None]
@@ -430,7 +430,7 @@ def test_verbs_tell_the_truth_in_time_while_daemons_fail(
             return commit(*arguments)
 
         monkeypatch.setattr(connection.Connection, "commit", commit_after_a_fault)
-        monkeypatch.setattr(plan, "PORTS_PER_LINK", MANY)  # and back at the end
+        monkeypatch.setattr(rows_first, "PORTS_PER_LINK", MANY)  # and back at the end
         with ThreadPoolExecutor(THREADS) as pool:
             callers = [
                 pool.submit(call_until_ended, world, random.Random(SEED + 1 + number))

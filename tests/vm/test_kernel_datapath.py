@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from os_vif import exception
-from os_vif.wiring import plan
+from os_vif.wiring import rows_first
 from tests import vifs
 from tests.rig import run, wait_until
 from tests.rig.guest import Guest
@@ -54,7 +54,7 @@ def amiss(ovs: PrivateOvs) -> list[str]:
     return sorted(found ^ taken)
 
 
-@pytest.mark.parametrize("ports_per_link", [0, plan.PORTS_PER_LINK], ids=["rows", "devices"])
+@pytest.mark.parametrize("ports_per_link", [0, rows_first.PORTS_PER_LINK], ids=["rows", "devices"])
 def test_guests_reach_each_other_replugs_are_free_and_nothing_is_left(
     ports_per_link: int,
     ovs_kernel: PrivateOvs,
@@ -63,7 +63,7 @@ def test_guests_reach_each_other_replugs_are_free_and_nothing_is_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whether rows come first, as with many ports, or devices."""
-    monkeypatch.setattr(plan, "PORTS_PER_LINK", ports_per_link)
+    monkeypatch.setattr(rows_first, "PORTS_PER_LINK", ports_per_link)
     ovs, before = ovs_kernel, snapshot(ovs_kernel)
     plug_all(osvif)
     assert ovs.appctl("vswitchd", "dpctl/dump-dps") == "system@ovs-system"
