@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The house rule that describing and planning are pure: such modules import nothing that acts."""
+"""The house rules of who knows whom.
+
+Describing and planning are pure: such modules import nothing that acts. What is particular to an
+element is in its own file. No module imports itself by way of others.
+"""
 
 import ast
+import graphlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from os_vif.wiring import elements
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("os_vif/wiring", "vif_plug_ovs/wiring", "vif_plug_linux_bridge/wiring")
@@ -48,6 +55,18 @@ MODULES = [
     ),
     "vif_plug_linux_bridge/filtering.py",
 ]
+
+
+def _name(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+#: The files of our modules, by the modules' names.
+SOURCES = {
+    _name(path): path
+    for package in ("os_vif", "vif_plug_ovs", "vif_plug_linux_bridge", "vif_plug_noop")
+    for path in (each.relative_to(ROOT).as_posix() for each in (ROOT / package).rglob("*.py"))
+}
 
 
 def imported(source: str) -> Iterator[str]:
@@ -108,3 +127,55 @@ def test_the_rule_sees_what_acts(source: str) -> None:
 )
 def test_the_rule_sees_what_does_not(source: str) -> None:
     assert not acting(source)
+
+
+# One element, one file ---------------------------------------------------------------------------
+
+#: Where elements are told apart by their classes: nowhere but in their own files.
+ELEMENTS = set(elements.__all__) - {"Element", "OnRemove"}
+
+
+def told_apart(source: str) -> set[str]:
+    """The names of classes by which a source tells objects apart."""
+    tree = ast.parse(source)
+    calls = [
+        node.args[1]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("isinstance", "issubclass")
+    ]
+    cases = [node.cls for node in ast.walk(tree) if isinstance(node, ast.MatchClass)]
+    every = [node for one in (*calls, *cases) for node in ast.walk(one)]
+    names = {node.id for node in every if isinstance(node, ast.Name)}
+    return names | {node.attr for node in every if isinstance(node, ast.Attribute)}
+
+
+@pytest.mark.parametrize("path", SOURCES.values())
+def test_elements_are_told_apart_nowhere(path: str) -> None:
+    assert told_apart((ROOT / path).read_text()) & ELEMENTS == set()
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["isinstance(x, Tap)", "isinstance(x, A | b.Tap)", "match x:\n  case Tap():\n    pass"],
+)
+def test_the_rule_sees_how_elements_are_told_apart(source: str) -> None:
+    assert told_apart(source) & ELEMENTS == {"Tap"}
+
+
+# Import cycles -----------------------------------------------------------------------------------
+
+
+def imports(module: str) -> set[str]:
+    """Our modules that one of ours imports, wherever in its source."""
+    found = set()
+    for name in imported((ROOT / SOURCES[module]).read_text()):
+        parent = name.rpartition(".")[0]
+        found |= {one for one in (name, parent if name not in SOURCES else name) if one in SOURCES}
+    return found - {module}
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    graph = {module: imports(module) for module in SOURCES}
+    assert len(list(graphlib.TopologicalSorter(graph).static_order())) == len(SOURCES)
