@@ -16,8 +16,8 @@ _CALLER = {
     "waiting for vswitchd": [("ovsdb/connection.py", "settled"), ("ovsdb/backend.py", "working")],
     "OVSDB round trip, to read": [("ovsdb/backend.py", "observe")],
     "OVSDB round trip, to write": [("ovsdb/backend.py", "commit")],
-    "links: read": [("kernel/backend.py", "observe")],
-    "links: change": [("kernel/backend.py", "execute")],
+    "links: read": [("kernel/daemon.py", "observe")],
+    "links: change": [("kernel/daemon.py", "execute")],
     "describing": [("vif_plug_ovs/wiring/__init__.py", "plugged"), ("__init__.py", "unplugged")],
     "planning": [("wiring/plan.py", "to_apply"), ("wiring/plan.py", "to_remove")],
 }

@@ -215,9 +215,7 @@ def save(program: str, table: str, deadline: Deadline) -> str:
 
 def restore(program: str, text: str, deadline: Deadline) -> None:
     """Tell iptables-restore, and leave all else as it is; see :func:`call`."""
-    left = deadline.remaining()
-    # For the lock of the legacy backend, in whole seconds; without a number it waits for ever.
-    wait = "--wait" if left is None else f"--wait={max(1, int(left))}"
+    wait = f"--wait={max(1, int(deadline.remaining()))}"  # for the lock of the legacy backend
     LOG.debug("%s-restore: %s", program, text)
     call([f"{program}-restore", "--noflush", wait], text, deadline)
 
@@ -228,15 +226,15 @@ def call(argv: Sequence[str], text: str, deadline: Deadline) -> str:
     :raises CommandFailed: it could not be started, or ended with an error.
     :raises DeadlineExceeded: it was killed at the deadline, or not even started then.
     """
-    command, left = " ".join(argv), deadline.remaining()
-    if left == 0:  # started, it might be faster than we are at killing it
+    command = " ".join(argv)
+    if deadline.expired:  # started, it might be faster than we are at killing it
         raise DeadlineExceeded(seconds=deadline.elapsed(), what=f"{command} was not started")
     program = _path(argv[0])
     if program is None:
         said = f"no such program in {_search_path()}"
         raise CommandFailed(command=command, code=None, stderr=said)
     try:
-        code, out, err = _communicate([program, *argv[1:]], text, left)
+        code, out, err = _communicate([program, *argv[1:]], text, deadline.remaining())
     except subprocess.TimeoutExpired:
         raise DeadlineExceeded(seconds=deadline.elapsed(), what=f"{command} was killed") from None
     except OSError as failure:
@@ -255,7 +253,7 @@ def _search_path() -> str:
     return os.pathsep.join((os.environ.get("PATH", os.defpath), *_FOLDERS))
 
 
-def _communicate(argv: list[str], text: str, seconds: float | None) -> tuple[int, bytes, bytes]:
+def _communicate(argv: list[str], text: str, seconds: float) -> tuple[int, bytes, bytes]:
     with subprocess.Popen(
         argv,
         stdin=subprocess.PIPE,

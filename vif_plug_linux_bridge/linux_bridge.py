@@ -9,7 +9,8 @@ from typing import ClassVar
 from oslo_config import cfg
 
 from os_vif.exception import NoMatchingVIFClass
-from os_vif.kernel.backend import KernelLinks
+from os_vif.kernel import daemon
+from os_vif.kernel.daemon import KernelLinks
 from os_vif.kernel.observe import own_name
 from os_vif.locks import KeyedLocks
 from os_vif.objects.host_info import HostPluginInfo
@@ -126,11 +127,13 @@ class LinuxBridgePlugin(PluginBase):
             :mod:`os_vif.wiring.errors`.
         """
         deadline = Deadline(TIMEOUT)
-        links = KernelLinks(privileged.change_links)
+        links = _links()
         names = [name for _, name in socket.if_nameindex()]
         host = unused.Host(
             links=links.observe(names, names),
-            filtered=frozenset(privileged.filtered(deadline.remaining())),
+            filtered=frozenset(
+                daemon.call(privileged.filtered, deadline=deadline, grace=privileged.GRACE)
+            ),
             wanted=frozenset(map(own_name, unused.names_of(wanted))),
             interface=own_name(self.config.flat_interface or ""),
         )
@@ -155,4 +158,8 @@ def apply(wanted: Wiring, bridge: str) -> None:
     """Make a bridge's wiring so; two threads that want the same bridge take turns."""
     deadline = Deadline(TIMEOUT)
     with BUSY.hold({bridge}, deadline):
-        Engine(KernelLinks(privileged.change_links)).apply(wanted, deadline)
+        Engine(_links()).apply(wanted, deadline)
+
+
+def _links() -> KernelLinks:
+    return KernelLinks(privileged.change_links, privileged.GRACE)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The privileged line: what is called here runs inside the plugin's privsep daemon."""
+"""Privileged calls: what is called here runs inside the plugin's privsep daemon."""
 
-import time
+import math
 from typing import Any
 
-from os_vif.kernel import door, packing
+from os_vif.kernel import packing
 from os_vif.kernel.gate import gate
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.steps import FilterBridge
@@ -26,52 +26,30 @@ ALLOWED = packing.Allowed(
     check_filter=_settings,
 )
 
-#: Seconds past the deadline in which the daemon takes back what iptables did not finish, and says
+#: Seconds past the deadline in which the daemon rolls back what iptables did not finish, and says
 #: so.
 GRACE = 0.6
 
 
-def change_links(
-    groups: list[Any], go_on: bool = False, timeout: float | None = None
-) -> list[Outcome]:
-    """Take groups of packed steps; see :func:`os_vif.kernel.execute.execute`.
+@privsep.vif_plug.entrypoint
+def filtered(until: float = math.inf) -> list[str]:
+    """Return the bridges that have rules of ours.
 
-    :param timeout: seconds for the daemon to answer; see :func:`os_vif.kernel.door.ask`.
-    :raises DeadlineExceeded: it did not answer.
-    """
-    patience = None if timeout is None else timeout + GRACE
-    outcomes: list[Outcome] = door.ask(
-        _change_links, groups, go_on, _until(timeout), timeout=patience
-    )
-    return outcomes
-
-
-def filtered(timeout: float | None = None) -> list[str]:
-    """The bridges that have rules of ours.
-
-    :param timeout: as of :func:`change_links`.
+    :param until: the end of the deadline, by ``time.monotonic()``.
     :raises CommandFailed: iptables refused to show its rules.
     :raises DeadlineExceeded: it did not answer.
     """
-    patience = None if timeout is None else timeout + GRACE
-    names: list[str] = door.ask(_filtered, _until(timeout), timeout=patience)
-    return names
-
-
-def _until(timeout: float | None) -> float | None:
-    """Return the end of it, which does not move while a request waits for the daemon."""
-    return None if timeout is None else time.monotonic() + timeout
-
-
-@privsep.vif_plug.entrypoint
-def _filtered(until: float | None) -> list[str]:
     from vif_plug_linux_bridge import firewall  # only the daemon needs it
 
     return list(firewall.bridges(use_ipv6=False, deadline=Deadline.until(until)))
 
 
 @privsep.vif_plug.entrypoint
-def _change_links(groups: list[Any], go_on: bool, until: float | None) -> list[Outcome]:
+def change_links(groups: list[Any], go_on: bool = False, until: float = math.inf) -> list[Outcome]:
+    """Execute groups of packed steps; see :func:`os_vif.kernel.execute.execute`.
+
+    :param until: as of :func:`filtered`; iptables may have to be waited for.
+    """
     # Here, because only the daemon needs them: importing them would take half of our time.
     with gate:
         from os_vif.kernel import execute, observe

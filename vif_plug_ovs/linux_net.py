@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Network devices of Linux, for plugins outside of this repository.
 
-What changes a device runs in the privileged daemon of ``vif_plug_ovs.privsep.vif_plug``, through
-the one door of :mod:`vif_plug_ovs.privileged` and the checks behind it: names and MTUs that Linux
-does not take raise ``InvalidValue``, what the kernel refuses raises ``LinkFailed``. Devices that
+What changes a device runs in the privileged daemon of ``vif_plug_ovs.privsep.vif_plug``, which
+checks it: names and MTUs that Linux does not take raise ``InvalidValue``, what the kernel refuses raises ``LinkFailed``. Devices that
 are made here carry the alias ``os-vif:ovs:facade:<device>``, as there is no VIF to name.
 """
 
 from os_vif import limits
 from os_vif.exception import InvalidValue
-from os_vif.kernel.backend import KernelLinks
+from os_vif.kernel.daemon import KernelLinks
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.elements import DeviceMtu, Element, LinuxBridge, Tap
@@ -134,7 +133,7 @@ def _apply(element: Element) -> None:
     """Make links as an element describes them, or leave them as they were."""
     for name in element.scope.links:
         limits.device_name("device", name)
-    Engine(_links()).apply(Wiring((element,)), Deadline(0))
+    Engine(_links()).apply(Wiring((element,)), Deadline.never())
 
 
 def _links() -> KernelLinks:
@@ -150,7 +149,7 @@ def _observe(*devices: str) -> dict[str, Link]:
 def _execute(*steps: LinkStep) -> None:
     if not steps:
         return
-    for failure in _links().execute([steps], Deadline(0)):
+    for failure in _links().execute([steps], Deadline.never()):
         if (refusal := errors.final(failure)) is not None:
             raise refusal
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The plugin for Open vSwitch: it reads its configuration and drives the engine."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -9,7 +10,7 @@ from oslo_config import cfg
 from oslo_log import log as logging
 
 from os_vif.exception import ExceptionBase
-from os_vif.kernel.backend import KernelLinks
+from os_vif.kernel.daemon import KernelLinks
 from os_vif.locks import KeyedLocks, busy
 from os_vif.objects.host_info import HostPluginInfo
 from os_vif.objects.instance_info import InstanceInfo
@@ -192,9 +193,10 @@ class OvsPlugin(PluginBase):
         describe: Callable[[VIFBase, InstanceInfo, Deadline], Wiring],
         drive: Callable[[Sequence[Wiring], Deadline], list[Exception | None]],
     ) -> Iterator[Result]:
-        deadline = Deadline(self.config.ovs_vsctl_timeout)
+        deadline = Deadline.of_option(self.config.ovs_vsctl_timeout)
         # In company, a VIF that is busy must leave time for the others.
-        patience = deadline if len(chunk) == 1 else deadline.at_most(deadline.seconds / 2 or 60)
+        half = deadline.seconds / 2 if deadline.seconds < math.inf else 60
+        patience = deadline if len(chunk) == 1 else deadline.at_most(half)
         with BUSY.hold_free({key for vif, _ in chunk for key in _keys(vif)}, patience) as held:
             wirings = [
                 _attempt(describe, vif, instance, deadline)

@@ -314,7 +314,7 @@ class Engine:
     def _settle(self, jobs: list[_Job], deadline: Deadline) -> None:
         for job in self._unsettled(jobs, deadline):
             what = "ovs-vswitchd has not acted on the new ports"
-            if deadline.remaining() != 0:
+            if not deadline.expired:
                 what += "; it did not move while other callers waited for it either"
             job.failure = errors.DeadlineExceeded(seconds=deadline.elapsed(), what=what)
 
@@ -492,7 +492,7 @@ _NOT_WRITTEN = (errors.StateChanged, errors.TransactionRefused)
 
 
 def _is_worth_a_look(failure: Exception | None, deadline: Deadline) -> bool:
-    unknown = isinstance(failure, errors.OutcomeUnknown) and deadline.remaining() != 0
+    unknown = isinstance(failure, errors.OutcomeUnknown) and not deadline.expired
     return unknown or isinstance(failure, errors.StateChanged)
 
 

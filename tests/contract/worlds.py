@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, Protocol
 
-from os_vif.kernel.backend import KernelLinks
+from os_vif.kernel.daemon import KernelLinks
 from os_vif.kernel.execute import Outcome, execute
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.engine import Engine, Links, Rows
@@ -136,7 +136,7 @@ class RealWorld:
         self.privileged_calls = 0
         self.filtered = {}
 
-    def _execute(self, groups: list[Any], go_on: bool, timeout: float | None) -> list[Outcome]:
+    def _execute(self, groups: list[Any], go_on: bool, until: float) -> list[Outcome]:
         self.privileged_calls += 1
         return execute(groups, go_on, self._filter)
 

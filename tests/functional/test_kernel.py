@@ -16,7 +16,7 @@ import pytest
 
 from os_vif import exception
 from os_vif.kernel import execute, observe, packing, rtnetlink, sysctl, tap
-from os_vif.kernel.backend import KernelLinks
+from os_vif.kernel.daemon import KernelLinks
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.errors import LinkFailed, StateChanged, final
 from os_vif.wiring.state import Link, Value
@@ -32,13 +32,13 @@ ALIAS = "os-vif:ovs:test:1"
 pytestmark = pytest.mark.usefixtures("netns")
 
 
-def in_process(groups: list[Any], go_on: bool, timeout: float | None) -> list[execute.Outcome]:
-    """Stand in for a plugin's door into its daemon."""
+def in_process(groups: list[Any], go_on: bool, until: float) -> list[execute.Outcome]:
+    """Stand in for a plugin's privileged call."""
     return execute.execute(groups, go_on)
 
 
 def take(*wanted: LinkStep) -> None:
-    (failure,) = KernelLinks(in_process).execute([wanted], Deadline(0))
+    (failure,) = KernelLinks(in_process).execute([wanted], Deadline.never())
     if failure is not None:
         raise final(failure)
 
@@ -382,7 +382,7 @@ def test_what_succeeds_has_no_reason() -> None:
 
 def test_a_failure_ends_its_own_group_only() -> None:
     groups = [SECOND_FAILS, (CreateLink("z", "bridge", ALIAS),), (SetLink("gone", {"up": True}),)]
-    outcomes = KernelLinks(in_process).execute(groups, Deadline(0))
+    outcomes = KernelLinks(in_process).execute(groups, Deadline.never())
     first, second, third = map(final, outcomes)
     assert isinstance(first, LinkFailed)
     assert first.taken == 1

@@ -21,7 +21,7 @@ import os_vif
 import vif_plug_ovs
 from os_vif import exception
 from os_vif.kernel import packing
-from os_vif.kernel.backend import KernelLinks
+from os_vif.kernel.daemon import KernelLinks
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.steps import CreateLink, DeleteLink
@@ -161,7 +161,7 @@ def test_a_taken_name_crosses_as_such(ovs: PrivateOvs, br_int: str, daemon: Daem
 
     def make(_: OsVif) -> Any:
         links = KernelLinks(privileged.change_links)
-        failures = links.execute([[made, made], [DeleteLink("lo", "veth")], []], Deadline(0))
+        failures = links.execute([[made, made], [DeleteLink("lo", "veth")], []], Deadline.never())
         return [failure and (type(failure), failure.taken, str(failure)) for failure in failures]
 
     assert daemon(make) == [

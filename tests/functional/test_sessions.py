@@ -366,11 +366,11 @@ def test_close_ends_the_wait_of_callers_without_a_deadline(ovs_dummy: PrivateOvs
     shared = in_use(ovs_dummy.remote)
 
     def read() -> None:
-        with shared.current(Deadline(0)):
+        with shared.current(Deadline.never()):
             pass
 
     with ThreadPoolExecutor(2) as pool:
-        waiting = pool.submit(shared.wait_for, lambda _: False, Deadline(0))
+        waiting = pool.submit(shared.wait_for, lambda _: False, Deadline.never())
         ovs_dummy.freeze("ovsdb-server")
         reading = pool.submit(read)
         wait_until(lambda: shared._callers == 2, what="both to wait")

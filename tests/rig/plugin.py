@@ -6,6 +6,7 @@ nothing need be installed; what is privileged runs in this process and is counte
 """
 
 import importlib
+import math
 import os
 import pickle
 import signal
@@ -64,7 +65,7 @@ def _plugin_classes(_: object) -> dict[str, tuple[str, type[PluginBase]]]:
 class OsVif:
     """The verbs, and what they asked of the privileged side."""
 
-    #: The options of the plugin, and its door to the privileged side.
+    #: The options of the plugin, and its privileged call.
     group: str = GROUP
     door: Callable[..., Any] = privileged.change_links
     #: The steps of each privileged call, packed.
@@ -101,12 +102,12 @@ class OsVif:
         self.before_links = do
 
     def change_links(
-        self, groups: list[Steps], go_on: bool = False, timeout: float | None = None
+        self, groups: list[Steps], go_on: bool = False, until: float = math.inf
     ) -> Any:
         """Stand in for ``privileged.change_links``."""
         self.privileged_calls.append([step for group in groups for step in group])
         self.before_links()
-        outcome = self.door(groups, go_on)
+        outcome = self.door(groups, go_on, until)
         self.after_links()
         return outcome
 

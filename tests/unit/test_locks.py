@@ -124,7 +124,7 @@ def test_the_deadline_is_that_of_the_caller_and_the_error_names_it(
 def test_without_a_deadline_the_wait_has_no_end(
     locks: KeyedLocks, pool: ThreadPoolExecutor
 ) -> None:
-    forever = Deadline(0)
+    forever = Deadline.never()
     with held_elsewhere(locks, {"a"}, pool) as release:
         waiting = pool.submit(lambda: locks.hold({"a"}, forever).__enter__())
         assert not waiting.done()

@@ -347,7 +347,7 @@ class Connection:
         while not self._closed.wait(pause):
             with self._changed:
                 self._catch_up()
-                self._wait(self._is_connected, Deadline(0))
+                self._wait(self._is_connected, Deadline.never())
                 pause = self._until_probe()
 
     def _catch_up(self) -> None:

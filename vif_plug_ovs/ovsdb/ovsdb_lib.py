@@ -12,7 +12,7 @@ from typing import Any
 
 from oslo_log import log as logging
 
-from os_vif.kernel.backend import KernelLinks
+from os_vif.kernel.daemon import KernelLinks
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.differences import PRESENT, Difference, report
 from os_vif.wiring.elements import DeviceMtu, Element, OnRemove, OvsBridge, OvsPort

@@ -57,7 +57,7 @@ class VsctlRows:
         self._remote = remotes.normal(remote)
         files = () if credentials is None else astuple(credentials)
         self._files = [os.path.abspath(path) if path else "" for path in files]
-        self._deadline = Deadline(0)  # the verb's: `working` is not always told
+        self._deadline = Deadline.never()  # the verb's: `working` is not always told
 
     def observe(
         self, bridges: Collection[str], ports: Mapping[str, str], deadline: Deadline

@@ -23,7 +23,7 @@ def links(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeLinks]:
     fake = FakeLinks(new_link("eth0", "", up=True))
 
     def apply(wanted: Wiring, bridge: str) -> None:
-        Engine(fake).apply(wanted, Deadline(0))
+        Engine(fake).apply(wanted, Deadline.never())
 
     monkeypatch.setattr(linux_net, "apply", apply)
     monkeypatch.setattr(linux_net, "_manager", IptablesManager())

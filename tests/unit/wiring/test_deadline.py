@@ -1,24 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """A deadline is a point in time, not a duration that starts anew with each wait."""
 
+import math
+import select
+import socket
+import subprocess
+import threading
 import time
 
 import pytest
 
-from os_vif.wiring.deadline import Deadline
-
-
-def left(deadline: Deadline) -> float:
-    remaining = deadline.remaining()
-    assert remaining is not None
-    return remaining
+from os_vif.wiring.deadline import LONGEST, Deadline
 
 
 def test_time_runs_down() -> None:
     deadline = Deadline(10)
-    first = left(deadline)
+    first = deadline.remaining()
     time.sleep(0.002)
-    assert 9 < left(deadline) < first <= 10
+    assert 9 < deadline.remaining() < first <= 10
 
 
 def test_it_remembers_for_messages_how_long_it_was() -> None:
@@ -28,11 +27,36 @@ def test_it_remembers_for_messages_how_long_it_was() -> None:
 def test_what_is_left_is_never_negative() -> None:
     deadline = Deadline(0.001)
     time.sleep(0.002)
-    assert left(deadline) == 0
+    assert deadline.remaining() == 0
 
 
-def test_zero_seconds_are_no_deadline() -> None:
-    assert Deadline(0).remaining() is None
+def test_it_expires() -> None:
+    assert Deadline(0).expired
+    assert Deadline(-1).remaining() == 0
+    assert not Deadline(10).expired
+
+
+@pytest.mark.parametrize("never", [Deadline.never(), Deadline.of_option(0)])
+def test_what_never_expires_is_told_in_a_number_that_every_wait_takes(never: Deadline) -> None:
+    assert not never.expired
+    assert never.remaining() == LONGEST
+    assert not threading.Event().wait(min(never.remaining(), 0.01))
+    with subprocess.Popen(["true"]) as process:
+        process.wait(never.remaining())
+    left, right = socket.socketpair()
+    with left, right:
+        right.send(b".")
+        assert select.select([left], [], [], never.remaining())[0]
+        poll = select.poll()
+        poll.register(left, select.POLLIN)
+        assert poll.poll(never.remaining() * 1000)
+
+
+def test_a_deadline_crosses_to_another_process_as_a_point_in_time() -> None:
+    deadline = Deadline(10)
+    assert Deadline.until(deadline.at).remaining() == pytest.approx(deadline.remaining(), abs=0.5)
+    assert not Deadline.until(Deadline.never().at).expired
+    assert Deadline.until(Deadline(0).at).expired
 
 
 @pytest.mark.parametrize(
@@ -40,24 +64,19 @@ def test_zero_seconds_are_no_deadline() -> None:
     [
         pytest.param(5, 1, 1, 5, id="the other is earlier"),
         pytest.param(1, 5, 1, 5, id="this is earlier"),
-        pytest.param(0, 5, 5, None, id="this never comes"),
-        pytest.param(5, 0, 5, None, id="the other never comes"),
-        pytest.param(0, 0, None, None, id="neither comes"),
+        pytest.param(math.inf, 5, 5, LONGEST, id="this never comes"),
+        pytest.param(0, 5, 0, 5, id="this has come"),
     ],
 )
 def test_the_earlier_and_the_later_of_two(
-    own: float, other: float, at_most: float | None, at_least: float | None
+    own: float, other: float, at_most: float, at_least: float
 ) -> None:
-    def seconds(deadline: Deadline) -> float | None:
-        remaining = deadline.remaining()
-        return None if remaining is None else pytest.approx(remaining, abs=0.5)
-
-    assert seconds(Deadline(own).at_most(other)) == at_most
-    assert seconds(Deadline(own).at_least(other)) == at_least
+    assert Deadline(own).at_most(other).remaining() == pytest.approx(at_most, abs=0.5)
+    assert Deadline(own).at_least(other).remaining() == pytest.approx(at_least, abs=0.5)
 
 
 def test_a_later_limit_counts_from_now_and_not_from_the_start() -> None:
     deadline = Deadline(0.001)
     time.sleep(0.002)
-    assert left(deadline.at_least(0.8)) > 0.7
-    assert left(deadline.at_most(0.8)) == 0
+    assert deadline.at_least(0.8).remaining() > 0.7
+    assert deadline.at_most(0.8).remaining() == 0

@@ -1253,7 +1253,7 @@ WIRINGS = st.sampled_from(
 
 def change_links(host: FakeHost, steps: Sequence[LinkStep]) -> None:
     """Take steps of which the kernel refuses none."""
-    assert host.links.execute([steps], Deadline(0)) == [None]
+    assert host.links.execute([steps], Deadline.never()) == [None]
 
 
 def take(host: FakeHost, plan: Plan) -> None:
