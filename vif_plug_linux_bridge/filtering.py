@@ -23,7 +23,6 @@ to delete (or, the first time, no such chain to make), and iptables-restore fail
 can get lost, with no lock that all processes, versions and containers would have to agree on.
 """
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +42,6 @@ CHAIN_LENGTH = 28
 _FORWARD = "FORWARD"
 #: Our chain beside it.
 OWN_FORWARD = f"{PREFIX}-{_FORWARD}"
-_BUILTINS = ("PREROUTING", "INPUT", _FORWARD, "OUTPUT", "POSTROUTING")
 _GENERATION = "generation:"
 
 #: Less than the kernel takes: iptables must not find a wildcard (a closing "+"), a negation or a
@@ -55,9 +53,8 @@ _ENTRY = re.compile(
     rf'-m comment --comment "?{PREFIX}:(?P<mark>[^\s"]+)"?'
     r"(?P<more>.*?)(?: -j (?P<target>\S+).*)?"
 )
+_TO_OURS = re.compile(rf"-[jg] {OWN_FORWARD}(?!\S)")
 _MATCH = re.compile(r"(?:-i (\S+))? ?(?:-o (\S+))?")
-#: Options without an argument may go before others in one word.
-_SHORT_MODPROBE, _QUOTING = re.compile("-[46Vbfnvx]*M"), re.compile(r"[\"'\\]")
 _CHAIN = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{CHAIN_LENGTH - 1}}}")
 
 
@@ -83,19 +80,11 @@ class Rule:
     out_interface: str = ""
 
     @property
-    def words(self) -> str:
-        """The rule less its mark."""
-        return self._with("")
-
-    @property
     def text(self) -> str:
         """The rule in the order in which iptables-save prints it."""
-        return self._with(_comment(self.bridge))
-
-    def _with(self, comment: str) -> str:
         options = (("-i", self.in_interface), ("-o", self.out_interface))
         named = [f"{option} {name}" for option, name in options if name]
-        return " ".join(filter(None, (*named, comment, f"-j {self.target}")))
+        return " ".join((*named, _comment(self.bridge), f"-j {self.target}"))
 
     @property
     def rank(self) -> tuple[int, str, bool, str, str, str]:
@@ -188,67 +177,6 @@ def rules_for(
     return tuple(sorted(rules, key=lambda rule: rule.rank))
 
 
-@dataclass(frozen=True)
-class Text:
-    """A rule in the words of a caller of the historic interface; its mark is a hash of them.
-
-    iptables-save would show other words, so it is recognised by nothing else.
-
-    :param chain: the chain that it is in, by its full name.
-    :param top: whether it goes before others when it is added, or after them.
-    :raises InvalidValue: it is more than a line, it names a program that iptables would start to
-        load modules (``--modprobe``), or the chain cannot be called that.
-    """
-
-    chain: str
-    words: str
-    top: bool = False
-
-    def __post_init__(self) -> None:
-        chain("chain", self.chain)
-        words = self.words
-        if not isinstance(words, str) or not words.isprintable():
-            raise InvalidValue(field="rule", value=words, reason="it must be one line")
-        # What iptables-restore makes of quotation marks depends on its version.
-        for without in (_QUOTING.sub("", words), _QUOTING.sub(" ", words)):
-            if any(_names_program(word) for word in without.split()):
-                raise InvalidValue(field="rule", value=words, reason="it must name no program")
-
-    @property
-    def mark(self) -> str:
-        return f"rule:{hashlib.sha256(self.words.encode()).hexdigest()[:16]}"
-
-    @property
-    def text(self) -> str:
-        return f"{_comment(self.mark)} {self.words}"
-
-
-def _names_program(word: str) -> bool:
-    """Return whether a word is the option ``-M`` or ``--modprobe``, short or behind others."""
-    option = word.partition("=")[0]
-    is_long = len(option) > len("--m") and "--modprobe".startswith(option)
-    return is_long or _SHORT_MODPROBE.match(word) is not None
-
-
-@dataclass(frozen=True)
-class Changes:
-    """What a table has to hold, and what not, by the full names of chains."""
-
-    chains: tuple[str, ...] = ()
-    rules: tuple[Text, ...] = ()
-    lost_chains: tuple[str, ...] = ()
-    lost_rules: tuple[Text, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name in (*self.chains, *self.lost_chains):
-            chain("chain", name)
-
-
-def own_chain(name: str) -> str:
-    """The name of our chain beside one of that name."""
-    return f"{PREFIX}-{name}"
-
-
 # Checks ------------------------------------------------------------------------------------------
 
 
@@ -321,25 +249,31 @@ class Entry:
         number = self.mark.removeprefix(_GENERATION)
         return int(number) if number != self.mark and number.isdecimal() else None
 
-    def leads_to(self, name: str) -> bool:
-        return re.search(rf"-[jg] {re.escape(name)}(?!\S)", self.text) is not None
+    @property
+    def leads_to_ours(self) -> bool:
+        return _TO_OURS.search(self.text) is not None
+
+    @property
+    def is_jump(self) -> bool:
+        """Whether it is our jump to our chain."""
+        return self.generation is not None and self.leads_to_ours
 
 
 Chains = Mapping[str, Sequence[Entry]]
 
 
-def parse(saved: str, table: str = "filter") -> dict[str, list[Entry]]:
-    """The chains of a table in the text of iptables-save.
+def parse(saved: str) -> dict[str, list[Entry]]:
+    """Return the chains of the table ``filter`` in the text of iptables-save.
 
     :raises UnreadableRules: the table holds what only ``nft`` understands.
     """
     lines = saved.split("\n")
-    if f"*{table}" not in lines:
+    if "*filter" not in lines:
         if "incompatible" in saved:  # said by iptables-nft-save, which exits with 0 nevertheless
-            raise UnreadableRules(table=table, said=saved.strip())
+            raise UnreadableRules(table="filter", said=saved.strip())
         return {}  # how some versions show a table that nobody has used yet
     chains: dict[str, list[Entry]] = {}
-    for line in lines[lines.index(f"*{table}") + 1 :]:
+    for line in lines[lines.index("*filter") + 1 :]:
         word, _, rest = line.partition(" ")
         if word == "COMMIT":
             break
@@ -410,7 +344,8 @@ def merge(
     elif not wanted:
         return None
     regexes = (iptables_top_regex, iptables_bottom_regex)
-    return _input("filter", _with_jump(chains, _FORWARD, lines, bool(becomes), regexes))
+    lines = _with_jump(chains, lines, bool(becomes), regexes)
+    return "\n".join(("*filter", *lines, "COMMIT", "")) if lines else None
 
 
 def unfilter(saved: str, bridge: str) -> str | None:
@@ -446,36 +381,30 @@ def _insertions(items: Sequence[Entry | Rule]) -> Iterable[str]:
 
 
 def _with_jump(
-    chains: Chains, builtin: str, lines: Sequence[str], needed: bool, regexes: tuple[str, str]
+    chains: Chains, lines: Sequence[str], needed: bool, regexes: tuple[str, str]
 ) -> list[str]:
     """Join changes of our chain with the one of the jump to it, by which they stand or fall.
 
     :param needed: whether something is left in our chain then.
     """
-    own, entries = own_chain(builtin), chains.get(builtin, ())
-    jumps = [i for i, entry in enumerate(entries) if _is_jump(entry, own)]
-    others = [entry for entry in entries if not _is_jump(entry, own)]
-    low, high = _bounds([f"-A {builtin} {entry.text}" for entry in others], *regexes)
+    entries = chains.get(_FORWARD, ())
+    jumps = [i for i, entry in enumerate(entries) if entry.is_jump]
+    others = [entry for entry in entries if not entry.is_jump]
+    low, high = _bounds([f"-A {_FORWARD} {entry.text}" for entry in others], *regexes)
     at = jumps[0] if jumps else low
     place = max(low, min(at, high))
     if not lines and (not needed or (len(jumps) == 1 and place == at)):
         return []
-    before = [] if own in chains else [f"-N {own}"]
-    before += [f"-D {builtin} {entries[i].text}" for i in jumps]
+    before = [] if OWN_FORWARD in chains else [f"-N {OWN_FORWARD}"]
+    before += [f"-D {_FORWARD} {entries[i].text}" for i in jumps]
     if needed:
         last = max((entries[i].generation or 0 for i in jumps), default=0)
-        where = f"-A {builtin}" if place == len(others) else f"-I {builtin} {place + 1}"
-        return [*before, *lines, f"{where} {_comment(f'{_GENERATION}{last + 1}')} -j {own}"]
-    used = any(entry.leads_to(own) for entry in [*others, *_all_but(chains, builtin)])
-    return [*before, *lines, *([] if used else [f"-X {own}"])]
-
-
-def _is_jump(entry: Entry, own: str) -> bool:
-    return entry.generation is not None and entry.leads_to(own)
-
-
-def _all_but(chains: Chains, name: str) -> Iterable[Entry]:
-    return (entry for other, entries in chains.items() if other != name for entry in entries)
+        where = f"-A {_FORWARD}" if place == len(others) else f"-I {_FORWARD} {place + 1}"
+        jump = f"{_comment(f'{_GENERATION}{last + 1}')} -j {OWN_FORWARD}"
+        return [*before, *lines, f"{where} {jump}"]
+    elsewhere = (entry for name in chains if name != _FORWARD for entry in chains[name])
+    used = any(entry.leads_to_ours for entry in [*others, *elsewhere])
+    return [*before, *lines, *([] if used else [f"-X {OWN_FORWARD}"])]
 
 
 def _bounds(lines: Sequence[str], top: str, bottom: str) -> tuple[int, int]:
@@ -484,63 +413,6 @@ def _bounds(lines: Sequence[str], top: str, bottom: str) -> tuple[int, int]:
     low = max((i + 1 for i, line in enumerate(lines) if upper and upper.search(line)), default=0)
     below = (i for i, line in enumerate(lines) if lower and lower.search(line))
     return low, next(below, len(lines))
-
-
-def merge_texts(
-    saved: str,
-    table: str,
-    changes: Changes,
-    iptables_top_regex: str = "",
-    iptables_bottom_regex: str = "",
-) -> str | None:
-    """What to tell ``iptables-restore --noflush`` so that a table has these chains and rules.
-
-    A rule that is there once is right, wherever in its chain it is.
-
-    :param saved: the text of ``iptables-save -t <table>``.
-    :returns: None if there is nothing to do.
-    :raises UnreadableRules: the table holds what only ``nft`` understands.
-    """
-    chains = parse(saved, table)
-    regexes = (iptables_top_regex, iptables_bottom_regex)
-    wrapped = {own_chain(name): name for name in _BUILTINS}
-    lines = [f"-N {name}" for name in changes.chains if name not in chains]
-    for name in dict.fromkeys(rule.chain for rule in (*changes.rules, *changes.lost_rules)):
-        edits, left = _text_edits(name, chains.get(name, ()), changes)
-        builtin = wrapped.get(name)
-        lines += _with_jump(chains, builtin, edits, left > 0, regexes) if builtin else edits
-    for name in changes.lost_chains:
-        lines += [line for line in _removal(chains, name) if line not in lines]
-    return _input(table, lines)
-
-
-def _text_edits(name: str, entries: Sequence[Entry], changes: Changes) -> tuple[list[str], int]:
-    """The changes of one chain, and how many rules it has after them."""
-    wanted = {rule.mark: rule for rule in changes.rules if rule.chain == name}
-    there = [entry.mark for entry in entries]
-    added = [rule for mark, rule in wanted.items() if there.count(mark) != 1]
-    gone = {rule.mark for rule in changes.lost_rules if rule.chain == name} - wanted.keys()
-    gone |= {rule.mark for rule in added}
-    removed = [entry for entry in entries if entry.mark in gone]
-    lines = [f"-D {name} {entry.text}" for entry in removed]
-    lines += [f"-I {name} 1 {rule.text}" for rule in added if rule.top]
-    lines += [f"-A {name} {rule.text}" for rule in added if not rule.top]
-    return lines, len(entries) - len(removed) + len(added)
-
-
-def _removal(chains: Chains, name: str) -> Iterable[str]:
-    """Remove a chain, if it is there, and the rules of ours that lead to it."""
-    if name not in chains:
-        return
-    for other, entries in chains.items():
-        to_it = (entry for entry in entries if entry.mark and entry.leads_to(name))
-        yield from (f"-D {other} {entry.text}" for entry in to_it if other != name)
-    yield f"-F {name}"
-    yield f"-X {name}"
-
-
-def _input(table: str, lines: Sequence[str]) -> str | None:
-    return "\n".join((f"*{table}", *lines, "COMMIT", "")) if lines else None
 
 
 def _comment(mark: str) -> str:

@@ -34,7 +34,6 @@ ATTEMPTS = 3
 _FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 IPV4, IPV6 = "iptables", "ip6tables"
-FILTER = "filter"
 
 Plan = Callable[[str], str | None]
 
@@ -75,8 +74,8 @@ def ensure(wanted: Filtering, deadline: Deadline) -> bool:
     with turn(deadline):
         try:
             for program in _programs(wanted.use_ipv6):
-                before[program] = save(program, FILTER, deadline)
-                wrote |= settle(program, FILTER, _plan(wanted), deadline, before[program])
+                before[program] = save(program, deadline)
+                wrote |= settle(program, _plan(wanted), deadline, before[program])
         except ExceptionBase:
             _take_back(before, wanted.bridge, deadline.at_least(UNDO_SECONDS))
             raise
@@ -95,7 +94,7 @@ def remove(bridge: str, use_ipv6: bool, deadline: Deadline) -> bool:
     wrote = False
     with turn(deadline):
         for program, saved in _saved(use_ipv6, deadline):
-            wrote |= settle(program, FILTER, partial(_merge, bridge, ()), deadline, saved)
+            wrote |= settle(program, partial(_merge, bridge, ()), deadline, saved)
     return wrote
 
 
@@ -106,7 +105,7 @@ def pending(wanted: Filtering, deadline: Deadline) -> tuple[str, ...]:
     :raises DeadlineExceeded: it did not happen in time.
     """
     plan = _plan(wanted)
-    texts = (plan(save(program, FILTER, deadline)) for program in _programs(wanted.use_ipv6))
+    texts = (plan(save(program, deadline)) for program in _programs(wanted.use_ipv6))
     return tuple(text for text in texts if text is not None)
 
 
@@ -140,9 +139,9 @@ def _programs(use_ipv6: bool) -> tuple[str, ...]:
 
 def _saved(use_ipv6: bool, deadline: Deadline) -> Iterable[tuple[str, str]]:
     """The rules of both families; of IPv6 only if they can be read, unless it is in use."""
-    yield IPV4, save(IPV4, FILTER, deadline)
+    yield IPV4, save(IPV4, deadline)
     try:
-        six = save(IPV6, FILTER, deadline)
+        six = save(IPV6, deadline)
         filtering.parse(six)
     except (CommandFailed, UnreadableRules) as err:
         if use_ipv6:
@@ -152,7 +151,7 @@ def _saved(use_ipv6: bool, deadline: Deadline) -> Iterable[tuple[str, str]]:
         yield IPV6, six
 
 
-def settle(program: str, table: str, plan: Plan, deadline: Deadline, saved: str) -> bool:
+def settle(program: str, plan: Plan, deadline: Deadline, saved: str) -> bool:
     """Plan, write and look again, until there is nothing to write.
 
     :param program: ``iptables`` or ``ip6tables``.
@@ -175,7 +174,7 @@ def settle(program: str, table: str, plan: Plan, deadline: Deadline, saved: str)
             if why:  # such as that somebody holds the lock of the legacy backend
                 raise why from err
             raise
-        saved = save(program, table, deadline)
+        saved = save(program, deadline)
     return written > 0
 
 
@@ -183,8 +182,8 @@ def _take_back(before: dict[str, str], bridge: str, deadline: Deadline) -> None:
     for program, saved in before.items():
         rules = filtering.rules_of(saved, bridge)
         try:
-            now = save(program, FILTER, deadline)
-            settle(program, FILTER, partial(_merge, bridge, rules), deadline, now)
+            now = save(program, deadline)
+            settle(program, partial(_merge, bridge, rules), deadline, now)
         except ExceptionBase as err:
             LOG.warning("The rules (%s) of %s were not taken back: %s", program, bridge, err)
 
@@ -208,9 +207,9 @@ def turn(deadline: Deadline) -> Iterator[None]:
         yield
 
 
-def save(program: str, table: str, deadline: Deadline) -> str:
-    """What iptables-save says of a table; see :func:`call`."""
-    return call([f"{program}-save", "-t", table], "", deadline)
+def save(program: str, deadline: Deadline) -> str:
+    """Return what iptables-save prints of the table ``filter``; see :func:`call`."""
+    return call([f"{program}-save", "-t", "filter"], "", deadline)
 
 
 def restore(program: str, text: str, deadline: Deadline) -> None:

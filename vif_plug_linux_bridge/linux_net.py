@@ -7,19 +7,20 @@ from os_vif import limits
 from os_vif.kernel.observe import own_name
 from os_vif.wiring.elements import HostInterface
 from os_vif.wiring.model import Wiring
-from vif_plug_linux_bridge import iptables, wiring
+from vif_plug_linux_bridge import wiring
 from vif_plug_linux_bridge.linux_bridge import apply
 
-_manager = iptables.IptablesManager()
+_options: wiring.FilterOptions = wiring.Settings()
 
 
-def configure(iptables_mgr: iptables.IptablesManager) -> None:
-    """Say whose options :func:`ensure_bridge` filters by.
+def configure(iptables_mgr: wiring.FilterOptions) -> None:
+    """Choose the options by which :func:`ensure_bridge` filters.
 
-    :param iptables_mgr: its options count, its rules are its own affair.
+    :param iptables_mgr: has them, as the group ``[os_vif_linux_bridge]`` does; or the deprecated
+        :class:`.iptables.IptablesManager`.
     """
-    global _manager
-    _manager = iptables_mgr
+    global _options
+    _options = iptables_mgr
 
 
 def ensure_bridge(
@@ -42,7 +43,7 @@ def ensure_bridge(
     bridge = own_name(limits.device_name("bridge", bridge))
     if interface:
         interface = own_name(limits.device_name("interface", interface))
-    firewall = wiring.filtering(bridge, _manager, gateway) if filtering else None
+    firewall = wiring.filtering(bridge, _options, gateway) if filtering else None
     mtu = limits.mtu("mtu", mtu) if mtu else None
     elements = wiring.bridged(bridge, interface, mtu, firewall)
     if interface:

@@ -11,12 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 from oslo_config import cfg
 from ovsdbapp import exceptions
+from ovsdbapp.backend.ovs_idl import connection as ovs_idl
 from ovsdbapp.backend.ovs_idl import idlutils
 from ovsdbapp.schema.open_vswitch.api import API
+from ovsdbapp.schema.open_vswitch.impl_idl import OvsdbIdl
 
 from os_vif.exception import ExceptionBase, InvalidValue
 from os_vif.wiring import errors
@@ -595,7 +598,7 @@ def test_commands(ovs: PrivateOvs, base: BaseOVS) -> None:
 def test_a_change_that_changes_nothing_sends_nothing(ovs: PrivateOvs, base: BaseOVS) -> None:
     config = ovs.next_cfg()
     assert base.ovsdb.add_br(BRIDGE).execute(check_error=True)
-    with base.ovsdb.transaction(check_error=True):
+    with base.ovsdb.transaction(check_error=True, option_of_a_backend="ignored"):
         pass
     assert ovs.next_cfg() == config
 
@@ -661,6 +664,95 @@ def test_two_servers_do_not_mix(base: BaseOVS) -> None:
         assert api.get_instance(context).list_br().execute() == ["br-there"]
 
 
+@pytest.mark.parametrize("first", ["ours", "theirs"])
+def test_ovsdbapps_own_connection_and_ours_do_not_meet(
+    first: str, base: BaseOVS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It hangs on ovsdbapp's class, as that of Neutron's agent does."""
+    monkeypatch.setattr(OvsdbIdl, "_ovsdb_connection", None)
+    if first == "ours":
+        assert base.ovsdb.list_br().execute(check_error=True) == [BRIDGE]
+    with PrivateOvs("dummy") as other:
+        idl = ovs_idl.OvsdbIdl.from_server(other.remote, "Open_vSwitch")
+        theirs = OvsdbIdl(ovs_idl.Connection(idl, timeout=AMPLE))
+        try:
+            theirs.add_br("br-theirs").execute(check_error=True)
+            assert base.ovsdb.list_br().execute(check_error=True) == [BRIDGE]
+            assert theirs.list_br().execute(check_error=True) == ["br-theirs"]
+        finally:
+            theirs.ovsdb_connection.stop()
+
+
+def test_what_interrupts_a_transaction_leaves_nothing_of_it(
+    ovs: PrivateOvs, base: BaseOVS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as the timeout of a greenthread, which is no Exception either."""
+    config = ovs.next_cfg()
+    command = base.ovsdb.add_br("br1", datapath_type="netdev")
+    with monkeypatch.context() as patched:
+        patched.setattr(command, "run_idl", mock.Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            command.execute()
+    assert base.ovsdb.list_br().execute(check_error=True) == [BRIDGE]
+    assert ovs.next_cfg() == config
+    command.execute(check_error=True)
+    assert "br1" in ovs.dump()["Bridge"]
+
+
+def test_what_was_sent_and_not_answered_is_not_sent_again(ovs: PrivateOvs, base: BaseOVS) -> None:
+    """It may have taken effect, and a command need not bear to be run twice."""
+    command = base.ovsdb.db_create("QoS", type="linux-noop")
+    run_idl = command.run_idl
+    frozen = threading.Event()
+
+    def freezing(txn: Any) -> None:
+        assert not frozen.is_set()
+        run_idl(txn)
+        ovs.freeze("ovsdb-server")
+        frozen.set()
+
+    with ThreadPoolExecutor(1) as pool, mock.patch.object(command, "run_idl", freezing):
+        waiting = pool.submit(command.execute, check_error=True)
+        assert frozen.wait(AMPLE)
+        with pytest.raises(TimeoutError):
+            waiting.result(SHORT / 2)
+        ovs.kill("ovsdb-server")
+        with within(GRACE), pytest.raises(exceptions.TimeoutException, match="is unknown"):
+            waiting.result()
+    ovs.start_server()
+    assert base.ovsdb.br_exists(BRIDGE).execute(check_error=True)
+
+
+def test_a_row_that_changes_meanwhile_is_looked_at_again(ovs: PrivateOvs, base: BaseOVS) -> None:
+    command = base.ovsdb.db_set("Port", BRIDGE, ("tag", 7))
+    run_idl = command.run_idl
+    ran: list[Any] = []
+
+    def racing(txn: Any) -> None:
+        run_idl(txn)
+        base.ovsdb.lookup("Port", BRIDGE).verify("external_ids")
+        if not ran:
+            ovs.vsctl("set", "Port", BRIDGE, "external_ids:c=d")
+        ran.append(txn)
+
+    with mock.patch.object(command, "run_idl", racing):
+        command.execute(check_error=True)
+    assert len(ran) == 2
+    port = columns(ovs, "Port", BRIDGE)
+    assert (port["tag"], port["external_ids"]["c"]) == (7, "d")
+
+
+def test_a_server_that_does_not_tell_its_schema_is_asked(
+    ovs: PrivateOvs, base: BaseOVS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before Open vSwitch 2.9 a server had no database that tells what its databases are."""
+    monkeypatch.setattr(impl_idl, "_schemas", {})
+    with connection.get(ovs.remote).current(Deadline(AMPLE)) as tables:
+        monkeypatch.setattr(tables, "server_tables", None)
+        impl_idl.learn_schema(ovs.remote, Deadline(AMPLE))
+    assert base.ovsdb.has_table_column("Interface", "statistics")
+
+
 def test_many_threads(ovs: PrivateOvs, base: BaseOVS) -> None:
     failures: list[Exception] = []
 
@@ -720,9 +812,15 @@ def test_a_server_that_is_being_restarted_is_waited_for(
             assert not waiting.result().br_exists(BRIDGE).execute(check_error=True)
 
 
-def test_many_open_files_are_no_obstacle_to_the_schema(ovs: PrivateOvs) -> None:
+def test_many_open_files_are_no_obstacle(
+    ovs: PrivateOvs, base: BaseOVS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither to the first question, which fetches the schema, nor to those after it."""
+    monkeypatch.setattr(impl_idl, "_schemas", {})
     with many_open_files():
-        assert impl_idl.fetch_schema(ovs.remote, Deadline(AMPLE))["name"] == "Open_vSwitch"
+        connection.close_all()
+        base.ovsdb.add_br("br1", datapath_type="netdev").execute(check_error=True)
+        assert set(base.ovsdb.list_br().execute(check_error=True)) == {BRIDGE, "br1"}
 
 
 def test_a_late_vswitchd_is_logged_by_a_command(

@@ -42,7 +42,8 @@ from tests.rig.linux_bridge import (
 from tests.rig.namespace import NetworkNamespace, private_network
 from tests.rig.plugin import ROOT, Child, OsVif, sysctl
 from tests.rig.snapshot import Facts, difference, links
-from vif_plug_linux_bridge import firewall, iptables, linux_bridge, linux_net
+from vif_plug_linux_bridge import firewall, linux_bridge, linux_net
+from vif_plug_linux_bridge.wiring import Settings
 
 AMPLE = 30.0  # seconds
 
@@ -772,14 +773,12 @@ def test_a_bridge_without_an_interface(plugin: OsVif, wire: BridgeGuest) -> None
     ("gateway", "expected"),
     [(True, [f"-i {BRIDGE} -o eth1", "-j REJECT"]), (False, ["-j REJECT"])],
 )
-def test_a_bridge_is_filtered_by_the_managers_options(
+def test_a_bridge_is_filtered_by_the_options_of_configure(
     gateway: bool, expected: list[str], plugin: OsVif, wire: BridgeGuest
 ) -> None:
-    manager = iptables.IptablesManager(
-        forward_bridge_interface=["eth1"], iptables_drop_action="REJECT"
-    )
-    with mock.patch.object(linux_net, "_manager", None):
-        linux_net.configure(manager)
+    options = Settings(forward_bridge_interface=["eth1"], iptables_drop_action="REJECT")
+    with mock.patch.object(linux_net, "_options", None):
+        linux_net.configure(options)
         linux_net.ensure_bridge(BRIDGE, INTERFACE, None, gateway)
     rules = run(["iptables-save"]).stdout
     assert all(one in rules for one in expected)

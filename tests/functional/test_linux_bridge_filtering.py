@@ -19,17 +19,16 @@ from pathlib import Path
 
 import pytest
 
-from os_vif.exception import InvalidValue
 from os_vif.kernel import packing
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.errors import DeadlineExceeded
 from os_vif.wiring.steps import FilterBridge
-from tests.rig import CommandError, run, wait_until
+from tests.rig import run, wait_until
 from tests.rig.guest import DEVICE, BridgeGuest
 from tests.rig.namespace import NetworkNamespace
 from tests.rig.stopwatch import within
 from tests.unit.linux_bridge.test_filtering import Iptables
-from vif_plug_linux_bridge import filtering, firewall, iptables, privsep
+from vif_plug_linux_bridge import filtering, firewall, privsep
 from vif_plug_linux_bridge import privileged as entry
 from vif_plug_linux_bridge.filtering import Filtering
 
@@ -455,6 +454,14 @@ def test_a_program_that_hangs_ends_by_the_deadline(backend: Backend, program: st
     assert firewall.ensure(BOTH, Deadline(AMPLE))
 
 
+@pytest.fixture
+def privileged() -> Iterator[None]:
+    """This process is the daemon."""
+    privsep.vif_plug.set_client_mode(False)
+    yield
+    privsep.vif_plug.set_client_mode(True)
+
+
 @pytest.mark.usefixtures("privileged")
 def test_a_deadline_that_has_expired_is_none_without_end(backend: Backend) -> None:
     """Told as 0 seconds, it let iptables write after the verb had failed."""
@@ -586,88 +593,3 @@ def test_a_table_that_only_nft_understands(backend: Backend) -> None:
     with pytest.raises(filtering.UnreadableRules, match="use 'nft' tool"):
         firewall.ensure(FLAT, Deadline(AMPLE))
     assert run(["nft", "list", "ruleset"]).stdout == before
-
-
-# The historic interface --------------------------------------------------------------------------
-
-
-@pytest.fixture
-def privileged() -> Iterator[None]:
-    """This process is the daemon."""
-    privsep.vif_plug.set_client_mode(False)
-    yield
-    privsep.vif_plug.set_client_mode(True)
-
-
-@pytest.mark.usefixtures("privileged")
-def test_a_manager(backend: Backend, others: list[str]) -> None:
-    before = [backend.rules(name) for name in ("iptables", "ip6tables")]
-    manager = iptables.IptablesManager(use_ipv6=True, iptables_top_regex="docker0")
-    assert not manager.dirty()
-    manager.apply()
-    assert [backend.rules(name) for name in ("iptables", "ip6tables")] == before
-
-    manager.defer_apply_on()
-    for rule in manager.get_gateway_rules("br0"):
-        manager.ipv4["filter"].add_rule(*rule)
-    manager.ipv4["filter"].add_chain("mine")
-    manager.ipv4["filter"].add_rule("mine", "--protocol tcp --dport 80 -s 192.0.2.1 -j DROP")
-    manager.ipv4["filter"].add_rule("INPUT", "-j $mine")
-    manager.ipv4["nat"].add_rule("POSTROUTING", "-s 192.0.2.0/24 -j MASQUERADE", top=True)
-    manager.ipv4["filter"].add_rule("FORWARD", "-i unwrapped -j ACCEPT", wrap=False)
-    manager.ipv6["filter"].add_rule("FORWARD", "--in-interface br0 -j ACCEPT")
-    assert manager.dirty()
-    manager.apply()
-    assert [backend.rules(name) for name in ("iptables", "ip6tables")] == before
-    manager.defer_apply_off()
-    assert not manager.dirty()
-    assert [OWN in line for line in backend.chain("FORWARD")] == [False] * 3 + [True, False]
-    assert [line.split("-j ")[1] for line in backend.chain(OWN)] == ["ACCEPT"] * 2
-    assert len(backend.chain("os-vif-mine")) == 1
-    assert len(backend.chain(OWN, "ip6tables")) == 1
-    assert "MASQUERADE" in iptables.iptables_save()[0]
-    assert theirs(backend) == others or "unwrapped" in backend.rules()
-
-    written = len(backend.calls())
-    ensure(FLAT)
-    again = iptables.IptablesManager(use_ipv6=True)
-    again.ipv4["filter"].add_rule("FORWARD", "-i br0 -j ACCEPT")
-    again.apply()
-    assert len(backend.calls()) == written + 1
-
-    firewall.remove("br1", False, Deadline(AMPLE))
-    manager.ipv4["filter"].remove_chain("mine")
-    manager.ipv4["filter"].empty_chain("FORWARD")
-    manager.ipv4["filter"].remove_rule("FORWARD", "-i unwrapped -j ACCEPT", wrap=False)
-    manager.ipv4["nat"].remove_rules_regex("MASQ")
-    manager.ipv6["filter"].empty_chain("FORWARD")
-    manager.apply()
-    assert [backend.rules(name) for name in ("iptables", "ip6tables")] == before
-    assert "os-vif" not in iptables.iptables_save()[0]
-
-
-@pytest.mark.usefixtures("privileged")
-def test_a_manager_writes_no_lines_that_it_was_not_to(backend: Backend) -> None:
-    manager = iptables.IptablesManager()
-    manager.ipv4["filter"].add_rule("FORWARD", "-j DROP\n-A INPUT -j DROP")
-    with pytest.raises(InvalidValue):
-        manager.apply()
-    manager = iptables.IptablesManager()
-    manager.ipv4["filter"].add_rule("FORWARD", "-t nat -j ACCEPT")
-    with pytest.raises(firewall.CommandFailed):
-        manager.apply()
-    with pytest.raises(ValueError, match="nothing"):
-        manager.ipv4["filter"].add_rule("nothing", "-j DROP")
-    assert "os-vif" not in backend.rules()
-
-
-@pytest.mark.usefixtures("privileged")
-@pytest.mark.parametrize("name", ["iptables", "ip6tables"])
-def test_saving_and_restoring(backend: Backend, name: str) -> None:
-    run([name, "-A", "FORWARD", "-i", "foo", "-j", "ACCEPT"])
-    saved, _ = getattr(iptables, f"{name}_save")()
-    run([name, "-F", "FORWARD"])
-    getattr(iptables, f"{name}_restore")(saved)
-    assert backend.chain("FORWARD", name) == ["-A FORWARD -i foo -j ACCEPT"]
-    with pytest.raises((firewall.CommandFailed, CommandError)):
-        getattr(iptables, f"{name}_restore")("*nonsense\n")

@@ -25,6 +25,7 @@ from vif_plug_linux_bridge.filtering import Filtering
 from vif_plug_linux_bridge.wiring.request import Request, Settings, is_provided, read
 
 __all__ = [
+    "FilterOptions",
     "Settings",
     "bridged",
     "described",

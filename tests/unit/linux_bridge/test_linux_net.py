@@ -15,6 +15,7 @@ from os_vif.wiring.steps import CreateLink, JoinBridge, SetLink
 from tests.fakes import FakeLinks, new_link
 from vif_plug_linux_bridge import linux_net
 from vif_plug_linux_bridge.iptables import IptablesManager
+from vif_plug_linux_bridge.wiring import Settings
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def links(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeLinks]:
         Engine(fake).apply(wanted, Deadline.never())
 
     monkeypatch.setattr(linux_net, "apply", apply)
-    monkeypatch.setattr(linux_net, "_manager", IptablesManager())
+    monkeypatch.setattr(linux_net, "_options", Settings())
     return fake
 
 
@@ -67,7 +68,8 @@ def test_the_mtu_is_the_interfaces_and_the_bridges(links: FakeLinks) -> None:
 
 
 def test_the_options_are_the_managers(links: FakeLinks) -> None:
-    manager = IptablesManager(True, "top", "bottom", "REJECT", ["eth1"])
+    with pytest.warns(DeprecationWarning, match="configure"):
+        manager = IptablesManager(True, "top", "bottom", "REJECT", ["eth1"])
     linux_net.configure(manager)
     linux_net.ensure_bridge("br100", "eth0", gateway=False)
     assert links.filtered["br100"] == {
