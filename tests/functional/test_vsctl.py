@@ -396,7 +396,9 @@ def test_no_value_is_anything_but_a_value(ovs_dummy: PrivateOvs) -> None:
     ovs_dummy.kill("vswitchd")  # it has no part in this
     rows, untouched = VsctlRows(ovs_dummy.remote), ovs_dummy.dump()
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=settings.default.max_examples // 3, suppress_health_check=list(HealthCheck)
+    )
     @given(texts, st.dictionaries(texts, texts, max_size=4), texts)
     @example("--", {"--": "--", "": "", "a=b": 'c"d\\'}, "--")
     @example("br-ex", {key: key for key in ODD}, '"')

@@ -17,7 +17,7 @@ import ovs.poller
 import ovs.stream
 import ovs.util
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from ovs.db import idl
 
@@ -158,7 +158,6 @@ def received(connection: Any) -> list[dict[str, Any]]:
         found.append(message.to_json())
 
 
-@settings(deadline=None)
 @given(written(MESSAGES), st.data())
 def test_messages_are_received_however_they_are_sent(
     given: tuple[list[dict[str, Any]], bytes], data: st.DataObject
