@@ -27,6 +27,7 @@ TIMEOUT = 1  # seconds; the deadline of verbs that are to miss it
 GRACE = 1  # seconds that they may take beyond it
 AMPLE = 20  # seconds; the deadline of verbs that are to keep it
 AT_ONCE = 1.5  # seconds that a verb may take when all is well again
+PORTS = 2000  # more make a first connection take longer than the grace; see design.rst
 
 
 @pytest.fixture(autouse=True)
@@ -282,6 +283,25 @@ def test_a_server_that_freezes_after_the_commit_makes_the_error_say_that_somethi
     assert vifs.device("tap") in ovs_dummy.dump()["Port"]
     osvif_dummy.unplug(TAP.vif())
     assert vifs.device("tap") not in ovs_dummy.dump()["Port"]
+
+
+@pytest.mark.parametrize("before", [0.02, 0.1, 0.3], ids=lambda before: f"{before}-s-before")
+def test_a_dump_of_2000_ports_that_is_parsed_past_the_deadline_is_so_within_the_grace(
+    before: float, ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    """Nothing interrupts python-ovs; it comes that much before the deadline of three callers."""
+    ovs_dummy.fill(PORTS)
+    osvif_dummy.configure(ovs_vsctl_timeout=TIMEOUT)
+    ovs_dummy.freeze("ovsdb-server")
+    threading.Timer(TIMEOUT - before, ovs_dummy.thaw, ("ovsdb-server",)).start()
+    with ThreadPoolExecutor(3) as pool:
+        callers = [
+            pool.submit(attempted, partial(osvif_dummy.plug, TAP.vif(number), number))
+            for number in range(1, 4)
+        ]
+        outcomes = [caller.result() for caller in callers]
+    assert max(took for took, _ in outcomes) < TIMEOUT + GRACE
+    assert all(isinstance(error, exception.ExceptionBase) for _, error in outcomes)
 
 
 def test_a_process_with_many_files_open_is_no_obstacle(

@@ -198,10 +198,10 @@ def test_who_waits_is_woken_by_a_message_or_what_is_left_of_it() -> None:
     def wakes(connection: Any) -> bool:
         poller = ovs.poller.Poller()
         connection.recv_wait(poller)
-        poller.timer_wait(20)  # milliseconds
+        poller.timer_wait(500)  # milliseconds
         began = time.monotonic()
         poller.block()
-        return time.monotonic() - began < 0.015
+        return time.monotonic() - began < 0.4
 
     with connected() as (connection, server):
         assert wakes(connection)  # it has not looked yet
