@@ -36,7 +36,7 @@ from vif_plug_ovs.ovs import BUSY, CHUNK
 
 MANY = 100
 CHUNKS = math.ceil(MANY / CHUNK)
-SHORT, GRACE = 1, 1  # seconds: a deadline to be waited out, and how much later a chunk may end
+SHORT, GRACE = 2, 1  # seconds: a deadline to be waited out, and how much later a chunk may end
 SHAPES = {"shared-bridge": KINDS, "per-port-bridges": (PER_PORT, PER_PORT_ONLY, HYBRID)}
 
 Pairs = list[tuple[Any, Any]]

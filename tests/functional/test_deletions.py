@@ -178,7 +178,8 @@ def test_many_cost_little_more_than_one() -> None:
         return lap.own
 
     timed(ALIAS)  # warm
-    assert timed(ALIAS) < timed("somebody else's") / 2
+    # Grace periods are those of the whole machine, so one comparison may be unlucky.
+    assert any(timed(ALIAS) < timed("somebody else's") / 2 for _ in range(3))
 
 
 #: what makes a link not enter the group: its kind, what is said of its kind, its alias

@@ -440,7 +440,7 @@ def test_a_killed_process_leaves_nothing_half_done(backend: Backend, others: lis
 # What goes wrong ---------------------------------------------------------------------------------
 
 BOTH = Filtering("br1", use_ipv6=True)
-TIMEOUT = 0.5
+TIMEOUT = 1.5
 
 
 @pytest.mark.parametrize("program", [name for name in PROGRAMS if "-" in name])

@@ -22,8 +22,9 @@ with_many_ports = pytest.mark.usefixtures("many_ports")
 
 
 @pytest.fixture
-def many_ports(ovs: PrivateOvs) -> None:
-    """Many ports, which need no device, on a bridge that is out of the way."""
+def many_ports(ovs: PrivateOvs, osvif: OsVif) -> None:
+    """Many ports, which need no device, on a bridge that is out of the way; and time for them."""
+    osvif.configure(ovs_vsctl_timeout=30)
     words = ["add-br", "br-many", "--", "set", "Bridge", "br-many", "datapath_type=netdev"]
     for number in range(MANY):
         peer = f"options:peer=p{number ^ 1}"
@@ -98,7 +99,6 @@ def test_a_device_that_vswitchd_refuses_is_told_in_time_and_taken_back(
     """This kernel has no datapath of type ``system``; the database takes the rows all the same."""
     ovs.vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=system")
     before = snapshot(ovs)
-    osvif.configure(ovs_vsctl_timeout=30)
     with within(10), pytest.raises(exception.PlugException, match=TAP.port()):
         osvif.plug_kind(TAP)
     ovs.catch_up()
@@ -110,7 +110,6 @@ def test_a_late_device_has_the_time_of_the_verb(
     ovs: PrivateOvs, osvif: OsVif, br_int: str
 ) -> None:
     """ovs-vswitchd has finished with the row when the device comes, and is busy for long then."""
-    osvif.configure(ovs_vsctl_timeout=30)
 
     def be_busy() -> None:
         ovs.catch_up()

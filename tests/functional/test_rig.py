@@ -161,6 +161,7 @@ def test_a_tag_separates_guests(ovs: PrivateOvs) -> None:
         ovs.settle_flows()
         assert one.ping(two.ip, count=2, wait=LOST)[1] == 0
         ovs.vsctl("set", "Port", "tap2", "tag=7")
+        ovs.settle_flows()
         assert one.ping(two.ip, count=1) == (1, 1)
 
 

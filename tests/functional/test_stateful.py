@@ -30,7 +30,7 @@ from tests.rig.plugin import OsVif
 from tests.rig.snapshot import difference, links, snapshot
 from vif_plug_ovs.wiring import names
 
-EXAMPLES, STEPS = settings.default.max_examples // 3, 50
+EXAMPLES, STEPS = settings.default.max_examples // 5, 50
 TRUNK = "tbr-0123abcd-4"
 NUMBERS = range(1, 7)
 
@@ -310,7 +310,7 @@ def test_two_vifs_that_share_a_device_never_take_each_others_port(
     run_state_machine_as_test(
         sharing_machine(osvif_dummy, ovs_dummy, steps),
         settings=settings(
-            max_examples=EXAMPLES // 2,
+            max_examples=EXAMPLES,
             stateful_step_count=20,
             deadline=None,
             database=None,

@@ -75,7 +75,7 @@ class PrivateOvs:
         self.tls_port = tls_port
         self.schema = SCHEMA
         #: Seconds for an answer; the kernel with that datapath may run on an emulated processor.
-        self.patience = 60 if datapath == "system" else 10
+        self.patience = 60 if datapath == "system" else 30
         self._daemons: dict[Daemon, subprocess.Popen[bytes]] = {}
         self._frozen: set[Daemon] = set()
 
