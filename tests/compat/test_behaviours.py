@@ -44,7 +44,7 @@ def test_an_unknown_keyword_becomes_a_plain_attribute(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @given(draw=st.data())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=settings.default.max_examples // 5)
 def test_primitive_copy_and_pickle_hold_everything(name: str, draw: Any) -> None:
     obj = draw.draw(any_object(newest(name)))
     for twin in (

@@ -4,7 +4,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from oslo_versionedobjects import base as ovo_base
 
@@ -18,7 +18,7 @@ NAMES = list(facts("objects"))
 
 objects.register_all()
 
-fast = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=settings.default.max_examples // 5)  # for each class and version
 
 
 def dropped(name: str, version: str) -> set[str]:
@@ -67,7 +67,7 @@ def test_history_covers_every_version() -> None:
 
 @pytest.mark.parametrize(("name", "version"), EVERY_VERSION)
 @given(draw=st.data())
-@fast
+@few
 def test_convert_down_and_read_back(name: str, version: str, draw: Any) -> None:
     obj = draw.draw(any_object(newest(name)))
     before = content(obj)
@@ -116,7 +116,7 @@ MANIFESTS = st.fixed_dictionaries({name: st.sampled_from(versions(name)) for nam
 
 @pytest.mark.parametrize("name", ["HostInfo", "VIFOpenVSwitch", "VIFVHostUser", "Network"])
 @given(draw=st.data(), manifest=MANIFESTS)
-@fast
+@few
 def test_manifest_converts_every_nested_object(
     name: str, draw: Any, manifest: dict[str, str]
 ) -> None:
@@ -130,7 +130,7 @@ def test_manifest_converts_every_nested_object(
 
 @pytest.mark.parametrize("name", NAMES)
 @given(draw=st.data())
-@fast
+@few
 def test_manifest_of_now_changes_nothing(name: str, draw: Any) -> None:
     obj = draw.draw(any_object(newest(name)))
     manifest = ovo_base.obj_tree_get_versions(name)

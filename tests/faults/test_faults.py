@@ -41,9 +41,9 @@ from tests.rig.stopwatch import stopwatch
 from vif_plug_ovs.ovsdb import connection
 
 SEED = int(os.environ.get("OS_VIF_FAULTS_SEED") or random.SystemRandom().randrange(10**6))
-#: How long daemons fail.
-SECONDS = float(os.environ.get("OS_VIF_FAULTS_SECONDS") or 60)
-VERBS = 300  # at least
+#: How long daemons fail, at least; and how many verbs are judged, however busy the machine is.
+SECONDS = float(os.environ.get("OS_VIF_FAULTS_SECONDS") or 30)
+VERBS = 300
 THREADS = 8
 TIMEOUT = 3  # seconds: ``ovs_vsctl_timeout``
 GRACE = 1.0  # seconds that a verb may take beyond it
@@ -401,7 +401,7 @@ def fail_at_random(world: World, choose: random.Random) -> None:
     first = list(FAULTS)
     choose.shuffle(first)
     until = time.monotonic() + SECONDS
-    while first or time.monotonic() < until:
+    while first or time.monotonic() < until or world.verbs < VERBS:
         time.sleep(choose.uniform(0.05, 0.5))
         fault = first.pop() if first else choose.choices([*FAULTS], [*FAULTS.values()])[0]
         # Most faults are over within a verb's deadline, some are not.
@@ -445,7 +445,6 @@ def test_verbs_tell_the_truth_in_time_while_daemons_fail(
         tell(world)
         finish(world)
     assert world.wrongs == []
-    assert world.verbs >= VERBS
     assert world.counts["succeeded"] >= world.verbs / 2
     ovs.vsctl("--if-exists", "del-br", vifs.BRIDGE)
     assert not difference(before, settled(ovs))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -20,13 +21,14 @@ from tests.rig import many_open_files, wait_until
 from tests.rig.ovs import Daemon, PrivateOvs
 from tests.rig.plugin import HYBRID, PORT_ONLY, TAP, OsVif, deviations
 from tests.rig.snapshot import difference, links, snapshot
-from tests.rig.stopwatch import stopwatch
-from vif_plug_ovs.ovsdb import connection
+from tests.rig.stopwatch import Stopwatch, of_this_process, stopwatch
+from vif_plug_ovs.ovsdb import connection, messages
 
 TIMEOUT = 1  # seconds; the deadline of verbs that are to miss it
 GRACE = 1  # seconds that they may take beyond it
 AMPLE = 20  # seconds; the deadline of verbs that are to keep it
 AT_ONCE = 1.5  # seconds that a verb may take when all is well again
+PORTS = 2000  # more make a first connection take longer than the grace; see design.rst
 
 
 @pytest.fixture(autouse=True)
@@ -282,6 +284,29 @@ def test_a_server_that_freezes_after_the_commit_makes_the_error_say_that_somethi
     assert vifs.device("tap") in ovs_dummy.dump()["Port"]
     osvif_dummy.unplug(TAP.vif())
     assert vifs.device("tap") not in ovs_dummy.dump()["Port"]
+
+
+def test_a_dump_of_2000_ports_that_is_parsed_past_the_deadline_is_so_within_the_grace(
+    ovs_dummy: PrivateOvs, osvif_dummy: OsVif, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing interrupts python-ovs, which begins with it at the deadline."""
+    ovs_dummy.fill(PORTS)
+    began, seconds, parse = time.monotonic(), 4, messages.parse
+    late: list[Stopwatch] = []
+
+    def parse_at_the_deadline(text: bytes) -> Any:
+        if len(text) > 100 * PORTS:
+            time.sleep(max(0.0, began + seconds - time.monotonic()))
+            late.append(Stopwatch(of_this_process))
+        return parse(text)
+
+    monkeypatch.setattr(messages, "parse", parse_at_the_deadline)
+    osvif_dummy.configure(ovs_vsctl_timeout=seconds)
+    with pytest.raises(exception.PlugException):
+        osvif_dummy.plug(TAP.vif())
+    (watch,) = late
+    overrun = watch.lap()
+    assert overrun.own < GRACE, overrun
 
 
 def test_a_process_with_many_files_open_is_no_obstacle(

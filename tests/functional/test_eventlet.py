@@ -22,10 +22,10 @@ from tests.rig.plugin import ROOT, TAP, deviations
 from tests.rig.snapshot import difference, links, snapshot
 from vif_plug_ovs.ovsdb import tls
 
-STALL = 0.5  # seconds that a ticker may be kept from ticking
+STALL = 0.8  # seconds that a ticker may be kept from ticking
 DEADLINE, GRACE = 1, 1  # seconds; those of the scenario "silence", and what it may take beyond
-PORTS, EACH = 3000, 100
-LIMIT = 45  # seconds for the whole program
+PORTS = 3000
+LIMIT = 150  # seconds for the whole program
 
 both = pytest.mark.parametrize("kind_of_threads", ["native", "green"])
 
@@ -114,32 +114,8 @@ def test_interrupted_greenthreads_leave_the_connection_to_the_others(
 @pytest.fixture
 def with_many_ports(ovs_dummy: PrivateOvs) -> PrivateOvs:
     """A server whose dump takes long to parse; ovs-vswitchd has no part in it."""
-    ovs_dummy.kill("vswitchd")
-    for first in range(0, PORTS, EACH):
-        ovs_dummy._transact(_bridge_of_ports(range(first, first + EACH)))
+    ovs_dummy.fill(PORTS)
     return ovs_dummy
-
-
-def _bridge_of_ports(numbers: range) -> list[Any]:
-    """The operations that make a bridge with ports on it."""
-    ids = ["map", [[key, "x" * 36] for key in ("iface-id", "attached-mac", "vm-uuid")]]
-    operations: list[Any] = []
-    for number in numbers:
-        name = f"p{number}"
-        interface = {"name": name, "external_ids": ids}
-        port = {"name": name, "interfaces": ["named-uuid", f"i{number}"], "external_ids": ids}
-        for table, uuid, row in (("Interface", "i", interface), ("Port", "p", port)):
-            made = {"op": "insert", "table": table, "uuid-name": f"{uuid}{number}", "row": row}
-            operations.append(made)
-    ports = ["set", [["named-uuid", f"p{number}"] for number in numbers]]
-    bridge = {"name": f"br{numbers[0]}", "ports": ports}
-    new = ["set", [["named-uuid", "b"]]]
-    mutations = [["bridges", "insert", new]]
-    operations += [
-        {"op": "insert", "table": "Bridge", "uuid-name": "b", "row": bridge},
-        {"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": mutations},
-    ]
-    return operations
 
 
 def test_nobody_is_stalled_while_the_replica_is_filled(with_many_ports: PrivateOvs) -> None:

@@ -174,9 +174,9 @@ def test_a_read_that_is_in_flight_when_the_server_dies_is_sent_to_the_next_one(
     shared = in_use(ovs_dummy.remote)
     ovs_dummy.freeze("ovsdb-server")
 
-    def read() -> float:
+    def read() -> None:
         with shared.current(Deadline(AMPLE)):
-            return time.monotonic()
+            pass
 
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(read)
@@ -184,8 +184,8 @@ def test_a_read_that_is_in_flight_when_the_server_dies_is_sent_to_the_next_one(
         ovs_dummy.kill("ovsdb-server")
         time.sleep(3.2)  # the second pause of python-ovs is one of 2 s, the third of 4 s
         ovs_dummy.start_server()
-        back = time.monotonic()
-        assert reading.result() - back < 1
+        with within(1):
+            reading.result()
 
 
 def test_a_write_that_was_sent_is_not_sent_again(ovs_dummy: PrivateOvs) -> None:
@@ -295,9 +295,8 @@ def test_a_slow_handshake_is_given_time(netns: Any, tmp_path: Path) -> None:
         Relay(f"tcp:127.0.0.1:{switch.tls_port}", pause=2) as relay,
     ):
         remote = tls.remote(f"ssl:127.0.0.1:{relay.port}", files)
-        began = time.monotonic()
-        with connection.get(remote).current(Deadline(10)):
-            assert time.monotonic() - began < 4
+        with within(4), connection.get(remote).current(Deadline(10)):
+            pass
         assert relay.accepted == 1
         connection.close_all()
 

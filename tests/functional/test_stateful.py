@@ -30,7 +30,7 @@ from tests.rig.plugin import OsVif
 from tests.rig.snapshot import difference, links, snapshot
 from vif_plug_ovs.wiring import names
 
-EXAMPLES, STEPS, MINIMUM = 60, 50, 2000
+EXAMPLES, STEPS = settings.default.max_examples // 5, 50
 TRUNK = "tbr-0123abcd-4"
 NUMBERS = range(1, 7)
 
@@ -180,17 +180,16 @@ def test_no_sequence_of_verbs_and_options_diverges_from_the_model(
     ovs_dummy.vsctl("add-br", vifs.BRIDGE)
     osvif_dummy.configure(verify_interface=False)  # no DPDK here; see test_vhost_user
     steps: list[int] = []
-    while len(steps) < MINIMUM:
-        run_state_machine_as_test(
-            machine(osvif_dummy, ovs_dummy, steps),
-            settings=settings(
-                max_examples=EXAMPLES,
-                stateful_step_count=STEPS,
-                deadline=None,
-                database=None,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+    run_state_machine_as_test(
+        machine(osvif_dummy, ovs_dummy, steps),
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
     print(f"{len(steps)} steps")
 
 
@@ -311,7 +310,7 @@ def test_two_vifs_that_share_a_device_never_take_each_others_port(
     run_state_machine_as_test(
         sharing_machine(osvif_dummy, ovs_dummy, steps),
         settings=settings(
-            max_examples=25,
+            max_examples=EXAMPLES,
             stateful_step_count=20,
             deadline=None,
             database=None,

@@ -46,6 +46,7 @@ from tests.rig.plugin import (
     initialized,
 )
 from tests.rig.snapshot import difference, links, snapshot
+from tests.rig.stopwatch import within
 from vif_plug_ovs.ovsdb import connection, impl_idl, tls
 from vif_plug_ovs.ovsdb.drivers import remote as remote_of
 from vif_plug_ovs.ovsdb.ovsdb_lib import BaseOVS
@@ -122,11 +123,8 @@ def shared() -> connection.Connection:
 
 
 def in_time(seconds: float, work: Callable[[], object]) -> None:
-    began = time.monotonic()
-    try:
+    with within(seconds):
         work()
-    finally:
-        assert time.monotonic() - began < seconds
 
 
 def secrets(folder: Path) -> list[str]:

@@ -17,7 +17,7 @@ import ovs.poller
 import ovs.stream
 import ovs.util
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from ovs.db import idl
 
@@ -158,7 +158,6 @@ def received(connection: Any) -> list[dict[str, Any]]:
         found.append(message.to_json())
 
 
-@settings(deadline=None)
 @given(written(MESSAGES), st.data())
 def test_messages_are_received_however_they_are_sent(
     given: tuple[list[dict[str, Any]], bytes], data: st.DataObject
@@ -199,10 +198,10 @@ def test_who_waits_is_woken_by_a_message_or_what_is_left_of_it() -> None:
     def wakes(connection: Any) -> bool:
         poller = ovs.poller.Poller()
         connection.recv_wait(poller)
-        poller.timer_wait(20)  # milliseconds
+        poller.timer_wait(500)  # milliseconds
         began = time.monotonic()
         poller.block()
-        return time.monotonic() - began < 0.015
+        return time.monotonic() - began < 0.4
 
     with connected() as (connection, server):
         assert wakes(connection)  # it has not looked yet

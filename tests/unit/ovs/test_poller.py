@@ -31,7 +31,7 @@ def test_masks_of_a_descriptor_add_up(masks: tuple[int, ...], ready: int) -> Non
             poller.fd_wait(ours, mask)
         began = time.monotonic()
         poller.block()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 4
 
 
 def test_it_waits_until_the_deadline() -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from os_vif.exception import InvalidValue
@@ -350,7 +350,6 @@ def check(find: Callable[[], Representor], topology: Topology, pf: str, vf: int)
 
 
 @every_topology
-@settings(max_examples=50)
 @given(chance=st.randoms(use_true_random=False))
 def test_the_order_of_the_listing_decides_nothing(chance: random.Random, name: str) -> None:
     topology = TOPOLOGIES[name]
@@ -361,7 +360,6 @@ def test_the_order_of_the_listing_decides_nothing(chance: random.Random, name: s
 
 
 @every_topology
-@settings(max_examples=50)
 @given(data=st.data())
 def test_while_devices_are_missing_no_other_vfs_is_taken(data: st.DataObject, name: str) -> None:
     topology = TOPOLOGIES[name]
