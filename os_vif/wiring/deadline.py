@@ -16,6 +16,16 @@ class Deadline:
         self._began = time.monotonic()
         self._at = self._began + seconds if seconds else math.inf
 
+    @classmethod
+    def never(cls) -> "Deadline":
+        """Return a deadline that does not come."""
+        return cls(0)
+
+    @property
+    def expired(self) -> bool:
+        """Whether the deadline has come."""
+        return self.remaining() == 0
+
     def elapsed(self) -> float:
         """Return the seconds since the verb began, with one decimal where it needs one."""
         seconds = round(time.monotonic() - self._began, 1)

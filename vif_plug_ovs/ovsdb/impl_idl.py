@@ -30,6 +30,7 @@ from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.engine import ATTEMPTS
 from vif_plug_ovs.ovsdb import api, connection, remotes, rows, tls
 from vif_plug_ovs.ovsdb.poller import Poller
+from vif_plug_ovs.ovsdb.python_ovs import Replica
 
 LOG = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class WholeConnection(connection.Connection):
     @property
     def tables(self) -> idl.Idl:
         """The replica; to be read by who holds it."""
-        return self._tables
+        return self._replica
 
     @contextlib.contextmanager
     def holding(self, deadline: Deadline) -> Iterator[None]:
@@ -71,7 +72,7 @@ class WholeConnection(connection.Connection):
         if getattr(self._holding, "already", False):
             yield
             return
-        with self.current(deadline):
+        with self.synchronized(deadline):
             self._holding.already = True
             try:
                 yield
@@ -92,7 +93,7 @@ class WholeConnection(connection.Connection):
             transaction = self._begin(commands)
             session = self._session_number()
             status = transaction.commit()
-            if self._tables._session.get_backlog():
+            if self._replica.session.get_backlog():
                 self._wake()
             if status == transaction.UNCHANGED:
                 return None
@@ -104,10 +105,10 @@ class WholeConnection(connection.Connection):
             return cfg or 0, self._new_interfaces(transaction)
 
     def _begin(self, commands: Sequence[Any]) -> Any:
-        transaction = idl.Transaction(self._tables)
+        transaction = idl.Transaction(self._replica)
         transaction.expected_ifaces = set()  # where ovsdbapp's AddPortCommand leaves word
         try:
-            rows.switch(self._tables).increment("next_cfg")
+            rows.switch(self._replica).increment("next_cfg")
             for command in commands:
                 command.run_idl(transaction)
         except BaseException:
@@ -116,20 +117,18 @@ class WholeConnection(connection.Connection):
         return transaction
 
     def _new_interfaces(self, transaction: Any) -> list[str]:
-        found = self._tables.tables["Interface"].rows
+        found = self._replica.tables["Interface"].rows
         made = (transaction.get_insert_uuid(uuid) for uuid in transaction.expected_ifaces)
         return [found[uuid].name for uuid in made if uuid in found]
 
     @staticmethod
-    def _replica(remote: str) -> idl.Idl:
-        helper = idl.SchemaHelper(schema_json=_schemas[remote])
-        helper.register_all()
-        tables = rows.Replica(remote, helper)
-        for table in tables.tables.values():
+    def _new_replica(remote: str) -> Replica:
+        replica = Replica(remote, _schemas[remote])
+        for table in replica.tables.values():
             if column := idlutils.get_index_column(table):
                 index = table.rows.index_create(idlutils.index_name(column))
                 index.add_column(column)
-        return tables
+        return replica
 
 
 class Api(impl_idl.OvsdbIdl, api.ImplAPI):  # type: ignore[misc]
@@ -240,9 +239,9 @@ class Transaction(base.Transaction):  # type: ignore[misc]
         if written is None:
             return
         cfg, interfaces = written
-        if not self._whole.settled(cfg, deadline):
+        if not self._whole.wait_for_vswitchd(cfg, deadline):
             LOG.error("ovs-vswitchd has not acted on %s in %s s", self.commands, self.timeout)
-        elif failed := self._whole.wait_for(lambda idl: _broken(idl, interfaces), None):
+        elif failed := self._whole.read(lambda idl: _broken(idl, interfaces)):
             LOG.error("ovs-vswitchd could not add the interfaces %s", ", ".join(failed))
 
     def _until_unchanged(self, deadline: Deadline) -> tuple[int, list[str]] | None:
@@ -286,13 +285,13 @@ def fetch_schema(remote: str, deadline: Deadline) -> dict[str, Any]:
     error, reply = _ask(remote, deadline)
     while error:
         problem = tls.problem(remote)
-        if problem or deadline.remaining() == 0:
+        if problem or deadline.expired:
             reason = problem or (os.strerror(error) if error > 0 else "it hung up")
-            raise errors.NotConnected(remote=tls.shown(remote), reason=reason)
+            raise errors.NotConnected(remote=remotes.shown(remote), reason=reason)
         time.sleep(deadline.at_most(connection.RETRY_SECONDS).remaining() or 0)
         error, reply = _ask(remote, deadline)
     if reply.error:
-        raise errors.NotConnected(remote=tls.shown(remote), reason=str(reply.error))
+        raise errors.NotConnected(remote=remotes.shown(remote), reason=str(reply.error))
     found: dict[str, Any] = reply.result
     return found
 
@@ -318,7 +317,7 @@ def _ask(remote: str, deadline: Deadline) -> tuple[int, Any]:
 
 def _block(rpc: Any, deadline: Deadline) -> int:
     """Wait for the server; ETIMEDOUT at the deadline."""
-    if deadline.remaining() == 0:
+    if deadline.expired:
         return errno.ETIMEDOUT
     poller = Poller(deadline)
     rpc.wait(poller)

@@ -25,7 +25,7 @@ from os_vif.wiring.model import Mark
 from os_vif.wiring.state import Found, Port
 from vif_plug_ovs.ovsdb import client, remotes, rows
 from vif_plug_ovs.ovsdb.backend import _Replica
-from vif_plug_ovs.ovsdb.connection import PATIENCE_SECONDS, RETRY_SECONDS
+from vif_plug_ovs.ovsdb.connection import RETRY_SECONDS, STUCK_AFTER_SECONDS
 from vif_plug_ovs.ovsdb.operations import Operation, operations
 from vif_plug_ovs.ovsdb.tls import Credentials
 from vif_plug_ovs.wiring import names
@@ -38,7 +38,7 @@ _LAST_LOOK_SECONDS = 0.15  # for reading although the deadline has come
 #: Seconds that callers wait for an ovs-vswitchd that is stuck; a look and a pause come on top.
 _STUCK_SECONDS = 3
 
-#: Remote -> ``cur_cfg`` that stayed while a caller waited for PATIENCE_SECONDS.
+#: Remote -> ``cur_cfg`` that stayed while a caller waited for STUCK_AFTER_SECONDS.
 _stuck: dict[str, int] = {}
 
 
@@ -120,7 +120,7 @@ class VsctlRows:
                 now = rows.cur_cfg(self._read(switch, deadline))
         except errors.NotConnected:
             return False
-        if first == now < cfg and time.monotonic() - began >= PATIENCE_SECONDS:
+        if first == now < cfg and time.monotonic() - began >= STUCK_AFTER_SECONDS:
             _stuck[self._remote] = now
         return now >= cfg
 
@@ -160,7 +160,7 @@ class VsctlRows:
         for select, answer in zip(selects, answers, strict=True):
             for row in answer["rows"]:
                 found.setdefault((select["table"], row.pop("_uuid")[1]), {}).update(row)
-        tables = rows.replica(self._remote)
+        tables = rows.new_replica(self._remote)
         for (name, key), row in found.items():
             table, of_row = tables.tables[name], uuid.UUID(key)
             table.rows[of_row] = idl.Row.from_json(tables, table, of_row, row)
