@@ -74,7 +74,7 @@ def test_what_steps_are_made_of_is_taken(name: str) -> None:
 
 @pytest.mark.parametrize("ports", [["tap1", "--help"], [f"tap{i}" for i in range(1000)]])
 def test_what_is_read_is_taken(ports: list[str]) -> None:
-    wanted = vsctl._about(ports)
+    wanted = vsctl._selects_for(ports)
     *_, text = client.arguments(REMOTE, [], wanted)
     assert json.loads(text) == ["Open_vSwitch", *wanted]
     assert len(text) < 128 * 1024  # MAX_ARG_STRLEN of linux/binfmts.h
