@@ -71,7 +71,7 @@ _WRITTEN: dict[str, tuple[set[str], set[str]]] = {
 def transact(
     remote: str, files: Sequence[str], operations: Sequence[Operation], deadline: Deadline
 ) -> tuple[int, str]:
-    """Send one transaction, and return the program's exit status and what it said.
+    """Send one transaction, and return the program's exit status and output.
 
     :param files: of TLS: private key, certificate, authority's certificate; none without TLS.
     :returns: 0 and the results in JSON; or another status and the last line of the errors.
@@ -81,7 +81,7 @@ def transact(
     :raises DeadlineExceeded: the program was killed, or the daemon did not answer.
     """
     left = deadline.remaining()
-    # The clock is that of the host, so a call that waited for its turn does not begin too late.
+    # The clock is that of the host, so a call that was queued does not begin too late.
     until = None if left is None else time.monotonic() + left
     timeout = None if left is None else left + _KILL_SECONDS
     answer = door.ask(_transact, remote, list(files), list(operations), until, timeout=timeout)
@@ -163,14 +163,14 @@ def arguments(remote: str, files: Sequence[str], operations: Sequence[Any]) -> l
 
 def _check(operation: Any) -> None:
     try:
-        fine = _is_ours(**operation)
+        fine = _is_allowed(**operation)
     except (TypeError, KeyError, IndexError, ValueError):
         fine = False
     if not fine:
         _refuse("operation", operation, "os-vif does not do that")
 
 
-def _is_ours(op: str, table: str, **members: Any) -> bool:
+def _is_allowed(op: str, table: str, **members: Any) -> bool:
     """Return whether an operation does nothing but what os-vif does.
 
     :raises: TypeError, KeyError, IndexError: it is malformed.

@@ -94,7 +94,7 @@ class Connection:
 
         :raises NotConnected: the server did not answer by the deadline.
         """
-        self._transact([_READ], deadline, writes=False)
+        self._transact(lambda _: [_READ], deadline, writes=False)
         with self._changed:
             yield self._replica
 
@@ -151,18 +151,13 @@ class Connection:
     # The lock is held by all methods below but _keep_alive.
 
     def _transact(
-        self,
-        build: list[Operation] | Callable[[Replica], list[Operation]],
-        deadline: Deadline,
-        *,
-        writes: bool,
+        self, build: Callable[[Replica], list[Operation]], deadline: Deadline, *, writes: bool
     ) -> int | None:
         with self._changed:
             self._process_updates()  # the connection may have ended since the last look
             while True:
                 self._wait_for_connection(deadline)
-                wanted = build(self._replica) if callable(build) else build
-                wanted = self._without_missing_columns(wanted)
+                wanted = self._without_missing_columns(build(self._replica))
                 if not wanted:
                     return None
                 session = self._session_number()
