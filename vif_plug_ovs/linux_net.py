@@ -3,8 +3,8 @@
 
 What changes a device runs in the privileged daemon of ``vif_plug_ovs.privsep.vif_plug``, which
 checks it: names and MTUs that Linux does not take raise ``InvalidValue``, what the kernel refuses
-raises ``LinkFailed``. Devices that are made here carry the alias ``os-vif:ovs:facade:<device>``, as
-there is no VIF to name.
+raises ``LinkFailed``. Devices that are made here carry the alias
+``os-vif:ovs:facade:<device>``, as there is no VIF to name.
 """
 
 from os_vif import limits

@@ -4,6 +4,8 @@
 import math
 import time
 
+from os_vif.exception import InvalidValue
+
 #: Seconds that any wait is told at most: what the kernel and the interpreter take as a timeout.
 LONGEST = 1_000_000.0
 
@@ -35,7 +37,10 @@ class Deadline:
         """Return that of a call in another process.
 
         :param at: see the attribute of that name; it may have passed.
+        :raises InvalidValue: it is not a number.
         """
+        if not isinstance(at, int | float) or math.isnan(at):
+            raise InvalidValue(field="until", value=at, reason="it must be a point in time")
         deadline = cls(0)
         deadline.at = at
         return deadline

@@ -238,7 +238,7 @@ def interrupted_fill(osvif: OsVif, _: int) -> Report:
     interruptions = 0
     while outcome := at_once(ask, 1):
         interruptions += len(outcome)
-    with shared.current(Deadline(AMPLE)) as tables:
+    with shared.synchronized(Deadline(AMPLE)) as tables:
         ports = len(tables.tables["Port"].rows)
     return {"raised": [], "interruptions": interruptions, "ports": ports}
 
@@ -248,7 +248,7 @@ def _shared(osvif: OsVif) -> connection.Connection:
 
 
 def _ask(shared: connection.Connection) -> None:
-    with shared.current(Deadline(5)):
+    with shared.synchronized(Deadline(5)):
         pass
 
 

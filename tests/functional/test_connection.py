@@ -187,7 +187,7 @@ def test_threads_that_plug_the_same_vif_leave_it_plugged(
 def test_many_transactions_are_in_flight_at_once(ovs_dummy: PrivateOvs) -> None:
     """The server is frozen while ten callers send theirs; then all are answered."""
     shared = connection.get(ovs_dummy.remote)
-    with shared.current(Deadline(SOON)):
+    with shared.synchronized(Deadline(SOON)):
         pass
     cfg = ovs_dummy.next_cfg()
     bridges = [f"br{number}" for number in range(THREADS)]
@@ -254,13 +254,13 @@ def test_a_read_sees_what_others_wrote_just_before(ovs_dummy: PrivateOvs) -> Non
     shared = connection.get(ovs_dummy.remote)
     for number in range(20):
         ovs_dummy.vsctl("--no-wait", "add-br", f"br{number}")
-        with shared.current(Deadline(SOON)) as tables:
+        with shared.synchronized(Deadline(SOON)) as tables:
             names = {row.name for row in tables.tables["Bridge"].rows.values()}
         assert f"br{number}" in names
 
 
 def test_statistics_are_not_monitored(ovs_dummy: PrivateOvs) -> None:
-    with connection.get(ovs_dummy.remote).current(Deadline(SOON)) as tables:
+    with connection.get(ovs_dummy.remote).synchronized(Deadline(SOON)) as tables:
         for table in tables.tables.values():
             assert "statistics" not in table.columns
 
@@ -271,16 +271,16 @@ def test_statistics_are_not_monitored(ovs_dummy: PrivateOvs) -> None:
 def test_a_caller_who_is_alone_receives_in_its_own_thread(ovs_dummy: PrivateOvs) -> None:
     """A change of threads costs more than the rest of a question."""
     shared = connection.get(ovs_dummy.remote)
-    run, ran = shared._tables.run, set()
+    run, ran = shared._replica.run, set()
 
     def noted() -> bool:
         ran.add(threading.get_ident())
         return bool(run())
 
-    shared._tables.run = noted
-    with within(connection.TEND_SECONDS):
+    shared._replica.run = noted
+    with within(connection.KEEP_ALIVE_SECONDS):
         for _ in range(10):
-            with shared.current(Deadline(SOON)):
+            with shared.synchronized(Deadline(SOON)):
                 pass
     assert ran == {threading.get_ident()}
 
@@ -292,7 +292,7 @@ def _waiting_for(shared: connection.Connection, name: str, deadline: Deadline) -
 
 def test_whoever_waits_on_receives_when_the_first_has_given_up(ovs_dummy: PrivateOvs) -> None:
     shared = connection.get(ovs_dummy.remote)
-    with shared.current(Deadline(SOON)):
+    with shared.synchronized(Deadline(SOON)):
         pass
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(_waiting_for, shared, "br-none", Deadline(0.3))
@@ -301,7 +301,7 @@ def test_whoever_waits_on_receives_when_the_first_has_given_up(ovs_dummy: Privat
         assert not first.result()
         wait_until(lambda: shared._receiving, what="another to receive")
         ovs_dummy.vsctl("--no-wait", "add-br", "br0")
-        with within(connection.TEND_SECONDS / 2):
+        with within(connection.KEEP_ALIVE_SECONDS / 2):
             assert [other.result() for other in others] == [True, True]
 
 
@@ -310,7 +310,7 @@ def test_an_interrupted_caller_leaves_the_connection_to_the_others(
 ) -> None:
     """As a greenthread's timeout does, or an operator."""
     shared = connection.get(ovs_dummy.remote)
-    with shared.current(Deadline(SOON)):
+    with shared.synchronized(Deadline(SOON)):
         pass
     block, interrupt = ovs.poller.Poller.block, threading.Event()
 
@@ -334,12 +334,12 @@ def test_an_interrupted_caller_leaves_the_connection_to_the_others(
 def test_the_replica_follows_the_server_while_nobody_asks(ovs_dummy: PrivateOvs) -> None:
     """Else the server would have to keep what it sends, and find its probes unanswered."""
     shared = connection.get(ovs_dummy.remote)
-    with shared.current(Deadline(SOON)):
+    with shared.synchronized(Deadline(SOON)):
         pass
     ovs_dummy.vsctl("--no-wait", "add-br", "br0")
     wait_until(
-        lambda: shared.wait_for(lambda tables: rows.named(tables, "Bridge", "br0"), None),
-        2 * connection.TEND_SECONDS,
+        lambda: shared.read(lambda tables: rows.named(tables, "Bridge", "br0")),
+        2 * connection.KEEP_ALIVE_SECONDS,
         "the bridge to be in the replica",
     )
 
@@ -347,13 +347,13 @@ def test_the_replica_follows_the_server_while_nobody_asks(ovs_dummy: PrivateOvs)
 def test_the_connection_is_made_anew_while_nobody_asks(ovs_dummy: PrivateOvs) -> None:
     """Then the next verb has it."""
     shared = connection.get(ovs_dummy.remote)
-    with shared.current(Deadline(SOON)):
+    with shared.synchronized(Deadline(SOON)):
         pass
     number = shared._session_number()
     ovs_dummy.kill("ovsdb-server")
     ovs_dummy.start_server()
     wait_until(
-        lambda: shared._session_number() != number and shared._is_connected(),
+        lambda: shared._session_number() != number and shared._replica.is_connected(),
         SOON,
         "a new session",
     )
@@ -361,7 +361,7 @@ def test_the_connection_is_made_anew_while_nobody_asks(ovs_dummy: PrivateOvs) ->
 
 def test_close_all_does_not_wait_for_those_who_wait(ovs_dummy: PrivateOvs) -> None:
     shared = connection.get(ovs_dummy.remote)
-    with shared.current(Deadline(SOON)):
+    with shared.synchronized(Deadline(SOON)):
         pass
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(_waiting_for, shared, "br0", Deadline(2)) for _ in range(2)]
@@ -377,20 +377,20 @@ def test_a_server_that_sends_what_is_no_update_is_given_time(
 ) -> None:
     """python-ovs raises; the connection is made anew, and not all the time."""
     shared = connection.get(ovs_dummy.remote)
-    with shared.current(Deadline(SOON)):
+    with shared.synchronized(Deadline(SOON)):
         pass
-    run = shared._tables.run
+    run = shared._replica.run
 
     def fail() -> bool:
         run()
         raise TypeError("no update")
 
-    shared._tables.run = fail
-    with pytest.raises(errors.NotConnected), shared.current(Deadline(1)):
+    shared._replica.run = fail
+    with pytest.raises(errors.NotConnected), shared.synchronized(Deadline(1)):
         pass
     assert 1 <= len(caplog.records) < 10
-    shared._tables.run = run
-    with shared.current(Deadline(SOON)):
+    shared._replica.run = run
+    with shared.synchronized(Deadline(SOON)):
         pass
 
 
@@ -417,7 +417,7 @@ def test_a_verb_waits_for_a_server_that_is_being_restarted(
     osvif_dummy.configure(ovs_vsctl_timeout=20)
     ovs_dummy.kill("ovsdb-server")
     wait_until(
-        lambda: not connection.get(ovs_dummy.remote)._is_connected(),
+        lambda: not connection.get(ovs_dummy.remote)._replica.is_connected(),
         what="the connection to break",
     )
     with ThreadPoolExecutor(1) as pool:
@@ -435,7 +435,7 @@ def test_a_server_that_was_away_for_long_is_found_again_soon(
     osvif_dummy.plug(PORT_ONLY.vif(1), 1)
     ovs_dummy.kill("ovsdb-server")
     shared = connection.get(ovs_dummy.remote)
-    attempts = shared._tables._session.reconnect
+    attempts = shared._replica.session.reconnect
     wait_until(lambda: attempts.backoff >= 4000, 15, "python-ovs to be tired of trying")
     ovs_dummy.start_server()
     with within(1.5):
@@ -522,7 +522,7 @@ def test_a_fork_while_a_connection_is_being_used_does_not_block_the_child(
         osvif_dummy.plug(PORT_ONLY.vif(2), 2)
 
     shared = connection.get(ovs_dummy.remote)
-    with connection._connecting, shared.current(Deadline(SOON)), warnings.catch_warnings():
+    with connection._connecting, shared.synchronized(Deadline(SOON)), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         child = Child(work)
     with child:

@@ -266,13 +266,13 @@ def test_a_server_that_freezes_after_the_commit_makes_the_error_say_that_somethi
     osvif_dummy.plug(TAP.vif(2), 2)
     osvif_dummy.configure(ovs_vsctl_timeout=TIMEOUT)
     shared = connection.get(ovs_dummy.remote)
-    settled = shared.settled
+    wait = shared.wait_for_vswitchd
 
     def freeze_first(cfg: int, deadline: Deadline) -> bool:
         ovs_dummy.freeze("ovsdb-server")
-        return settled(cfg, deadline)
+        return wait(cfg, deadline)
 
-    monkeypatch.setattr(shared, "settled", freeze_first)
+    monkeypatch.setattr(shared, "wait_for_vswitchd", freeze_first)
     ovs_dummy.freeze("vswitchd")
     took, error = attempted(lambda: osvif_dummy.plug(TAP.vif()))
     assert took < TIMEOUT + GRACE
@@ -341,7 +341,7 @@ def test_a_stuck_server_does_not_hold_up_the_verbs_of_another(
 
 def _is_waiting(ovs: PrivateOvs) -> bool:
     """Whether a transaction is on its way to the server."""
-    return bool(connection.get(ovs.remote)._tables._outstanding_txns)
+    return bool(connection.get(ovs.remote)._replica._outstanding_txns)
 
 
 def test_a_verb_that_is_stuck_on_vswitchd_does_not_hold_up_what_needs_it_not(
@@ -508,7 +508,7 @@ def test_a_server_that_was_silent_until_the_connection_broke_is_found_again_at_o
     """A TCP connection is probed: after 10 s of silence it is given up and made anew."""
     osvif_dummy.configure(ovsdb_connection="tcp:127.0.0.1:6640")
     osvif_dummy.plug(TAP.vif(1), 1)
-    session = connection.get("tcp:127.0.0.1:6640")._tables._session
+    session = connection.get("tcp:127.0.0.1:6640")._replica.session
     number = session.get_seqno()
     ovs_dummy.freeze("ovsdb-server")
     wait_until(lambda: session.get_seqno() != number, 15, "the connection to be given up")

@@ -185,7 +185,7 @@ def test_further_verbs_fail_soon_while_vswitchd_stays_stuck(
     ovs: PrivateOvs, osvif: OsVif, br_int: str
 ) -> None:
     """It is stuck when a verb has itself seen no progress for that long."""
-    seen = connection.PATIENCE_SECONDS + 1
+    seen = connection.STUCK_AFTER_SECONDS + 1
     osvif.configure(ovs_vsctl_timeout=seen)
     ovs.freeze("vswitchd")
     fails(lambda: osvif.plug(TAP.vif()), errors.DeadlineExceeded, seconds=seen + GRACE)

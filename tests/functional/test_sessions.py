@@ -58,7 +58,7 @@ def rows_of_qos(switch: PrivateOvs) -> int:
 def in_use(remote: str) -> connection.Connection:
     """A connection that works."""
     shared = connection.get(remote)
-    with shared.current(Deadline(SOON)):
+    with shared.synchronized(Deadline(SOON)):
         pass
     return shared
 
@@ -92,7 +92,7 @@ def reached(request: pytest.FixtureRequest, netns: Any, tmp_path: Path) -> Itera
 
 def _with_a_small_buffer(shared: connection.Connection) -> None:
     """That of TCP would grow until all of a transaction fits."""
-    opened = shared._tables._session.rpc.stream.socket
+    opened = shared._replica.session.rpc.stream.socket
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
 
 
@@ -140,7 +140,7 @@ def many_files() -> Iterator[None]:
 
 @pytest.mark.usefixtures("many_files")
 def test_a_process_with_many_files_is_connected(reached: Any) -> None:
-    assert in_use(reached[1])._is_connected()
+    assert in_use(reached[1])._replica.is_connected()
 
 
 def test_an_exception_while_connecting_counts_for_the_pause_and_is_logged_once(
@@ -156,7 +156,7 @@ def test_an_exception_while_connecting_counts_for_the_pause_and_is_logged_once(
     busy = time.process_time()
     with (
         pytest.raises(errors.NotConnected, match="not today"),
-        connection.get(ovs_dummy.remote).current(Deadline(2)),
+        connection.get(ovs_dummy.remote).synchronized(Deadline(2)),
     ):
         pass
     assert time.process_time() - busy < 1
@@ -175,7 +175,7 @@ def test_a_read_that_is_in_flight_when_the_server_dies_is_sent_to_the_next_one(
     ovs_dummy.freeze("ovsdb-server")
 
     def read() -> None:
-        with shared.current(Deadline(AMPLE)):
+        with shared.synchronized(Deadline(AMPLE)):
             pass
 
     with ThreadPoolExecutor(1) as pool:
@@ -196,7 +196,7 @@ def test_a_write_that_was_sent_is_not_sent_again(ovs_dummy: PrivateOvs) -> None:
         with pytest.raises(errors.OutcomeUnknown):
             shared.commit(lambda _: qos("once"), Deadline(AMPLE))
         assert relay.lost == 1
-        with shared.current(Deadline(SOON)) as tables:
+        with shared.synchronized(Deadline(SOON)) as tables:
             assert len(tables.tables["QoS"].rows) == 1
         connection.close_all()
     assert rows_of_qos(ovs_dummy) == 1
@@ -295,7 +295,7 @@ def test_a_slow_handshake_is_given_time(netns: Any, tmp_path: Path) -> None:
         Relay(f"tcp:127.0.0.1:{switch.tls_port}", pause=2) as relay,
     ):
         remote = tls.remote(f"ssl:127.0.0.1:{relay.port}", files)
-        with within(4), connection.get(remote).current(Deadline(10)):
+        with within(4), connection.get(remote).synchronized(Deadline(10)):
             pass
         assert relay.accepted == 1
         connection.close_all()
@@ -308,7 +308,7 @@ def test_attempts_do_not_multiply_with_the_callers(ovs_dummy: PrivateOvs) -> Non
 
         def ask(number: int) -> None:
             time.sleep(number / 250)
-            with pytest.raises(errors.NotConnected), shared.current(Deadline(seconds)):
+            with pytest.raises(errors.NotConnected), shared.synchronized(Deadline(seconds)):
                 pass
 
         list(pool.map(ask, range(CALLERS)))
@@ -322,10 +322,10 @@ def test_one_impatient_caller_does_not_make_the_others_impatient(ovs_dummy: Priv
     ovs_dummy.freeze("vswitchd")
     cfg = shared.commit(lambda _: qos("one"), Deadline(SOON))
     assert cfg is not None
-    assert not shared.settled(cfg, Deadline(0.5))
+    assert not shared.wait_for_vswitchd(cfg, Deadline(0.5))
     thaw = threading.Timer(4.6, lambda: ovs_dummy.thaw("vswitchd"))
     thaw.start()
-    assert shared.settled(cfg, Deadline(AMPLE))
+    assert shared.wait_for_vswitchd(cfg, Deadline(AMPLE))
     thaw.join()
 
 
@@ -336,13 +336,13 @@ def test_a_caller_that_has_seen_no_progress_for_long_spares_the_others_the_wait(
     ovs_dummy.freeze("vswitchd")
     cfg = shared.commit(lambda _: qos("one"), Deadline(SOON))
     assert cfg is not None
-    assert not shared.settled(cfg, Deadline(connection.PATIENCE_SECONDS + 0.2))
+    assert not shared.wait_for_vswitchd(cfg, Deadline(connection.STUCK_AFTER_SECONDS + 0.2))
     for _ in range(2):
         with within(5):
-            assert not shared.settled(cfg, Deadline(AMPLE))
+            assert not shared.wait_for_vswitchd(cfg, Deadline(AMPLE))
     assert "it is stuck" in caplog.text
     ovs_dummy.thaw("vswitchd")
-    assert shared.settled(cfg, Deadline(AMPLE))
+    assert shared.wait_for_vswitchd(cfg, Deadline(AMPLE))
 
 
 def test_the_fastest_probes_of_a_server_are_answered_while_nobody_asks(
@@ -354,7 +354,7 @@ def test_the_fastest_probes_of_a_server_are_answered_while_nobody_asks(
     )
     ovs_dummy.vsctl("--no-wait", "set-manager", "ptcp:6650:127.0.0.1")
     ovs_dummy.vsctl("--no-wait", "set", "Manager", ".", "inactivity_probe=1000")
-    assert connection.TEND_SECONDS <= 0.5
+    assert connection.KEEP_ALIVE_SECONDS <= 0.5
     shared = in_use("tcp:127.0.0.1:6650")
     session = shared._session_number()
     time.sleep(5)
@@ -365,7 +365,7 @@ def test_close_ends_the_wait_of_callers_without_a_deadline(ovs_dummy: PrivateOvs
     shared = in_use(ovs_dummy.remote)
 
     def read() -> None:
-        with shared.current(Deadline.never()):
+        with shared.synchronized(Deadline.never()):
             pass
 
     with ThreadPoolExecutor(2) as pool:
@@ -383,7 +383,7 @@ def test_close_ends_the_wait_of_callers_without_a_deadline(ovs_dummy: PrivateOvs
 
 def test_a_remote_without_a_port_means_that_of_ovsdb(ovs: PrivateOvs) -> None:
     for remote in ("tcp:127.0.0.1", "tcp:[::1]"):
-        with connection.get(remote).current(Deadline(SOON)):
+        with connection.get(remote).synchronized(Deadline(SOON)):
             pass
         assert connection.get(f"{remote}:6640") is connection.get(remote)
 
@@ -481,7 +481,7 @@ def test_a_server_without_mtu_request_gets_none(ovs_dummy: PrivateOvs) -> None:
     shared = connection.get(ovs_dummy.remote)
     with within(2):
         assert shared.commit(lambda _: vhost_port(1400), Deadline(SOON))
-    with shared.current(Deadline(SOON)) as tables:
+    with shared.synchronized(Deadline(SOON)) as tables:
         assert rows.ports(tables, {"vhu0": "br0"})["vhu0"].mtu_request is None
     wanted = {"op": "update", "table": "Interface", "where": [], "row": {"mtu_request": 1400}}
     assert shared.commit(lambda _: [wanted], Deadline(SOON)) is None

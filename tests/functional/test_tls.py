@@ -187,7 +187,7 @@ def test_both_versions_of_tls_work(
     verbs.plug(TAP.vif())
     assert deviations(switch, TAP) == []
     if driver == "native":
-        assert shared()._tables._session.rpc.stream.socket.version() == version
+        assert shared()._replica.session.rpc.stream.socket.version() == version
 
 
 @pytest.mark.parametrize("remote", REMOTES)
@@ -195,7 +195,7 @@ def test_small_requests_are_not_held_back(remote: str, switch: PrivateOvs, verbs
     """Nagle's algorithm would let the second of two small requests wait for the first's ACK."""
     verbs.configure(ovsdb_connection=REMOTES[remote])
     verbs.plug(PORT_ONLY.vif())
-    opened = shared()._tables._session.rpc.stream.socket
+    opened = shared()._replica.session.rpc.stream.socket
     assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
@@ -660,12 +660,12 @@ def test_a_silent_peer_is_noticed_and_found_again(
     verbs.configure(ovsdb_connection=REMOTES[remote])
     verbs.plug(PORT_ONLY.vif(1), 1)
     ours = shared()
-    probing = ours._tables._session.reconnect
+    probing = ours._replica.session.reconnect
     assert probing.get_probe_interval() == 5000  # milliseconds
     probing.set_probe_interval(200)  # for the patience of this test
     ours._wake()
     switch.freeze("ovsdb-server")
-    wait_until(lambda: not ours._is_connected(), 3, "the silence to be noticed")
+    wait_until(lambda: not ours._replica.is_connected(), 3, "the silence to be noticed")
     switch.thaw("ovsdb-server")
     verbs.plug(PORT_ONLY.vif(2), 2)
     assert deviations(switch, PORT_ONLY, 2) == []
@@ -675,7 +675,7 @@ def test_a_socket_of_this_host_is_not_probed(switch: PrivateOvs, verbs: OsVif) -
     """Its end is always noticed; a probe would only wake an idle process."""
     verbs.configure(ovsdb_connection=switch.remote)
     verbs.plug(PORT_ONLY.vif())
-    assert shared()._tables._session.reconnect.get_probe_interval() == 0
+    assert shared()._replica.session.reconnect.get_probe_interval() == 0
 
 
 @pytest.mark.parametrize("remote", REMOTES)
@@ -756,7 +756,7 @@ def test_a_server_without_tls_is_an_error(switch: PrivateOvs, verbs: OsVif) -> N
 def test_a_certificate_needs_no_name_of_a_host(switch: PrivateOvs, verbs: OsVif) -> None:
     """OVSDB's certificates, as ovs-pki makes them, name switches and not hosts."""
     verbs.plug(PORT_ONLY.vif())
-    peer = shared()._tables._session.rpc.stream.socket
+    peer = shared()._replica.session.rpc.stream.socket
     assert isinstance(peer, ssl.SSLSocket)
     assert dict(pair for rdn in peer.getpeercert()["subject"] for pair in rdn) == {
         "commonName": "server"

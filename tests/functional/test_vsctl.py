@@ -42,7 +42,7 @@ from tests.rig.plugin import GROUP, OsVif, initialized
 from tests.rig.snapshot import difference, snapshot
 from tests.rig.stopwatch import within
 from vif_plug_ovs import wiring
-from vif_plug_ovs.ovsdb import client, connection, drivers, vsctl
+from vif_plug_ovs.ovsdb import client, connection, drivers
 from vif_plug_ovs.ovsdb.backend import NativeRows
 from vif_plug_ovs.ovsdb.vsctl import VsctlRows
 from vif_plug_ovs.wiring.request import DEAD
@@ -545,56 +545,27 @@ def test_a_server_that_falls_silent_before_it_answers_leaves_the_outcome_unknown
     assert not difference(before, settled(ovs))
 
 
-def test_an_answer_that_did_not_come_is_found_out(
-    ovs: PrivateOvs, br_int: str, invocations: Invocations
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("verb", ["plug", "unplug"])
+def test_a_verb_looks_again_when_the_outcome_of_its_commit_is_unknown(
+    verb: str, when: str, osvif: OsVif, ovs: PrivateOvs, br_int: str, invocations: Invocations
 ) -> None:
-    """Committed, and the connection lost before the server could say so."""
+    """The connection is lost before the server has the transaction, or before it has answered."""
 
     def lost() -> None:
-        raise vsctl._NotAnswered
+        raise errors.DeadlineExceeded(seconds=0, what="the answer has not come")
 
-    rows, number = VsctlRows(ovs.remote), ovs.next_cfg()
-    plan: list[RowStep] = [CreateBridge(replace(BRIDGE, name="br-ex")), CreatePort(FULL)]
-    other: list[RowStep] = [SetPort("vhu1", {"mtu_request": 1300}), RemoveBridge("br-ex")]
-    theirs = replace(FULL, external_ids={"iface-id": "theirs"})
-    replacing: list[RowStep] = [
-        RemovePort("vhu1", "br-int", FULL.external_ids),
-        CreatePort(theirs),
-    ]
-    for steps in (plan, other, replacing, [RemovePort("vhu1", "br-int")]):
-        invocations.after.append(lost)
-        number += 1
-        assert rows.commit(steps, Deadline(AMPLE)) == ovs.next_cfg() == number
-
-
-def test_what_was_not_sent_is_found_out_and_sent_again(
-    ovs: PrivateOvs, br_int: str, invocations: Invocations
-) -> None:
-    def lost() -> None:
-        raise vsctl._NotAnswered
-
-    def overtaken() -> None:
-        ovs.vsctl("add-br", "br-ex")
-        raise vsctl._NotAnswered
-
-    rows, number = VsctlRows(ovs.remote), ovs.next_cfg()
-    invocations.before += [lost, overtaken]
-    assert rows.commit([CreatePort(PORT)], Deadline(AMPLE)) == ovs.next_cfg() == number + 2
-    assert len(invocations.writing) == 3
-
-
-def test_what_does_no_harm_is_sent_again(
-    ovs: PrivateOvs, br_int: str, invocations: Invocations
-) -> None:
-    """Which number a port was to have is not remembered."""
-
-    def lost() -> None:
-        raise vsctl._NotAnswered
-
-    rows, number = VsctlRows(ovs.remote), ovs.next_cfg()
-    rows.commit([CreatePort(PORT)], Deadline(AMPLE))
-    invocations.after.append(lost)
-    assert rows.commit([ReopenPort("tap1")], Deadline(AMPLE)) == ovs.next_cfg() == number + 3
+    osvif.plug(vifs.vif_bridge(2))
+    before = settled(ovs)
+    if verb == "unplug":
+        osvif.plug(vifs.vif_bridge())
+    getattr(invocations, when).append(lost)
+    getattr(osvif, verb)(vifs.vif_bridge())
+    assert not invocations.before + invocations.after
+    if verb == "plug":
+        assert works(ovs, vifs.device("qvo"))
+    else:
+        assert not difference(before, settled(ovs))
 
 
 @pytest.mark.parametrize("when", ["before-it-is-sent", "before-it-is-answered"])

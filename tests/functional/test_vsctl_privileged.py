@@ -16,7 +16,7 @@ from oslo_config import cfg
 
 from os_vif import exception
 from os_vif.exception import InvalidValue
-from os_vif.kernel import door
+from os_vif.kernel import daemon
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
 from tests.rig import wait_until
@@ -129,7 +129,7 @@ def test_the_daemon_refuses_what_os_vif_does_not_ask_for(
 
     def send(_: OsVif) -> None:
         with pytest.raises(InvalidValue, match="os-vif does not do that"):
-            door.ask(client._transact, ovs.remote, [], [forged], None, timeout=AMPLE)
+            daemon.call(client._transact, ovs.remote, [], [forged], deadline=Deadline(AMPLE))
 
     unprivileged(send)
     assert not difference(before, ovs.dump())

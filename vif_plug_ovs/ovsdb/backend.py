@@ -33,7 +33,7 @@ class NativeRows:
         self, bridges: Collection[str], ports: Mapping[str, str], deadline: Deadline
     ) -> Found:
         """See :meth:`os_vif.wiring.engine.Rows.observe`."""
-        with self._connection.current(deadline) as tables:
+        with self._connection.synchronized(deadline) as tables:
             found = rows.ports(tables, ports)
             self._likely_bridges |= {**ports, **{name: p.bridge for name, p in found.items()}}
             return Found(
@@ -49,7 +49,7 @@ class NativeRows:
 
         :raises NotConnected: the server cannot be reached by the deadline.
         """
-        with self._connection.current(deadline) as tables:
+        with self._connection.synchronized(deadline) as tables:
             return rows.names_of(tables, iface_id)
 
     def commit(self, steps: Sequence[RowStep], deadline: Deadline) -> int | None:
@@ -66,7 +66,7 @@ class NativeRows:
 
     def settled(self, cfg: int, deadline: Deadline) -> bool:
         """See :meth:`os_vif.wiring.engine.Rows.settled`."""
-        return self._connection.settled(cfg, deadline)
+        return self._connection.wait_for_vswitchd(cfg, deadline)
 
     def working(self, ports: Mapping[str, int], deadline: Deadline | None) -> Mapping[str, Port]:
         """See :meth:`os_vif.wiring.engine.Rows.working`."""
@@ -78,7 +78,7 @@ class NativeRows:
 
         if deadline is not None:
             self._connection.wait_for(all_work, deadline)
-        return self._connection.wait_for(lambda tables: rows.ports(tables, likely), None)
+        return self._connection.read(lambda tables: rows.ports(tables, likely))
 
 
 class _Replica:

@@ -13,12 +13,11 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from os_vif.exception import InvalidValue
-from os_vif.kernel import door
+from os_vif.kernel import daemon
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
 from vif_plug_ovs import privsep
@@ -71,7 +70,7 @@ _WRITTEN: dict[str, tuple[set[str], set[str]]] = {
 def transact(
     remote: str, files: Sequence[str], operations: Sequence[Operation], deadline: Deadline
 ) -> tuple[int, str]:
-    """Send one transaction, and return the program's exit status and what it said.
+    """Send one transaction, and return the program's exit status and output.
 
     :param files: of TLS: private key, certificate, authority's certificate; none without TLS.
     :returns: 0 and the results in JSON; or another status and the last line of the errors.
@@ -80,31 +79,28 @@ def transact(
     :raises TransactionRefused: it is larger than what a program can be given; nothing was sent.
     :raises DeadlineExceeded: the program was killed, or the daemon did not answer.
     """
-    left = deadline.remaining()
-    # The clock is that of the host, so a call that waited for its turn does not begin too late.
-    until = None if left is None else time.monotonic() + left
-    timeout = None if left is None else left + _KILL_SECONDS
-    answer = door.ask(_transact, remote, list(files), list(operations), until, timeout=timeout)
+    wanted = (remote, list(files), list(operations))
+    answer = daemon.call(_transact, *wanted, deadline=deadline, grace=_KILL_SECONDS)
     return answer[0], answer[1]
 
 
 @privsep.vif_plug.entrypoint
 def _transact(
-    remote: str, files: Sequence[str], operations: Sequence[Any], until: float | None
+    remote: str, files: Sequence[str], operations: Sequence[Any], until: float
 ) -> tuple[int, str]:
-    words = arguments(remote, files, operations)
-    left = None if until is None else _number(until) - time.monotonic()
-    if left is not None and left <= 0:
+    words, deadline = arguments(remote, files, operations), Deadline.until(until)
+    if deadline.expired:
         raise errors.NotConnected(remote=remote, reason="no time is left")
+    left = deadline.remaining()
     # The program's own time limit, in whole seconds, is for one whose daemon has been killed.
-    limit = [] if left is None else [f"--timeout={math.ceil(left) + 1}"]
-    status, said = _run([_program(remote), *limit, *words], remote, left)
+    limit = f"--timeout={math.ceil(left) + 1}"
+    status, said = _run([_program(remote), limit, *words], remote, left)
     if files and said.startswith(NOT_SENT):  # which the program does not explain
         tls.check(tls.Credentials(*files))
     return status, said
 
 
-def _run(argv: list[str], remote: str, seconds: float | None) -> tuple[int, str]:
+def _run(argv: list[str], remote: str, seconds: float) -> tuple[int, str]:
     try:
         done = subprocess.run(
             argv,
@@ -163,14 +159,14 @@ def arguments(remote: str, files: Sequence[str], operations: Sequence[Any]) -> l
 
 def _check(operation: Any) -> None:
     try:
-        fine = _is_ours(**operation)
+        fine = _is_allowed(**operation)
     except (TypeError, KeyError, IndexError, ValueError):
         fine = False
     if not fine:
         _refuse("operation", operation, "os-vif does not do that")
 
 
-def _is_ours(op: str, table: str, **members: Any) -> bool:
+def _is_allowed(op: str, table: str, **members: Any) -> bool:
     """Return whether an operation does nothing but what os-vif does.
 
     :raises: TypeError, KeyError, IndexError: it is malformed.
@@ -186,12 +182,6 @@ def _is_ours(op: str, table: str, **members: Any) -> bool:
         and written <= columns
         and read <= readable
     )
-
-
-def _number(value: Any) -> float:
-    if not isinstance(value, (int, float)) or not math.isfinite(value):
-        _refuse("until", value, "it must be a point in time")
-    return float(value)
 
 
 def _refuse(field: str, value: Any, reason: str) -> NoReturn:

@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ovs.db import idl
 from ovsdbapp import exceptions
 from ovsdbapp.backend.ovs_idl import idlutils
 from ovsdbapp.schema.open_vswitch import impl_idl
 
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
-from vif_plug_ovs.ovsdb import api, connection, rows
+from vif_plug_ovs.ovsdb import api, connection
+from vif_plug_ovs.ovsdb.python_ovs import Replica
 
 _schemas: dict[str, dict[str, Any]] = {}
 
@@ -21,7 +21,7 @@ _schemas: dict[str, dict[str, Any]] = {}
 def learn_schema(remote: str, deadline: Deadline) -> None:
     """Remember the schema of a server; python-ovs asks for it with each connection."""
     if remote not in _schemas:
-        with connection.get(remote).current(deadline) as tables:
+        with connection.get(remote).synchronized(deadline) as tables:
             known = tables.server_tables  # None before Open vSwitch 2.9
             found = known and {row.name: row.schema for row in known["Database"].rows.values()}
         whole = found and json.loads(*found["Open_vSwitch"])
@@ -35,9 +35,9 @@ class WholeConnection(connection.Connection):
     def held(self, deadline: Deadline) -> Iterator[None]:
         """Hold the replica: with all that the server has now, or as a transaction has it."""
         with self._changed:
-            in_transaction = self._tables.txn is not None  # of this thread, as the lock is
+            in_transaction = self._replica.txn is not None  # of this thread, as the lock is
         try:
-            with contextlib.nullcontext() if in_transaction else self.current(deadline):
+            with contextlib.nullcontext() if in_transaction else self.synchronized(deadline):
                 yield
         except (errors.NotConnected, errors.OutcomeUnknown) as err:
             late = {"commands": [], "timeout": deadline.seconds, "cause": err}
@@ -56,14 +56,12 @@ class WholeConnection(connection.Connection):
         return sent.commit()
 
     @staticmethod
-    def _replica(remote: str) -> idl.Idl:
-        helper = idl.SchemaHelper(schema_json=_schemas[remote])
-        helper.register_all()
-        tables = rows.Replica(remote, helper)
-        for table in tables.tables.values():
+    def _new_replica(remote: str) -> Replica:
+        replica = Replica(remote, _schemas[remote])
+        for table in replica.tables.values():
             if column := idlutils.get_index_column(table):
                 table.rows.index_create(idlutils.index_name(column)).add_column(column)
-        return tables
+        return replica
 
 
 class Transaction(impl_idl.OvsVsctlTransaction):  # type: ignore[misc]
@@ -71,7 +69,7 @@ class Transaction(impl_idl.OvsVsctlTransaction):  # type: ignore[misc]
 
     def commit(self) -> Any:
         """Return the results of the commands; None if one failed and that is not raised."""
-        self._deadline = Deadline(self.timeout)
+        self._deadline = Deadline.of_option(self.timeout)
         while True:
             with self.api.whole.held(self._deadline), contextlib.suppress(errors.StateChanged):
                 try:
@@ -87,7 +85,7 @@ class Transaction(impl_idl.OvsVsctlTransaction):  # type: ignore[misc]
 
     def do_post_commit(self, txn: Any) -> None:
         """Wait for ovs-vswitchd; what it has not done is logged."""
-        if not self.api.whole.settled(txn.get_increment_new_value(), self._deadline):
+        if not self.api.whole.wait_for_vswitchd(txn.get_increment_new_value(), self._deadline):
             raise errors.DeadlineExceeded(seconds=self.timeout, what="ovs-vswitchd has not acted")
         if failed := self.post_commit_failed_interfaces(txn):
             raise impl_idl.VswitchdInterfaceAddException(ifaces=", ".join(failed))
@@ -103,8 +101,8 @@ class Api(impl_idl.OvsdbIdl, api.ImplAPI):  # type: ignore[misc]
         super().__init__(self, start=False, auto_index=False)
 
     whole = property(lambda self: connection.get_as(WholeConnection, self._remote))
-    idl = property(lambda self: self.whole._tables)
-    lock = property(lambda self: self.whole.held(Deadline(self.timeout)))
+    idl = property(lambda self: self.whole._replica)
+    lock = property(lambda self: self.whole.held(Deadline.of_option(self.timeout)))
 
     def create_transaction(
         self, check_error: bool = False, log_errors: bool = True, **_: Any

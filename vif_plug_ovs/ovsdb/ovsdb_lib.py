@@ -215,7 +215,7 @@ class BaseOVS:
 
     def get_qos(self, dev: str, qos_type: str) -> list[dict[str, Any]]:
         """Find the QoS rows that os-vif made for a device: ``{"_uuid": ...}`` for each."""
-        with connection.get(self.remote).current(self._deadline()) as tables:
+        with connection.get(self.remote).synchronized(self._deadline()) as tables:
             return [{"_uuid": uuid} for uuid in _qos(tables, dev, qos_type)]
 
     def delete_qos_if_exists(self, dev: str, qos_type: str) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waiting for sockets as python-ovs does, but for what goes wrong with its poller."""
+"""Wait for sockets as python-ovs does, without the faults of its poller."""
 
 import math
 import select
@@ -10,8 +10,8 @@ import ovs.poller
 
 from os_vif.wiring.deadline import Deadline
 
-#: Seconds after which who waits looks at the clock, though nothing came; poll() has a limit.
-TURN_SECONDS = 3600
+#: Seconds for which it waits at most without a look at the clock; poll() has a limit.
+MAX_SECONDS = 3600
 
 
 class Poller(ovs.poller.Poller):  # type: ignore[misc]
@@ -30,7 +30,7 @@ class Poller(ovs.poller.Poller):  # type: ignore[misc]
         self._masks: defaultdict[int, int] = defaultdict(int)
         if hasattr(select, "poll"):  # eventlet takes it away
             self.poll = select.poll()
-        seconds = deadline.at_most(TURN_SECONDS).remaining() or 0
+        seconds = deadline.at_most(MAX_SECONDS).remaining()
         self.timer_wait(math.ceil(1000 * seconds))
 
     def fd_wait(self, fd: Any, events: int) -> None:

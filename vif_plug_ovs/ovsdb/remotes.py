@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where an OVSDB server listens, as the option ``ovsdb_connection`` says it."""
+"""Where an OVSDB server listens, as the option ``ovsdb_connection`` names it."""
 
 import ipaddress
 import re
@@ -9,9 +9,12 @@ from os_vif.exception import InvalidValue
 #: What IANA has assigned to OVSDB; ovs-vsctl(8) takes it where no port is given.
 PORT = 6640
 
+#: In place of "ssl", and with a number, names a set of credentials to python-ovs; see `.tls`.
+TLS_METHOD = "osviftls"
+
 #: tcp:<address>[:<port>], an IPv6 address in brackets; ssl: alike; unix:<path>
 _REMOTE = re.compile(
-    r"unix:.+|(?P<method>tcp|ssl|osviftls\d+):"
+    rf"unix:.+|(?P<method>tcp|ssl|{TLS_METHOD}\d+):"
     r"(?:\[(?P<ipv6>[^\]]+)\]|(?P<host>[^:\[\]]+))(?::(?P<port>\d{1,5}))?"
 )
 
@@ -21,8 +24,8 @@ def normal(remote: str) -> str:
 
     :param remote: ``unix:<path>``, ``tcp:<address>[:<port>]``, ``ssl:`` alike, or what
         :func:`vif_plug_ovs.ovsdb.tls.remote` makes of the latter.
-    :raises InvalidValue: it is of no such form, or names a host: to ask a name server may take
-        longer than the deadline of a verb.
+    :raises InvalidValue: it does not have such a form, or names a host: to ask a name server may
+        take longer than the deadline of a verb.
     """
     match = _REMOTE.fullmatch(remote)
     if not match or (match["port"] and not 0 < int(match["port"]) < 65536):
@@ -34,11 +37,17 @@ def normal(remote: str) -> str:
     return remote if match["port"] else f"{remote}:{PORT}"
 
 
+def shown(remote: str) -> str:
+    """Return a remote as the administrator knows it."""
+    method, _, address = remote.partition(":")
+    return f"ssl:{address}" if method.startswith(TLS_METHOD) else remote
+
+
 def _must_be_address(remote: str, host: str, version: int) -> None:
     try:
         known = ipaddress.ip_address(host).version
     except ValueError:
         known = None
     if known != version:
-        reason = f"{host} is no IPv{version} address; names of hosts are not resolved"
+        reason = f"{host} is not an IPv{version} address; names of hosts are not resolved"
         raise InvalidValue(field="ovsdb_connection", value=remote, reason=reason)

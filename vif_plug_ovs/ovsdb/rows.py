@@ -6,15 +6,20 @@ See ovs-vswitchd.conf.db(5) for what the columns mean.
 
 import functools
 import random
-import uuid
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-
-from ovs.db import data, idl, types
 
 from os_vif.wiring.errors import TransactionRefused
 from os_vif.wiring.state import Bridge, Port, Vlan
+from vif_plug_ovs.ovsdb.python_ovs import (
+    Replica,
+    Row,
+    first_referrer,
+    map_value,
+    mapping,
+    members,
+    scalar,
+)
 from vif_plug_ovs.wiring import names
 
 _STRING = {"type": "string"}
@@ -97,104 +102,43 @@ _NAME, _ID, _IFACE_ID = "name", "id", "iface-id"
 HIGH_OFPORT, MAX_OFPORT = 32_768, 65_279
 
 
-class Replica(idl.Idl):  # type: ignore[misc]
-    """python-ovs' replica; its indexes stay when it is filled anew after a reconnect."""
-
-    def _Idl__clear(self) -> None:
-        """As python-ovs', but keep the indexes, which python-ovs 3.5.0 drops with the rows."""
-        kept = {name: table.rows for name, table in self.tables.items()}
-        super()._Idl__clear()
-        for name, rows in kept.items():
-            rows.clear()
-            self.tables[name].rows = rows
-
-
-def replica(remote: str) -> idl.Idl:
-    """Make the (still unconnected) replica of the tables above, with its indexes."""
-    helper = idl.SchemaHelper(schema_json=SCHEMA)
-    helper.register_all()
-    tables = Replica(remote, helper)
+def new_replica(remote: str) -> Replica:
+    """Return a (still unconnected) replica of the tables above, with its indexes."""
+    made = Replica(remote, SCHEMA, OPTIONAL)
     for table in _NAMED:
-        tables.tables[table].rows.indexes[_NAME] = _Index(_name)
+        made.add_index(table, _NAME, _name)
     for table, key in (("QoS", _ID), ("Interface", _IFACE_ID)):
-        tables.tables[table].rows.indexes[key] = _Index(functools.partial(_external_id, key=key))
-    return tables
+        made.add_index(table, key, functools.partial(map_value, column="external_ids", key=key))
+    return made
 
 
-class _Index:
-    """Rows by a key. python-ovs' own is a list sorted by comparisons in Python."""
-
-    columns = ()  # none that python-ovs would have to look after: we change no Row objects
-
-    def __init__(self, key: Callable[[Any], str]) -> None:
-        self._key = key
-        self._rows: defaultdict[str, dict[uuid.UUID, Any]] = defaultdict(dict)
-
-    def add(self, row: Any) -> None:
-        """Called by python-ovs with each row that is new, or was changed."""
-        self._rows[self._key(row)][row.uuid] = row
-
-    def remove(self, row: Any) -> None:
-        """Called by python-ovs with each row that goes, or is about to be changed."""
-        key = self._key(row)
-        del self._rows[key][row.uuid]
-        if not self._rows[key]:
-            del self._rows[key]
-
-    def clear(self) -> None:
-        """Called by python-ovs when it fetches everything anew."""
-        self._rows.clear()
-
-    def get(self, key: str) -> list[Any]:
-        """The rows of a key; a name has two for a moment, when a row takes another's place."""
-        return list(self._rows.get(key, {}).values())
+def _name(row: Row) -> str:
+    return str(scalar(row, "name"))
 
 
-# A Row's attributes copy and convert a value several times; these read it where it lies.
+def named(replica: Replica, table: str, name: str) -> Row:
+    """Return the row of that name, or None."""
+    return next(iter(replica.tables[table].rows.indexes[_NAME].get(name)), None)
 
 
-def _name(row: Any) -> str:
-    return str(_scalar(row, "name"))
-
-
-def _external_id(row: Any, key: str) -> str:
-    found = row._data["external_ids"].values.get(data.Atom(types.StringType, key))
-    return str(found.value) if found else ""
-
-
-def _scalar(row: Any, column: str, default: Any = None) -> Any:
-    if column not in row._data:  # the server has none, see OPTIONAL
-        return default
-    return next((atom.value for atom in row._data[column].values), default)
-
-
-def _map(row: Any, column: str) -> dict[str, str]:
-    return {key.value: value.value for key, value in row._data[column].values.items()}
-
-
-def named(tables: idl.Idl, table: str, name: str) -> Any:
-    """The row of that name, or None."""
-    return next(iter(tables.tables[table].rows.indexes[_NAME].get(name)), None)
-
-
-def qos_of(tables: idl.Idl, device: str) -> list[Any]:
-    """The QoS rows that os-vif made for a device, whatever their type."""
-    found: list[Any] = tables.tables["QoS"].rows.indexes[_ID].get(names.qos_id(device))
+def qos_of(replica: Replica, device: str) -> list[Row]:
+    """Return the QoS rows that os-vif made for a device, whatever their type."""
+    found: list[Row] = replica.tables["QoS"].rows.indexes[_ID].get(names.qos_id(device))
     return found
 
 
-def names_of(tables: idl.Idl, iface_id: str) -> list[str]:
-    """The names of the interfaces with that iface-id."""
-    found = tables.tables["Interface"].rows.indexes[_IFACE_ID].get(iface_id) if iface_id else []
+def names_of(replica: Replica, iface_id: str) -> list[str]:
+    """Return the names of the interfaces with that iface-id."""
+    found = replica.tables["Interface"].rows.indexes[_IFACE_ID].get(iface_id) if iface_id else []
     return [_name(row) for row in found]
 
 
-def switch(tables: idl.Idl) -> Any:
-    """The one row of the table Open_vSwitch.
+def switch(replica: Replica) -> Row:
+    """Return the one row of the table Open_vSwitch.
 
-    :raises TransactionRefused: nobody has initialised the database yet.
+    :raises TransactionRefused: the database is not initialised yet.
     """
-    row = next(iter(tables.tables["Open_vSwitch"].rows.values()), None)
+    row = next(iter(replica.tables["Open_vSwitch"].rows.values()), None)
     if row is None:
         raise TransactionRefused(
             reason="the database has no row in the table Open_vSwitch; is ovs-vswitchd there?"
@@ -202,94 +146,92 @@ def switch(tables: idl.Idl) -> Any:
     return row
 
 
-def cur_cfg(tables: idl.Idl) -> int:
-    """The configuration that ovs-vswitchd has finished; -1 in an uninitialised database."""
-    rows = tables.tables["Open_vSwitch"].rows.values()
-    return next((int(_scalar(row, "cur_cfg")) for row in rows), -1)
+def cur_cfg(replica: Replica) -> int:
+    """Return the configuration that ovs-vswitchd has finished; -1 in an uninitialised database."""
+    rows = replica.tables["Open_vSwitch"].rows.values()
+    return next((int(scalar(row, "cur_cfg")) for row in rows), -1)
 
 
-def pending(tables: idl.Idl) -> int | None:
+def pending(replica: Replica) -> int | None:
     """Return the configuration that ovs-vswitchd was asked for and has not finished, or None."""
-    for row in tables.tables["Open_vSwitch"].rows.values():
-        wanted = int(_scalar(row, "next_cfg"))
-        return wanted if wanted > cur_cfg(tables) else None
+    for row in replica.tables["Open_vSwitch"].rows.values():
+        wanted = int(scalar(row, "next_cfg"))
+        return wanted if wanted > cur_cfg(replica) else None
     return None
 
 
-def unused_ofport(tables: idl.Idl) -> int:
-    """An OpenFlow port number that no interface has on any bridge.
+def unused_ofport(replica: Replica) -> int:
+    """Return an OpenFlow port number that no interface has on any bridge.
 
     Random, because ovs-vswitchd serves only one of two interfaces that ask for the same number,
-    and others, in other processes too, may be looking for one at the same time.
+    and other processes may be looking for one at the same time.
     """
-    used = {_scalar(row, "ofport") for row in tables.tables["Interface"].rows.values()}
+    used = {scalar(row, "ofport") for row in replica.tables["Interface"].rows.values()}
     while (number := random.randrange(HIGH_OFPORT, MAX_OFPORT)) in used:
         pass
     return number
 
 
-def port_uuids(bridge: Any) -> list[str]:
-    """The ports on a bridge; its attribute would make Row objects of thousands of them."""
-    return [str(atom.value) for atom in bridge._data["ports"].values]
+def port_uuids(bridge: Row) -> list[str]:
+    """Return the ports on a bridge."""
+    return [str(uuid) for uuid in members(bridge, "ports")]
 
 
-def bridge_of(tables: idl.Idl, port: Any, hint: str = "") -> Any:
-    """The row of the bridge that a port sits on, or None.
+def bridge_of(replica: Replica, port: Row, hint: str = "") -> Row | None:
+    """Return the row of the bridge that a port sits on, or None.
 
     A row does not know who refers to it, so bridges are asked, the likely one first.
     """
-    atom = data.Atom(types.UuidType, port.uuid)
-    # Reading row.ports would make Row objects of thousands of ports to look for one.
-    return next((row for row in _bridges(tables, hint) if atom in row._data["ports"].values), None)
+    return first_referrer(_bridges(replica, hint), "ports", port.uuid)
 
 
-def _bridges(tables: idl.Idl, first: str) -> Iterator[Any]:
-    if first and (row := named(tables, "Bridge", first)):
+def _bridges(replica: Replica, first: str) -> Iterator[Row]:
+    if first and (row := named(replica, "Bridge", first)):
         yield row
-    yield from tables.tables["Bridge"].rows.values()
+    yield from replica.tables["Bridge"].rows.values()
 
 
-def bridges(tables: idl.Idl, wanted: Iterable[str]) -> dict[str, Bridge]:
-    """The OVS bridges of these names as values; missing ones are left out."""
-    found = ((name, named(tables, "Bridge", name)) for name in wanted)
+def bridges(replica: Replica, wanted: Iterable[str]) -> dict[str, Bridge]:
+    """Return the OVS bridges of these names as values; missing ones are left out."""
+    found = ((name, named(replica, "Bridge", name)) for name in wanted)
     return {name: _bridge(name, row) for name, row in found if row}
 
 
-def _bridge(name: str, row: Any) -> Bridge:
-    return Bridge(name, _scalar(row, "datapath_type"), _map(row, "external_ids"))
+def _bridge(name: str, row: Row) -> Bridge:
+    return Bridge(name, scalar(row, "datapath_type"), mapping(row, "external_ids"))
 
 
-def ports(tables: idl.Idl, likely_bridges: Mapping[str, str]) -> dict[str, Port]:
-    """Ports as values, missing ones left out.
+def ports(replica: Replica, likely_bridges: Mapping[str, str]) -> dict[str, Port]:
+    """Return ports as values, missing ones left out.
 
     :param likely_bridges: name of a port -> the bridge that it should be on.
     """
-    found = ((name, named(tables, "Port", name)) for name in likely_bridges)
-    return {name: _port(tables, name, row, likely_bridges[name]) for name, row in found if row}
+    found = ((name, named(replica, "Port", name)) for name in likely_bridges)
+    return {name: _port(replica, name, row, likely_bridges[name]) for name, row in found if row}
 
 
-def _port(tables: idl.Idl, name: str, row: Any, likely_bridge: str) -> Port:
-    bridge = bridge_of(tables, row, likely_bridge)
+def _port(replica: Replica, name: str, row: Row, likely_bridge: str) -> Port:
+    bridge = bridge_of(replica, row, likely_bridge)
     bridge_name = _name(bridge) if bridge else ""
-    interface = named(tables, "Interface", name)
+    interface = named(replica, "Interface", name)
     if interface is None:
-        return Port(name, bridge_name, _map(row, "external_ids"), bond=True)
+        return Port(name, bridge_name, mapping(row, "external_ids"), bond=True)
     return Port(
         name,
         bridge_name,
-        _map(row, "external_ids"),
+        mapping(row, "external_ids"),
         vlan=_vlan(row),
-        connected=_map(interface, "status").get("status") == "connected",
-        interface_type=_scalar(interface, "type"),
-        interface_ids=_map(interface, "external_ids"),
-        options=_map(interface, "options"),
-        mtu_request=_scalar(interface, "mtu_request"),
-        ofport=_scalar(interface, "ofport"),
-        error=_scalar(interface, "error", ""),
-        ifindex=_scalar(interface, "ifindex"),
+        connected=mapping(interface, "status").get("status") == "connected",
+        interface_type=scalar(interface, "type"),
+        interface_ids=mapping(interface, "external_ids"),
+        options=mapping(interface, "options"),
+        mtu_request=scalar(interface, "mtu_request"),
+        ofport=scalar(interface, "ofport"),
+        error=scalar(interface, "error", ""),
+        ifindex=scalar(interface, "ifindex"),
     )
 
 
-def _vlan(port: Any) -> Vlan:
-    trunks = (atom.value for atom in port._data["trunks"].values)
-    return Vlan(_scalar(port, "tag"), _scalar(port, "vlan_mode"), tuple(sorted(trunks)))
+def _vlan(port: Row) -> Vlan:
+    trunks = tuple(sorted(members(port, "trunks")))
+    return Vlan(scalar(port, "tag"), scalar(port, "vlan_mode"), trunks)

@@ -20,11 +20,11 @@ import ovs.socket_util
 import ovs.stream
 
 from os_vif.exception import InvalidValue
+from vif_plug_ovs.ovsdb import python_ovs, remotes
 
 #: The options that name these files, in the order of the fields of Credentials.
 OPTIONS = ("ssl_key_file", "ssl_cert_file", "ssl_ca_cert_file")
 
-_METHOD = "osviftls"
 _numbers = itertools.count()
 _registering = threading.Lock()
 
@@ -41,8 +41,7 @@ class Credentials:
 def remote(wanted: str, credentials: Credentials) -> str:
     """Return the name under which python-ovs opens an ``ssl:`` remote with these credentials.
 
-    The files are looked at when somebody asks for the first time, then when a connection is
-    opened.
+    The files are read when this is first asked for, and whenever a connection is opened.
 
     :raises InvalidValue: a file is not named, missing, or not what it should be.
     """
@@ -59,36 +58,30 @@ def check(credentials: Credentials) -> None:
     _context(credentials)
 
 
-def shown(name: str) -> str:
-    """A remote as the operator knows it."""
-    method, _, address = name.partition(":")
-    return f"ssl:{address}" if method.startswith(_METHOD) else name
-
-
 def problem(name: str) -> str:
-    """What TLS had against the last attempt to connect; empty if nothing."""
-    return str(getattr(_stream_of(name), "problem", ""))
+    """Return why TLS failed in the last attempt to connect to a remote; empty if it did not."""
+    return _stream_of(name).problem
 
 
 def failures(name: str) -> int:
-    """How often TLS has had something against connecting to a remote."""
-    return int(getattr(_stream_of(name), "failures", 0))
+    """Return how many attempts to connect to a remote TLS has failed."""
+    return _stream_of(name).failures
 
 
-def _stream_of(name: str) -> type[ovs.stream.Stream] | None:
-    found: type[ovs.stream.Stream] | None = ovs.stream.Stream._find_method(name)
-    return found
+def _stream_of(name: str) -> "type[_TlsStream]":
+    return _streams.get(name.partition(":")[0], _TlsStream)
 
 
 @functools.cache
 def _registered(wanted: str, credentials: Credentials) -> str:
-    """Make a connection method; a configuration has one, so they do not pile up.
+    """Return a new connection method; a configuration has one, so they do not pile up.
 
     Each server has its own, lest one be blamed for what is wrong with another.
     """
-    _context(credentials)  # what is wrong now is told at once
-    method = f"{_METHOD}{next(_numbers)}"
-    ovs.stream.Stream.register_method(method, _stream_class(credentials))
+    _context(credentials)  # raises what is wrong now
+    method = f"{remotes.TLS_METHOD}{next(_numbers)}"
+    _streams[method] = type("TlsStream", (_TlsStream,), {"credentials": credentials})
+    ovs.stream.Stream.register_method(method, _streams[method])
     return method
 
 
@@ -104,7 +97,7 @@ def _context(credentials: Credentials) -> ssl.SSLContext:
     except ssl.SSLError as err:
         raise _invalid("ssl_ca_cert_file", credentials.authority, err) from err
     try:
-        # Nobody is there to be asked for a passphrase.
+        # A service cannot be asked for a passphrase.
         context.load_cert_chain(credentials.certificate, credentials.key, password=lambda: "")
     except ssl.SSLError as err:
         both = f"{credentials.certificate}, {credentials.key}"
@@ -126,11 +119,7 @@ def _invalid(option: str, path: str, err: OSError) -> InvalidValue:
     return InvalidValue(field=option, value=path, reason=err.strerror or str(err))
 
 
-def _stream_class(credentials: Credentials) -> type[ovs.stream.SSLStream]:
-    return type("TlsStream", (_TlsStream,), {"credentials": credentials})
-
-
-class _TlsStream(ovs.stream.SSLStream):  # type: ignore[misc]
+class _TlsStream(python_ovs.SslStream):
     """python-ovs' stream, with credentials of its own and a memory for what went wrong.
 
     python-ovs opens streams through their class, so each server has a class of its own.
@@ -139,13 +128,13 @@ class _TlsStream(ovs.stream.SSLStream):  # type: ignore[misc]
     credentials: ClassVar[Credentials]
     problem: ClassVar[str] = ""
     failures: ClassVar[int] = 0
-    _greeted = False
+    _handshake_is_done = False
     _handshake_needs = 0  # POLLIN or POLLOUT while a handshake waits for that
 
     @classmethod
-    def _open(cls, suffix: str, dscp: int) -> tuple[int, socket.socket | None]:
-        address = ovs.socket_util.inet_parse_active(suffix, 0, raises=False)
-        family, plain = ovs.socket_util.inet_create_socket_active(socket.SOCK_STREAM, address)
+    def open_socket(cls, address: str, dscp: int) -> tuple[int, socket.socket | None]:
+        target = ovs.socket_util.inet_parse_active(address, 0, raises=False)
+        family, plain = ovs.socket_util.inet_create_socket_active(socket.SOCK_STREAM, target)
         if plain is None:
             return family, None
         cls.problem = ""
@@ -155,7 +144,7 @@ class _TlsStream(ovs.stream.SSLStream):  # type: ignore[misc]
             plain.close()
             return cls._failed(err), None
         secured = context.wrap_socket(plain, do_handshake_on_connect=False)
-        error = ovs.socket_util.inet_connect_active(secured, address, family, dscp)
+        error = ovs.socket_util.inet_connect_active(secured, target, family, dscp)
         if not error:
             secured.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return error, secured
@@ -170,7 +159,7 @@ class _TlsStream(ovs.stream.SSLStream):  # type: ignore[misc]
 
     def connect(self) -> int:
         error: int = super(ovs.stream.SSLStream, self).connect()
-        if error or self._greeted:
+        if error or self._handshake_is_done:
             return error
         self._handshake_needs = 0
         try:
@@ -183,7 +172,7 @@ class _TlsStream(ovs.stream.SSLStream):  # type: ignore[misc]
             return errno.EAGAIN
         except OSError as err:
             return self._failed(err)
-        self._greeted = True
+        self._handshake_is_done = True
         return 0
 
     def wait(self, poller: ovs.poller.Poller, wait: int) -> None:
@@ -199,26 +188,31 @@ class _TlsStream(ovs.stream.SSLStream):  # type: ignore[misc]
     def send(self, buf: str) -> int:
         sent: int = super().send(buf)
         if sent < 0 and sent != -errno.EAGAIN:
-            self.recv(1)  # what the server said before it hung up
+            self.recv(1)  # reads what the server said before it hung up
         return sent
 
     def recv(self, n: int) -> tuple[int, bytes | str]:
+        if error := self.connect():
+            return error, ""
         try:
-            result: tuple[int, bytes | str] = super()._recv(n)
+            return 0, self.socket.recv(n)
         except ssl.SSLWantReadError:
             return errno.EAGAIN, ""
         except ssl.SSLZeroReturnError:
             return 0, ""
         except OSError as err:  # with TLS 1.3, how a server refuses our certificate
             return self._failed(err), ""
-        return result
 
     @classmethod
     def _failed(cls, err: Exception) -> int:
         if isinstance(err, (ssl.SSLEOFError, ssl.SSLSyscallError)):
-            return errno.ECONNRESET  # a server that restarts: no matter of certificates
+            return errno.ECONNRESET  # a server that restarts: not a matter of certificates
         if isinstance(err, (ssl.SSLError, InvalidValue)):
             cls.problem = str(err)
             cls.failures += 1
             return errno.EPROTO
         return getattr(err, "errno", None) or errno.EPROTO
+
+
+#: The classes of the connection methods that were made here.
+_streams: dict[str, type[_TlsStream]] = {}

@@ -6,14 +6,15 @@ program of its own, which the privileged daemon runs (:mod:`vif_plug_ovs.ovsdb.c
 is read goes into a replica of its own, made of the rows that were asked for. A verb that finds
 nothing to do reads once; another reads to observe and to commit, writes once, and reads until
 ovs-vswitchd has caught up and opened the devices. No program waits for ovs-vswitchd: it would
-keep one of the daemon's few threads from other calls.
+keep one of the daemon's few threads from other calls. After a lost connection the engine observes
+again: whatever a client had sent, the server has processed before it answers a later one.
 """
 
 import json
 import os
 import time
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from typing import Any
 
@@ -21,29 +22,25 @@ from ovs.db import idl
 
 from os_vif.wiring import errors, steps
 from os_vif.wiring.deadline import Deadline
-from os_vif.wiring.ownership import Mark
 from os_vif.wiring.state import Found, Port
 from vif_plug_ovs.ovsdb import client, remotes, rows
 from vif_plug_ovs.ovsdb.backend import _Replica
-from vif_plug_ovs.ovsdb.connection import PATIENCE_SECONDS, RETRY_SECONDS
+from vif_plug_ovs.ovsdb.connection import NAME_EXISTS, RETRY_SECONDS, STUCK_AFTER_SECONDS
 from vif_plug_ovs.ovsdb.operations import Operation, operations
+from vif_plug_ovs.ovsdb.python_ovs import Replica
 from vif_plug_ovs.ovsdb.tls import Credentials
 from vif_plug_ovs.wiring import names
 
 #: Above so many ports whole tables are read; an argument of a program has 128 KiB at most.
 _MANY_PORTS = 100
-#: Seconds between two looks at what ovs-vswitchd does.
+#: Seconds between two reads of what ovs-vswitchd does.
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 1.0
-_LAST_LOOK_SECONDS = 0.15  # for reading although the deadline has come
-#: Seconds that callers wait for an ovs-vswitchd that is stuck; a look and a pause come on top.
-_STUCK_SECONDS = 3
+_LAST_READ_SECONDS = 0.15  # for reading although the deadline has come
+#: Seconds to wait for an ovs-vswitchd that is stuck; a read and a pause are added to them.
+_WAIT_FOR_STUCK_SECONDS = 3
 
-#: Remote -> ``cur_cfg`` that stayed while a caller waited for PATIENCE_SECONDS.
+#: Remote -> ``cur_cfg`` that stayed while a caller waited for STUCK_AFTER_SECONDS.
 _stuck: dict[str, int] = {}
-
-
-class _NotAnswered(Exception):
-    """The connection was lost; the transaction may have been sent."""
 
 
 class VsctlRows:
@@ -67,7 +64,7 @@ class VsctlRows:
         :raises InvalidValue: a file of the credentials is bad.
         """
         self._deadline = deadline
-        tables = self._read(_about(ports), deadline)
+        tables = self._read(_selects_for(ports), deadline)
         return Found(
             bridges=rows.bridges(tables, bridges),
             ports=rows.ports(tables, ports),
@@ -76,7 +73,7 @@ class VsctlRows:
         )
 
     def names_of(self, iface_id: str, deadline: Deadline) -> list[str]:
-        """The names of the interfaces with that iface-id.
+        """Return the names of the interfaces with that iface-id.
 
         :raises NotConnected: the server cannot be reached by the deadline.
         """
@@ -89,84 +86,90 @@ class VsctlRows:
 
         :raises NotConnected: the server cannot be reached by the deadline; nothing was written.
         """
-        while True:
-            before = self._read_for(plan, deadline)
-            wanted = operations(plan, _Replica(before))
-            if not wanted:
-                return None
-            try:
-                return self._write(wanted, before, deadline)
-            except _NotAnswered:
-                cfg = self._find_out(plan, before, deadline)
-            if cfg is not None:
-                return cfg
+        replica = self._read_for(plan, deadline)
+        wanted = operations(plan, _Replica(replica))
+        return self._write(wanted, replica, deadline) if wanted else None
 
     def count_up(self, deadline: Deadline) -> int:
         """See :meth:`os_vif.wiring.engine.Rows.count_up`."""
-        before = self._read_for([], deadline)
-        try:
-            return self._write([], before, deadline)
-        except _NotAnswered:
-            raise errors.OutcomeUnknown(remote=self._remote) from None
+        return self._write([], self._read_for([], deadline), deadline)
 
     def settled(self, cfg: int, deadline: Deadline) -> bool:
         """See :meth:`os_vif.wiring.engine.Rows.settled`."""
-        switch, began = [_select("Open_vSwitch")], time.monotonic()
+        seen: list[int] = []
+        began = time.monotonic()
+
+        def is_reached(replica: Replica) -> bool:
+            seen.append(rows.cur_cfg(replica))
+            return seen[-1] >= cfg
+
         try:
-            first = now = rows.cur_cfg(self._read(switch, deadline))
-            deadline = self._patience(now, deadline)
-            pauses = _pauses(deadline)
-            while now < cfg and next(pauses, False):
-                now = rows.cur_cfg(self._read(switch, deadline))
+            self._poll([_select("Open_vSwitch")], is_reached, deadline)
         except errors.NotConnected:
             return False
-        if first == now < cfg and time.monotonic() - began >= PATIENCE_SECONDS:
-            _stuck[self._remote] = now
-        return now >= cfg
+        if seen[0] == seen[-1] < cfg and time.monotonic() - began >= STUCK_AFTER_SECONDS:
+            _stuck[self._remote] = seen[0]
+        return seen[-1] >= cfg
 
     def working(self, ports: Mapping[str, int], deadline: Deadline | None) -> Mapping[str, Port]:
         """See :meth:`os_vif.wiring.engine.Rows.working`; it may raise NotConnected, too."""
-        tables = self._read(_about(ports), deadline or self._deadline)
-        if deadline is not None:
-            deadline = self._patience(rows.cur_cfg(tables), deadline)
-            pauses = _pauses(deadline)
-            while not _all_work(tables, ports) and next(pauses, False):
-                tables = self._read(_about(ports), deadline)
-        return rows.ports(tables, dict.fromkeys(ports, ""))
 
-    def _patience(self, cur_cfg: int, deadline: Deadline) -> Deadline:
-        """Return how long to wait for ovs-vswitchd: not long again if it has not moved since."""
-        stuck = _stuck.get(self._remote) == cur_cfg
-        return deadline.at_most(_STUCK_SECONDS) if stuck else deadline
+        def found(replica: Replica) -> dict[str, Port]:
+            return rows.ports(replica, dict.fromkeys(ports, ""))
 
-    def _read_for(self, plan: Sequence[steps.RowStep], deadline: Deadline) -> idl.Idl:
+        def all_work(replica: Replica) -> bool:
+            return all(port.works_with(ports[name]) for name, port in found(replica).items())
+
+        if deadline is None:
+            return found(self._read(_selects_for(ports), self._deadline))
+        return found(self._poll(_selects_for(ports), all_work, deadline))
+
+    def _poll(
+        self,
+        selects: list[Operation],
+        predicate: Callable[[Replica], bool],
+        deadline: Deadline,
+    ) -> Replica:
+        """Read until a predicate is true; return what was read last.
+
+        An ovs-vswitchd that was found stuck, and has not moved since, is not waited for long.
+        """
+        replica = self._read(selects, deadline)
+        if _stuck.get(self._remote) == rows.cur_cfg(replica):
+            deadline = deadline.at_most(_WAIT_FOR_STUCK_SECONDS)
+        pauses = _pauses(deadline)
+        while not predicate(replica) and next(pauses, False):
+            replica = self._read(selects, deadline)
+        return replica
+
+    def _read_for(self, plan: Sequence[steps.RowStep], deadline: Deadline) -> Replica:
         """Read what some steps build on."""
-        selects = _about([_name(step) for step in plan])
+        selects = _selects_for([_name(step) for step in plan])
         if any(isinstance(step, steps.ReopenPort) for step in plan):
             selects.append(_select("Interface"))  # whose ofports are in use
         return self._read(selects, deadline)
 
-    def _read(self, selects: list[Operation], deadline: Deadline) -> idl.Idl:
+    def _read(self, selects: list[Operation], deadline: Deadline) -> Replica:
         """Read rows into a replica of their own, which never connects.
 
         :raises: as :meth:`observe`, and TransactionRefused: the server does not look for that.
         """
-        return self._read_by(deadline.at_least(_LAST_LOOK_SECONDS), selects)
+        return self._read_by(deadline.at_least(_LAST_READ_SECONDS), selects)
 
-    def _read_by(self, deadline: Deadline, selects: list[Operation]) -> idl.Idl:
+    def _read_by(self, deadline: Deadline, selects: list[Operation]) -> Replica:
         """As :meth:`_read`, and not past the deadline: many reads one by one would add up."""
         answers = self._transact(selects, deadline)
         found: dict[tuple[str, str], dict[str, Any]] = {}
         for select, answer in zip(selects, answers, strict=True):
             for row in answer["rows"]:
                 found.setdefault((select["table"], row.pop("_uuid")[1]), {}).update(row)
-        tables = rows.replica(self._remote)
+        tables = rows.new_replica(self._remote)
         for (name, key), row in found.items():
             table, of_row = tables.tables[name], uuid.UUID(key)
             table.rows[of_row] = idl.Row.from_json(tables, table, of_row, row)
         return tables
 
-    def _write(self, wanted: Sequence[Operation], before: idl.Idl, deadline: Deadline) -> int:
+    def _write(self, wanted: Sequence[Operation], before: Replica, deadline: Deadline) -> int:
         """Send operations, perhaps none, with a new number of the configuration; return that."""
         here = [["_uuid", "==", ["uuid", _Replica(before).switch()]]]
         root: Operation = {"table": "Open_vSwitch", "where": here}
@@ -177,31 +180,12 @@ class VsctlRows:
             raise errors.StateChanged(what="the row in the table Open_vSwitch is gone")
         return int(last["rows"][0]["next_cfg"])
 
-    def _find_out(
-        self, plan: Sequence[steps.RowStep], before: idl.Idl, deadline: Deadline
-    ) -> int | None:
-        """Return a number of the configuration that has what a lost transaction wrote, or None.
-
-        Whatever its client had sent, the server has read before it answers a later one.
-
-        :raises OutcomeUnknown: the server does not tell.
-        """
-        try:
-            after = self._read_for(plan, deadline)
-        except errors.NotConnected:
-            raise errors.OutcomeUnknown(remote=self._remote) from None
-        numbers = [int(rows.switch(tables).next_cfg) for tables in (before, after)]
-        created = {_name(step) for step in plan if isinstance(step, steps.CreatePort)}
-        left = [s for s in plan if not (isinstance(s, steps.RemovePort) and s.name in created)]
-        written = numbers[1] > numbers[0] and all(_stands(step, after) for step in left)
-        return numbers[1] if written else None
-
     def _transact(
         self, wanted: Sequence[Operation], deadline: Deadline, *, writes: bool = False
     ) -> list[Any]:
         """Send one transaction, again while the server cannot be reached; return its results.
 
-        :raises: as :meth:`commit`; and _NotAnswered, if it writes.
+        :raises: as :meth:`commit`.
         """
         began, status, said = time.monotonic(), 0, ""
         while True:
@@ -219,11 +203,10 @@ class VsctlRows:
             if not status:
                 return _results(wanted, json.loads(said))
             if writes and said.startswith(client.NOT_ANSWERED):
-                raise _NotAnswered
+                raise errors.OutcomeUnknown(remote=self._remote)
             if not said.startswith((client.NOT_SENT, client.NOT_ANSWERED)):
                 raise errors.TransactionRefused(reason=said)
-            left = deadline.remaining()
-            if left is not None and left <= RETRY_SECONDS:
+            if deadline.remaining() <= RETRY_SECONDS:
                 said += f" (after {time.monotonic() - began:.1f} s)"
                 raise errors.NotConnected(remote=self._remote, reason=said)
             time.sleep(RETRY_SECONDS)
@@ -240,7 +223,7 @@ def _results(wanted: Sequence[Operation], answer: list[Any]) -> list[Any]:
         reason = f"{result['error']}: {result.get('details', '')}"
         if result["error"] == "timed out":
             reason = f"a row of {operation['table']} is not {operation['rows']}"
-        elif "to have identical values" not in reason:  # a name that is taken meanwhile
+        elif NAME_EXISTS not in reason:
             raise errors.TransactionRefused(reason=reason)
         raise errors.StateChanged(what=reason)
     return answer
@@ -251,13 +234,8 @@ def _pauses(deadline: Deadline) -> Iterator[bool]:
     began = time.monotonic()
     while (left := deadline.remaining()) != 0:
         pause = min(max((time.monotonic() - began) / 4, _SHORTEST_PAUSE), _LONGEST_PAUSE)
-        time.sleep(pause if left is None else min(pause, left))
+        time.sleep(min(pause, left))
         yield True
-
-
-def _all_work(tables: idl.Idl, ports: Mapping[str, int]) -> bool:
-    found = rows.ports(tables, dict.fromkeys(ports, ""))
-    return all(port.works_with(ports[name]) for name, port in found.items())
 
 
 def _name(step: Any) -> str:
@@ -266,33 +244,10 @@ def _name(step: Any) -> str:
     return step.port.name if isinstance(step, steps.CreatePort) else step.name
 
 
-def _stands(step: steps.RowStep, after: idl.Idl) -> bool:
-    """Whether what a step makes is there, or what it removes is not."""
-    name = _name(step)
-    bridge, port = rows.bridges(after, [name]).get(name), rows.ports(after, {name: ""}).get(name)
-    match step:
-        case steps.CreateBridge(wanted):
-            return bridge is not None and bridge.external_ids.get(Mark.KEY) == str(wanted.mark)
-        case steps.CreatePort(wanted):
-            if port is None or not wanted.external_ids.items() <= port.interface_ids.items():
-                return False
-            mark = port.external_ids.get(Mark.KEY)
-            return (port.bridge, mark) == (wanted.bridge, str(wanted.mark))
-        case steps.SetPort():
-            values = step.values.items()
-            return port is not None and all(port.interface(key) == value for key, value in values)
-        case steps.ReopenPort():
-            return False  # taken once more it does no harm
-        case steps.RemoveBridge():
-            return step.if_empty or bridge is None
-    gone = port is None or isinstance(step, steps.RemoveQos)
-    return gone and not rows.qos_of(after, name)
-
-
 # What is read (RFC 7047, section 5.2.2) ----------------------------------------------------------
 
 
-def _about(ports: Collection[str]) -> list[Operation]:
+def _selects_for(ports: Collection[str]) -> list[Operation]:
     """Return the operations that read the switch, all bridges, and the rows of some ports."""
     if len(ports) > _MANY_PORTS:
         return [_select(table) for table in rows.SCHEMA["tables"]]

@@ -74,7 +74,7 @@ def test_what_steps_are_made_of_is_taken(name: str) -> None:
 
 @pytest.mark.parametrize("ports", [["tap1", "--help"], [f"tap{i}" for i in range(1000)]])
 def test_what_is_read_is_taken(ports: list[str]) -> None:
-    wanted = vsctl._about(ports)
+    wanted = vsctl._selects_for(ports)
     *_, text = client.arguments(REMOTE, [], wanted)
     assert json.loads(text) == ["Open_vSwitch", *wanted]
     assert len(text) < 128 * 1024  # MAX_ARG_STRLEN of linux/binfmts.h
@@ -166,9 +166,3 @@ FORGED: dict[str, Any] = {
 def test_what_os_vif_does_not_do_is_refused(what: str) -> None:
     with pytest.raises(InvalidValue, match="operation"):
         client.arguments(REMOTE, [], [SELECT, FORGED[what]])
-
-
-@pytest.mark.parametrize("until", ["soon", float("nan"), float("inf"), [1]])
-def test_a_deadline_that_is_none_is_refused(until: Any) -> None:
-    with pytest.raises(InvalidValue, match="until"):
-        client._number(until)

@@ -19,7 +19,7 @@ class Replica:
     """A replica that the tests put rows into, as python-ovs does when a server sends them."""
 
     def __init__(self) -> None:
-        self.tables = rows.replica("unix:nowhere")
+        self.tables = rows.new_replica("unix:nowhere")
 
     def insert(self, table: str, **columns: Any) -> uuid.UUID:
         key = uuid.uuid4()

@@ -7,9 +7,11 @@ import socket
 import subprocess
 import threading
 import time
+from typing import Any
 
 import pytest
 
+from os_vif.exception import InvalidValue
 from os_vif.wiring.deadline import LONGEST, Deadline
 
 
@@ -57,6 +59,12 @@ def test_a_deadline_crosses_to_another_process_as_a_point_in_time() -> None:
     assert Deadline.until(deadline.at).remaining() == pytest.approx(deadline.remaining(), abs=0.5)
     assert not Deadline.until(Deadline.never().at).expired
     assert Deadline.until(Deadline(0).at).expired
+
+
+@pytest.mark.parametrize("at", ["soon", math.nan, [1], None])
+def test_what_is_not_a_point_in_time_is_refused(at: Any) -> None:
+    with pytest.raises(InvalidValue, match="until"):
+        Deadline.until(at)
 
 
 @pytest.mark.parametrize(
