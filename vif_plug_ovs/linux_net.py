@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Network devices of Linux, for plugins outside of this repository.
 
-What changes a device runs in the privileged daemon of ``vif_plug_ovs.privsep.vif_plug``, which
-checks it: names and MTUs that Linux does not take raise ``InvalidValue``, what the kernel refuses
-raises ``LinkFailed``. Devices that are made here carry the alias
-``os-vif:ovs:facade:<device>``, as there is no VIF to name.
+What changes a device is a privileged call (:mod:`vif_plug_ovs.privileged`): names and MTUs that
+Linux does not take raise ``InvalidValue``, what the kernel refuses raises ``LinkFailed``. Devices
+that are made here carry the alias ``os-vif:ovs:facade:<device>``, as there is no VIF to name.
 """
 
 from os_vif import limits
@@ -28,11 +27,11 @@ FACADE = "facade"
 
 
 def mark(device: str) -> Mark:
-    """The mark of what is made for a caller who has a device's name and no VIF."""
+    """Return the mark of what is made for a caller who has a device's name and no VIF."""
     return Mark(constants.PLUGIN_NAME, FACADE, device)
 
 
-# Devices: these cross into the privileged daemon ----------------------------------------------
+# Devices: privileged calls -----------------------------------------------------------------------
 
 
 def add_bridge_port(bridge: str, dev: str) -> None:
@@ -85,7 +84,7 @@ def ensure_bridge(bridge: str) -> None:
     It forgets every MAC address at once and so floods; it has neither STP, forward delay nor
     multicast snooping; IPv6 is off, ARP is answered for no address of the host; it is up.
 
-    :raises Contradiction: there is a device of that name which is no bridge.
+    :raises Contradiction: there is a device of that name which is not a bridge.
     """
     _apply(LinuxBridge(bridge, mark(bridge), ageing=0))
 
@@ -97,9 +96,10 @@ def delete_bridge(bridge: str, dev: str | None) -> None:
     :raises LinkFailed: ``bridge`` is a device of another kind, or the kernel refused it.
     """
     there = _observe(bridge, *([dev] if dev else []))
-    inside = [link.name for link in there.values() if bridge in there and _master(link) == bridge]
-    going = [DeleteLink(bridge, "bridge")] if bridge in there else []
-    _execute(*(SetLink(name, {"master": ""}) for name in inside), *going)
+    if bridge in there:
+        inside = [name for name in there if there[name].attributes.get("master") == bridge]
+        detached = (SetLink(name, {"master": ""}) for name in inside)
+        _execute(*detached, DeleteLink(bridge, "bridge"))
 
 
 def delete_net_dev(dev: str) -> None:
@@ -130,15 +130,15 @@ def set_interface_state(interface_name: str, port_state: str) -> None:
     _execute(SetLink(interface_name, {"up": port_state == "up"}))
 
 
+def _links() -> KernelLinks:
+    return KernelLinks(privileged.change_links)
+
+
 def _apply(element: Element) -> None:
     """Make links as an element describes them, or leave them as they were."""
     for name in element.scope.links:
         limits.device_name("device", name)
     Engine(_links()).apply(Wiring((element,)), Deadline.never())
-
-
-def _links() -> KernelLinks:
-    return KernelLinks(privileged.change_links)
 
 
 def _observe(*devices: str) -> dict[str, Link]:
@@ -148,28 +148,21 @@ def _observe(*devices: str) -> dict[str, Link]:
 
 
 def _execute(*steps: LinkStep) -> None:
-    if not steps:
-        return
-    for failure in _links().execute([steps], Deadline.never()):
+    for failure in _links().execute([steps], Deadline.never()) if steps else ():
         if (refusal := errors.final(failure)) is not None:
             raise refusal
 
 
 def _veth_ends(dev1_name: str, dev2_name: str, mtu: int | None) -> list[SetLink]:
-    wanted: dict[str, Value] = {"mtu": mtu} if mtu else {}
-    wanted |= {"promisc": True, "up": True}
+    wanted: dict[str, Value] = {"promisc": True, "up": True, **({"mtu": mtu} if mtu else {})}
     return [SetLink(name, wanted) for name in (dev1_name, dev2_name)]
-
-
-def _master(link: Link) -> Value:
-    return link.attributes.get("master", "")
 
 
 # Facts: these read /sys, without privilege ----------------------------------------------------
 
 
 def get_function_by_ifname(ifname: str) -> tuple[str | None, bool]:
-    """Tell the PCI address above a device, and whether that function is a physical one (PF).
+    """Return the PCI address of a device, and whether that function is a physical one (PF).
 
     :returns: None and False if there is no such device, or it is not of a PCI function.
     """
@@ -180,7 +173,7 @@ def get_function_by_ifname(ifname: str) -> tuple[str | None, bool]:
 def get_ifname_by_pci_address(
     pci_addr: str, pf_interface: bool = False, switchdev: bool = False
 ) -> str:
-    """Find the device of a PCI function; see :func:`vif_plug_ovs.representors.interface`.
+    """Return the device of a PCI function; see :func:`vif_plug_ovs.representors.interface`.
 
     :param pci_addr: as in 0000:03:00.2.
     :param pf_interface: find that of its physical function instead.
@@ -191,23 +184,23 @@ def get_ifname_by_pci_address(
 
 
 def get_vf_num_by_pci_address(pci_addr: str) -> str:
-    """Tell the number of a virtual function, in digits.
+    """Return the number of a virtual function, in digits.
 
-    :raises PciDeviceNotFoundById: it is none.
+    :raises PciDeviceNotFoundById: it is not one.
     """
     return str(representors.virtual_function(pci_addr).number)
 
 
 def get_pf_pci_from_vf(vf_pci: str) -> str:
-    """Tell the PCI address of the physical function of a virtual one.
+    """Return the PCI address of the physical function of a virtual one.
 
-    :raises PciDeviceNotFoundById: it is none.
+    :raises PciDeviceNotFoundById: it is not one.
     """
     return representors.virtual_function(vf_pci).pf_address
 
 
 def get_representor_port(pf_ifname: str, vf_num: int | str) -> str:
-    """Find the device that represents a virtual function.
+    """Return the device that represents a virtual function.
 
     :param pf_ifname: a device of the physical function, such as the uplink.
     :param vf_num: the number of the virtual function.
@@ -217,5 +210,5 @@ def get_representor_port(pf_ifname: str, vf_num: int | str) -> str:
 
 
 def get_dpdk_representor_port_name(port_id: str) -> str:
-    """The name of the port of a representor that DPDK drives."""
+    """Return the name of the port of a representor that DPDK drives."""
     return names.dpdk_representor(port_id)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The kernel's links and sysctls, and the only package that speaks netlink.
 
-``backend``    links as the engine wants them: observe, execute
+``daemon``     the call of a plugin's privileged daemon, and links as the engine wants them
 ``observe``    read links; no privilege needed
 ``sysfs``      read-only facts about PCI functions and switch ports
 ``execute``    change links; runs inside a plugin's privileged daemon
@@ -13,5 +13,4 @@
 ``rtnetlink``  the wire format of rtnetlink, and its socket
 ``gate``       keeps callers of pyroute2 apart
 ``packing``    steps as they travel to the privileged daemon, which checks them
-``door``       the call of the privileged daemon
 """

@@ -31,5 +31,6 @@ def get_instance(context: Any, iface_name: str | None = None) -> Any:
     from vif_plug_ovs.ovsdb import impl_idl  # with ovsdbapp, which few ask for
 
     remote = remotes.normal(getattr(context, "remote", context.connection))
-    impl_idl.learn_schema(remote, Deadline(context.timeout))
+    impl_idl.learn_schema(remote, Deadline.of_option(context.timeout))
+    ImplAPI.register(impl_idl.Api)
     return impl_idl.Api(remote, context.timeout)

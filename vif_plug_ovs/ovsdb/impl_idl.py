@@ -12,7 +12,7 @@ from ovsdbapp.schema.open_vswitch import impl_idl
 
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
-from vif_plug_ovs.ovsdb import api, connection
+from vif_plug_ovs.ovsdb import connection
 from vif_plug_ovs.ovsdb.python_ovs import Replica
 
 _schemas: dict[str, dict[str, Any]] = {}
@@ -91,7 +91,7 @@ class Transaction(impl_idl.OvsVsctlTransaction):  # type: ignore[misc]
             raise impl_idl.VswitchdInterfaceAddException(ifaces=", ".join(failed))
 
 
-class Api(impl_idl.OvsdbIdl, api.ImplAPI):  # type: ignore[misc]
+class Api(impl_idl.OvsdbIdl):  # type: ignore[misc]
     """ovsdbapp's commands; it is its own connection, where ovsdbapp has one for a class."""
 
     ovsdb_connection: Any = None

@@ -8,6 +8,7 @@ when they see fit.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from oslo_log import log as logging
@@ -19,8 +20,8 @@ from os_vif.wiring.elements import DeviceMtu, Element, OnRemove, OvsBridge, OvsP
 from os_vif.wiring.engine import Engine, Rows
 from os_vif.wiring.errors import Contradiction
 from os_vif.wiring.model import Wiring
-from os_vif.wiring.state import Found, Port, Vlan
-from os_vif.wiring.steps import RowStep, SetPort
+from os_vif.wiring.state import Port, Vlan
+from os_vif.wiring.steps import SetPort
 from vif_plug_ovs import constants, linux_net, privileged
 from vif_plug_ovs.ovsdb import api, connection, drivers, rows
 
@@ -138,10 +139,11 @@ class BaseOVS:
         if interface_type not in _IN_USER_SPACE:
             linux_net.set_device_mtu(dev, mtu)
         elif mtu:
-            deadline = self._deadline()
-            port = self._rows().observe((), {dev: ""}, deadline).ports.get(dev)
+            rows, deadline = _AcceptedIsEnough(self._rows()), self._deadline()
+            port = rows.observe((), {dev: ""}, deadline).ports.get(dev)
             if port is None or port.mtu_request != mtu:
-                self._commit([SetPort(dev, {"mtu_request": mtu})], deadline)
+                cfg = rows.commit([SetPort(dev, {"mtu_request": mtu})], deadline)
+                rows.settled(cfg or 0, deadline)
 
     def delete_ovs_vif_port(
         self, bridge: str, dev: str, delete_netdev: bool = True, qos_type: str | None = None
@@ -171,29 +173,16 @@ class BaseOVS:
 
         :raises Contradiction: a bridge is missing, or a port is on another one.
         """
-        patch = constants.OVS_PATCH_INTERFACE_TYPE
-        outer = OvsPort(
-            port_bridge_port,
-            port_bridge,
-            linux_net.mark(port_bridge_port),
-            patch,
-            options={"peer": int_bridge_port},
-            device=False,
-        )
-        inner = OvsPort(
-            int_bridge_port,
-            int_bridge,
-            linux_net.mark(int_bridge_port),
-            patch,
+        outer = _patch(port_bridge_port, port_bridge, int_bridge_port)
+        inner = replace(
+            _patch(int_bridge_port, int_bridge, port_bridge_port),
             external_ids=_external_ids(iface_id, mac, instance_id),
-            options={"peer": port_bridge_port},
-            device=False,
             vlan=_vlan(tag, None, None),
         )
         self._apply_on([port_bridge, int_bridge], outer, inner)
 
     def port_exists(self, port_name: str, bridge: str) -> bool:
-        """Tell whether there is a port of that name on that bridge."""
+        """Return whether there is a port of that name on that bridge."""
         found = self._rows().observe((), {port_name: bridge}, self._deadline())
         port = found.ports.get(port_name)
         return port is not None and port.bridge == bridge
@@ -214,7 +203,7 @@ class BaseOVS:
     # QoS --------------------------------------------------------------------------------------
 
     def get_qos(self, dev: str, qos_type: str) -> list[dict[str, Any]]:
-        """Find the QoS rows that os-vif made for a device: ``{"_uuid": ...}`` for each."""
+        """Return the QoS rows that os-vif made for a device: ``{"_uuid": ...}`` for each."""
         with connection.get(self.remote).synchronized(self._deadline()) as tables:
             return [{"_uuid": uuid} for uuid in _qos(tables, dev, qos_type)]
 
@@ -222,11 +211,8 @@ class BaseOVS:
         """Delete the QoS rows that os-vif made for a device, and take them off its port."""
 
         def build(tables: Any) -> list[dict[str, Any]]:
-            return [
-                operation
-                for uuid in _qos(tables, dev, qos_type)
-                for operation in _qos_removal(dev, str(uuid))
-            ]
+            found = _qos(tables, dev, qos_type)
+            return [operation for uuid in found for operation in _qos_removal(dev, str(uuid))]
 
         if self.get_qos(dev, qos_type):  # as the server has it, not the replica
             connection.get(self.remote).commit(build, self._deadline())
@@ -234,7 +220,7 @@ class BaseOVS:
     # Below here ---------------------------------------------------------------------------------
 
     def _deadline(self) -> Deadline:
-        return Deadline(self.timeout)
+        return Deadline.of_option(self.timeout)
 
     def _rows(self) -> Rows:
         return drivers.rows(self._config)
@@ -260,35 +246,20 @@ class BaseOVS:
     def _remove(self, *elements: Element) -> None:
         self._engine().remove(Wiring(elements), self._deadline())
 
-    def _commit(self, steps: Sequence[RowStep], deadline: Deadline) -> None:
-        written = _AcceptedIsEnough(self._rows())
-        cfg = written.commit(steps, deadline)
-        if cfg is not None:
-            written.settled(cfg, deadline)
-
 
 class _AcceptedIsEnough:
     """The rows, for callers whom a late ovs-vswitchd is no reason to fail."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
-
-    def observe(
-        self, bridges: Collection[str], ports: Mapping[str, str], deadline: Deadline
-    ) -> Found:
-        """See :meth:`os_vif.wiring.engine.Rows.observe`."""
-        return self._rows.observe(bridges, ports, deadline)
-
-    def commit(self, steps: Sequence[RowStep], deadline: Deadline) -> int | None:
-        """See :meth:`os_vif.wiring.engine.Rows.commit`."""
-        return self._rows.commit(steps, deadline)
+        self.observe, self.commit = rows.observe, rows.commit
 
     def count_up(self, deadline: Deadline) -> int:
         """Ask for nothing, as nothing is waited for."""
         return 0
 
     def settled(self, cfg: int, deadline: Deadline) -> bool:
-        """Wait for ovs-vswitchd, and say that it has caught up in any case."""
+        """Wait for ovs-vswitchd, and return True in any case."""
         if not self._rows.settled(cfg, deadline):
             LOG.warning("ovs-vswitchd has not acted on a change after %s s", deadline.elapsed())
         return True
@@ -303,6 +274,11 @@ def _bridge(
 ) -> OvsBridge:
     datapath_type = datapath_type or constants.OVS_DATAPATH_SYSTEM
     return OvsBridge(name, datapath_type, linux_net.mark(name), on_remove)
+
+
+def _patch(name: str, bridge: str, peer: str) -> OvsPort:
+    patch = constants.OVS_PATCH_INTERFACE_TYPE
+    return OvsPort(name, bridge, linux_net.mark(name), patch, options={"peer": peer}, device=False)
 
 
 def _external_ids(iface_id: str, mac: str, instance_id: str) -> dict[str, str]:
