@@ -352,8 +352,9 @@ class FakeRows:
                 self.qos.pop(port.name, None)
                 if port.qos_type:
                     self.qos[port.name] = port.qos_type
-            case SetPort(name, values):
+            case SetPort(name, values, ids):
                 self._must_be(name, self.ports)
+                self._must_have(name, ids)
                 for key, value in values.items():
                     self.ports[name] = _set(self.ports[name], key, value)
             case ReopenPort(name):

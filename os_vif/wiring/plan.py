@@ -277,7 +277,8 @@ def _port_rows(
         is_new = is_new or _is_gone(port, found)
     elif wrong:
         values = interface_values(wanted)
-        yield SetPort(wanted.name, {key: values[key] for key in values if key in wrong})
+        changes = {key: values[key] for key in values if key in wrong}
+        yield SetPort(wanted.name, changes, port.interface_ids)
     if is_new and _is_stale(wanted, found):
         yield ReopenPort(wanted.name)
 

@@ -34,7 +34,7 @@ def rows_back(
     :param kept: bridges that are needed by plans that did not fail.
     """
     back = unique(
-        step
+        _of_row(step, now)
         for plan, found in plans
         for step in inverse(replace(plan, rows=tuple(_rows_standing(plan, now))), found).rows
         if not (isinstance(step, RemoveBridge) and step.name in kept)
@@ -68,7 +68,7 @@ def _rows_standing(plan: Plan, now: Found) -> Iterator[RowStep]:
                     yield step
             case SetPort(name, values):
                 port = now.ports.get(name)
-                if port is not None:
+                if port is not None and _is_whose_it_was(step, port):
                     ours = {k: v for k, v in values.items() if port.interface(k) == v}
                     if ours:
                         yield SetPort(name, ours)
@@ -80,6 +80,19 @@ def _rows_standing(plan: Plan, now: Found) -> Iterator[RowStep]:
                     yield step
             case _:
                 yield step
+
+
+def _of_row(step: RowStep, now: Found) -> RowStep:
+    """Return a step that is for the row which was looked at, and not for one in its place."""
+    if not isinstance(step, SetPort):
+        return step
+    return replace(step, ids=now.ports[step.name].interface_ids)
+
+
+def _is_whose_it_was(step: SetPort, port: Port) -> bool:
+    """Return whether a port has the iface-id that a step found or set."""
+    before = (step.ids or {}).get(IFACE_ID)
+    return step.values.get(f"external_ids:{IFACE_ID}", before) == port.interface_ids.get(IFACE_ID)
 
 
 def _is_replaced(name: str, plan: Plan, now: Found) -> bool:

@@ -128,10 +128,14 @@ class SetPort:
     """Set values of an Interface row, by ovs-vsctl's notation: ``column`` or ``column:key``.
 
     None takes a key away and empties a column.
+
+    :param ids: ``external_ids`` that the row must still have, so that one which has become
+        another's meanwhile is not set; None for whichever.
     """
 
     name: str
     values: Mapping[str, str | int | None]
+    ids: Mapping[str, str] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

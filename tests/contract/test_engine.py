@@ -286,6 +286,19 @@ def test_a_port_that_becomes_anothers_meanwhile_is_not_removed(
     assert state.links.get(port) == before.links.get(port)
 
 
+@pytest.mark.parametrize("had", [{}, {"iface-id": IDS["iface-id"]}], ids=["no id", "the VIF's"])
+def test_a_port_that_becomes_anothers_meanwhile_is_replaced_not_overwritten(
+    world: World, wiring: Wiring, had: dict[str, str]
+) -> None:
+    """Some columns set in it would make a row of two VIFs."""
+    world.add_bridge(BRIDGE.name)
+    port = wiring.elements[-1].name
+    world.add_port(BRIDGE.name, port, {**had, "attached-mac": "old", "theirs": "gone"})
+    rows = Interfering(world.rows, lambda: world.set_ids(port, {"iface-id": "another"}))
+    apply(world, wiring, rows=rows)
+    assert found(world, wiring).ports[port].interface_ids == {**IDS, "os-vif": str(MARK)}
+
+
 def test_a_port_on_another_bridge_is_named_and_nothing_is_changed(
     world: World, wiring: Wiring
 ) -> None:

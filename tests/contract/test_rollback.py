@@ -346,26 +346,35 @@ def test_a_new_bridge_goes_after_the_ports_of_all_who_failed() -> None:
     assert not fake.rows.bridges
 
 
-def test_what_somebody_else_has_changed_since_is_not_set_back(fake: FakeWorld) -> None:
+@pytest.mark.parametrize("when", ["settled", "commit"])
+@pytest.mark.parametrize(
+    ("theirs", "left"),
+    [
+        ({"vm-uuid": "the agent's"}, {"attached-mac": "old", "vm-uuid": "the agent's"}),
+        ({"iface-id": "another"}, {"attached-mac": IDS["attached-mac"], "vm-uuid": "ours"}),
+    ],
+    ids=["an id", "the port"],
+)
+def test_what_somebody_else_has_changed_since_is_not_set_back(
+    theirs: dict[str, str], left: dict[str, str], when: str, fake: FakeWorld
+) -> None:
+    """Of a port that is another VIF's by then: nothing."""
     iface_id = {"iface-id": IDS["iface-id"]}
     fake.add_port(BRIDGE.name, TAP.name, {**iface_id, "attached-mac": "old", "vm-uuid": "old"})
+    calls = 0
 
-    def agent() -> None:
-        port = fake.rows.ports[TAP.name]
-        theirs = {**port.interface_ids, "vm-uuid": "the agent's"}
-        fake.rows.ports[TAP.name] = replace(port, interface_ids=theirs)
-
-    def settled(name: str, arguments: tuple[Any, ...]) -> None:
-        if name == "settled":
-            agent()
+    def agent(name: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal calls
+        calls += name == when
+        if name == when and calls == {"settled": 1, "commit": 2}[when]:
+            fake.set_ids(TAP.name, theirs)
 
     ids = {**IDS, "vm-uuid": "ours"}
     port = OvsPort(TAP.name, BRIDGE.name, MARK, external_ids=ids, known_by=IDS)
     wiring = Wiring((TAP, BRIDGE, port))
     with fake.stuck(), pytest.raises(errors.DeadlineExceeded):
-        Engine(fake.links, Between(fake.rows, settled)).apply(wiring, Deadline(SHORT))
-    found_ids = fake.rows.ports[TAP.name].interface_ids
-    assert found_ids == {**iface_id, "attached-mac": "old", "vm-uuid": "the agent's"}
+        Engine(fake.links, Between(fake.rows, agent)).apply(wiring, Deadline(SHORT))
+    assert fake.rows.ports[TAP.name].interface_ids == {**iface_id, **left, **theirs}
 
 
 # Time --------------------------------------------------------------------------------------------
