@@ -104,8 +104,6 @@ def _port_differences(wanted: OvsPort, found: Found) -> Iterator[Difference]:
     if port is None:
         yield Difference(where, PRESENT, True, False)
         return
-    if port.bridge != wanted.bridge:
-        yield Difference(where, "bridge", wanted.bridge, port.bridge, Cure.REFUSE)
     if port.bond:
         yield Difference(where, "interface", wanted.name, "those of a bond", Cure.REFUSE)
     if ownership.of_port(wanted, port) is Whose.ANOTHERS:
@@ -113,9 +111,11 @@ def _port_differences(wanted: OvsPort, found: Found) -> Iterator[Difference]:
             yield owner_difference(wanted, port, Cure.REFUSE)
         elif ownership.is_in_use(port, found.links.get(port.name)):
             yield owner_difference(wanted, port, Cure.REFUSE, " (in use)")
-        else:  # what another VIF has left is replaced
+        else:  # what another VIF has left is replaced, on whichever bridge it is
             yield owner_difference(wanted, port, Cure.CORRECT)
         return
+    if port.bridge != wanted.bridge:
+        yield Difference(where, "bridge", wanted.bridge, port.bridge, Cure.REFUSE)
     for key, value in interface_values(wanted).items():
         if port.interface(key) != value:
             yield Difference(where, key, value, port.interface(key))

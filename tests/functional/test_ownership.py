@@ -205,14 +205,21 @@ def test_a_name_that_another_vif_uses_is_refused_and_the_guest_keeps_its_network
             assert one.ping(three.ip, count=2, interval=0.02) == (2, 2)
 
 
-@pytest.mark.parametrize("tap", ["none", "os-vif's", "libvirt's"])
+@pytest.mark.parametrize("tap", ["none", "os-vif's", "os-vif's, elsewhere", "libvirt's"])
 @pytest.mark.parametrize("kind", [TAP, PORT_ONLY], ids=lambda kind: kind.name)
 def test_a_name_that_another_vif_has_left_is_taken_over(
     kind: Kind, tap: str, ovs: PrivateOvs, osvif: OsVif, br_int: str
 ) -> None:
-    osvif.plug_kind(TAP if tap == "os-vif's" else PORT_ONLY, 1)
+    osvif.plug_kind(TAP if tap.startswith("os-vif's") else PORT_ONLY, 1)
     if tap == "libvirt's":
         LibvirtGuest(DEVICE, vifs.mac(), "192.0.2.1/24").__enter__().close()
+    if tap.endswith("elsewhere"):
+        ovs.vsctl(
+            "del-port", DEVICE, "--", "add-br", "br-other", "--",
+            "set", "Bridge", "br-other", "datapath_type=netdev", "--",
+            "add-port", "br-other", DEVICE, "--",
+            "set", "Interface", DEVICE, f"external_ids:iface-id={vifs.interface_id()}",
+        )  # fmt: skip
     ovs.vsctl("set", "Port", DEVICE, "tag=5")
     osvif.plug(b_on_the_tap(kind), 2)
     row = ovs.dump()["Port"][DEVICE]
