@@ -269,7 +269,7 @@ class FakeRows:
         return Found(
             bridges=_some(self.bridges, bridges),
             ports=_some(self.ports, ports),
-            qos=frozenset(_some(self.qos, ports)),
+            qos=_some(self.qos, ports),
             port_count=len(self.ports),
             pending=self.next_cfg if self.next_cfg > self.cur_cfg else None,
         )
@@ -430,7 +430,7 @@ class FakeHost:
             self.links.observe(self.links.links),
             dict(self.rows.bridges),
             dict(self.rows.ports),
-            frozenset(self.rows.qos),
+            dict(self.rows.qos),
         )
 
 

@@ -27,9 +27,11 @@ from os_vif.wiring.rollback import links_back, rows_back
 from os_vif.wiring.state import Found, Link, Port
 from os_vif.wiring.steps import (
     CreateBridge,
+    CreatePort,
     DeleteLink,
     LinkStep,
     Removal,
+    RemovePort,
     RowStep,
     SetLink,
 )
@@ -148,8 +150,8 @@ class _Job:
     links_known: bool = True
     #: Whether the rows may have been written.
     rows_sent: bool = False
-    #: Why it could not be rolled back.
-    left: Exception | None = None
+    #: What could not be rolled back, and why.
+    left: str = ""
     #: The configuration number that ovs-vswitchd has to reach for this wiring.
     cfg: int | None = None
 
@@ -455,6 +457,8 @@ class Engine:
         # This look waits for what was sent and not answered, as the server answers in order.
         now = self._observe([job.wiring for job in jobs], deadline) if jobs else Found()
         if rows := rows_back([(job.plan, job.found) for job in jobs], now, kept):
+            for job in jobs:
+                job.left = job.left or _made_again(job, rows)
             self._rows.commit(rows, deadline)
 
     def _roll_back_links(self, jobs: list[_Job], deadline: Deadline) -> None:
@@ -574,13 +578,27 @@ def _retry(attempt: Callable[[], object]) -> None:
 def _left(jobs: Iterable[_Job], what: str, err: Exception) -> None:
     LOG.error("A failed change of %s could not be rolled back: %s", what, err)
     for job in jobs:
-        job.left = err
+        job.left = (
+            "what had been done may still be there, because it could not be rolled back "
+            f"({err}): the same call again, or unplug, will settle it"
+        )
+
+
+def _made_again(job: _Job, rows: Iterable[RowStep]) -> str:
+    """Return what is not as before of the ports that a job replaced and a rollback makes again."""
+    made = {step.port.name for step in rows if isinstance(step, CreatePort)}
+    removed = (step.name for step in job.plan.rows if isinstance(step, RemovePort))
+    ports = [job.found.ports[name] for name in removed if name in made]
+    if not ports:
+        return ""
+    said = ", ".join(f"OVS port {port.name} of {ownership.owner_of(port)}" for port in ports)
+    return f"{said} was made again, without what os-vif does not read of it, such as other_config"
 
 
 def _told(job: _Job) -> Exception | None:
     """What is raised of a job's failure; not as if the host were as before, when it is not."""
     failure = errors.final(job.failure)
-    if failure is None or job.left is None or isinstance(failure, errors.OutcomeUnknown):
+    if failure is None or not job.left or isinstance(failure, errors.OutcomeUnknown):
         return failure
     return errors.NotRolledBack(failure=failure, reason=job.left)
 

@@ -427,7 +427,7 @@ def _row_inverse(step: RowStep, found: Found) -> Iterator[RowStep]:
             mark = {} if port.mark is None else {Mark.KEY: str(port.mark)}
             yield RemovePort(port.name, port.bridge, {**port.external_ids, **mark})
         case RemovePort(name) if (there := found.ports.get(name)) is not None:
-            yield CreatePort(_as_it_was(there))
+            yield CreatePort(_as_it_was(there, found.qos.get(name)))
         case RemoveBridge(name) if name in found.bridges:
             yield CreateBridge(_bridge_as_it_was(found.bridges[name]))
         case SetPort(name, values):
@@ -439,8 +439,11 @@ def _row_inverse(step: RowStep, found: Found) -> Iterator[RowStep]:
             raise TypeError(f"{step} has no inverse: a removal is not taken back")
 
 
-def _as_it_was(port: Port) -> OvsPort:
-    """Return a port that was replaced, with its VLAN: without one it would hear all of them."""
+def _as_it_was(port: Port, qos_type: str | None) -> OvsPort:
+    """Return a port that was replaced, with its VLAN: without one it would hear all of them.
+
+    :param qos_type: of the QoS row that os-vif had made for it.
+    """
     ids = {key: value for key, value in port.interface_ids.items() if key != Mark.KEY}
     return OvsPort(
         port.name,
@@ -451,6 +454,7 @@ def _as_it_was(port: Port) -> OvsPort:
         options=port.options,
         mtu_request=port.mtu_request,
         vlan=port.vlan,
+        qos_type=qos_type,
     )
 
 

@@ -110,20 +110,24 @@ def test_a_replacement_that_fails_gives_the_former_port_back(world: World) -> No
     """With its VLAN: without one it would hear all of them."""
     with world.card(mlx5()):
         device = representors.look_up(VF0).device
+        world.osvif.configure(default_qos_type="linux-htb")
         world.osvif.plug(vif_of(VF0))
-        world.ovs.vsctl("set", "Port", device, "tag=5")
+        world.ovs.vsctl("set", "Port", device, "tag=5", "other_config:net_uuid=of-a")
         before = world.ovs.dump()
-        world.osvif.configure(ovs_vsctl_timeout=1)
+        world.osvif.configure(ovs_vsctl_timeout=1, default_qos_type="linux-noop")
         world.ovs.freeze("vswitchd")
         try:
-            with pytest.raises(exception.PlugException):
+            with pytest.raises(exception.PlugException) as failure:
                 world.osvif.plug(b_of(VF0), 2)
         finally:
             world.ovs.thaw("vswitchd")
             world.osvif.configure(ovs_vsctl_timeout=5)
+        assert isinstance(failure.value.__cause__, errors.NotRolledBack)
+        assert f"OVS port {device} of {vifs.interface_id()}" in str(failure.value)
         world.ovs.catch_up()
         after = world.ovs.dump()
-        for columns in ("tag", "external_ids"):
+        assert after["QoS"] == before["QoS"]
+        for columns in ("tag", "external_ids", "qos"):
             assert after["Port"][device][columns] == before["Port"][device][columns]
         ids = after["Interface"][device]["external_ids"]
         assert ids == before["Interface"][device]["external_ids"]

@@ -184,6 +184,12 @@ def qos_of(tables: idl.Idl, device: str) -> list[Any]:
     return found
 
 
+def qos_types(tables: idl.Idl, devices: Iterable[str]) -> dict[str, str]:
+    """Return the types of the QoS rows that os-vif made, by device; empty where it is not said."""
+    found = ((device, qos_of(tables, device)) for device in devices)
+    return {device: _external_id(rows[0], "_type") for device, rows in found if rows}
+
+
 def names_of(tables: idl.Idl, iface_id: str) -> list[str]:
     """The names of the interfaces with that iface-id."""
     found = tables.tables["Interface"].rows.indexes[_IFACE_ID].get(iface_id) if iface_id else []
