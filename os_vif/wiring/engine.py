@@ -326,10 +326,7 @@ class Engine:
 
     def _settle(self, jobs: list[_Job], deadline: Deadline) -> None:
         for job in self._unsettled(jobs, deadline):
-            what = "ovs-vswitchd has not acted on the new ports"
-            if deadline.remaining() != 0:
-                what += "; it did not move while other callers waited for it either"
-            job.failure = errors.DeadlineExceeded(seconds=deadline.elapsed(), what=what)
+            job.failure = _late("ovs-vswitchd has not acted on the new ports", deadline)
 
     def _unsettled(self, jobs: list[_Job], deadline: Deadline) -> list[_Job]:
         """Wait until ovs-vswitchd has caught up with all wirings; return those it has not."""
@@ -346,7 +343,7 @@ class Engine:
         waiting = [job for job in _live(jobs) if job.plan.awaited]
         if not waiting:
             return {}
-        found, links = self._opened(waiting, deadline, final=final)
+        found, links, unknown = self._opened(waiting, deadline, final=final)
         for job in waiting:
             if gone := [name for name in job.plan.awaited if name not in found]:
                 job.failure = errors.StateChanged(what=f"OVS port {gone[0]} is gone")
@@ -358,15 +355,18 @@ class Engine:
             ]
             # Nova plugs every running guest when it starts, and does not start if one fails.
             if broken and self._strict and job.plan:
-                job.failure = errors.NotAsDescribed(report=report(broken))
+                job.failure = unknown or errors.NotAsDescribed(report=report(broken))
             elif broken:
-                LOG.warning("Left as it is: %s", report(broken))
+                LOG.warning("Left as it is: %s", (job.plan and unknown) or report(broken))
         return links
 
     def _opened(
         self, jobs: list[_Job], deadline: Deadline, *, final: bool
-    ) -> tuple[Mapping[str, Port], Mapping[str, Link]]:
-        """Look until ovs-vswitchd has opened the devices, or will not."""
+    ) -> tuple[Mapping[str, Port], Mapping[str, Link], Exception | None]:
+        """Look until ovs-vswitchd has opened the devices, or will not.
+
+        :returns: what it says of them, the links, and why that is not its last word, if so.
+        """
         wirings = [job.wiring for job in jobs]
         names = {name: bool(job.plan) for job in jobs for name in job.plan.awaited}
         found = self._rows.working(dict.fromkeys(names, 0), None)
@@ -377,14 +377,23 @@ class Engine:
             if not port.works_with(_index(links, name)) and (port.works or not final)
         ]
         if not late:
-            return found, links
+            return found, links, None
         indexes = {name: _index(links, name) for name in names}
         found = self._rows.working(indexes, deadline.at_most(NOTICE_SECONDS))
+        unknown = None
         if any(names[name] and not found[name].works_with(indexes[name]) for name in found):
-            with contextlib.suppress(errors.WiringError):  # then what was found counts
-                self._rows.settled(self._rows.count_up(deadline), deadline)
+            unknown = self._look_again(deadline)
             found = self._rows.working(indexes, None)
-        return found, self._observe_links(wirings)
+        return found, self._observe_links(wirings), unknown
+
+    def _look_again(self, deadline: Deadline) -> Exception | None:
+        """Have ovs-vswitchd go over its configuration once more; return why it has not."""
+        try:
+            if self._rows.settled(self._rows.count_up(deadline), deadline):
+                return None
+        except errors.WiringError as failure:
+            return failure
+        return _late("ovs-vswitchd has not looked again at devices it had not opened", deadline)
 
     def _set_up_again(
         self, jobs: list[_Job], links: Mapping[str, Link], deadline: Deadline
@@ -601,6 +610,12 @@ def _told(job: _Job) -> Exception | None:
     if failure is None or not job.left or isinstance(failure, errors.OutcomeUnknown):
         return failure
     return errors.NotRolledBack(failure=failure, reason=job.left)
+
+
+def _late(what: str, deadline: Deadline) -> errors.DeadlineExceeded:
+    if deadline.remaining() != 0:
+        what += "; it did not move while other callers waited for it either"
+    return errors.DeadlineExceeded(seconds=deadline.elapsed(), what=what)
 
 
 def _failure(port: Port, index: int) -> tuple[str, object, object]:

@@ -569,6 +569,29 @@ def test_the_device_that_works_must_be_the_one_that_is_there(
         assert "ifindex should be" in str(failures[0])
 
 
+@pytest.mark.parametrize(
+    "then", [errors.DeadlineExceeded, errors.NotConnected, errors.NotAsDescribed]
+)
+def test_of_a_device_that_vswitchd_was_to_look_at_again_is_said_only_what_is_known(
+    then: type[Exception], fake: FakeWorld
+) -> None:
+    """Why it was not opened is in the log of ovs-vswitchd only if that has looked."""
+    wiring = WIRINGS["tap"]
+    apply(fake, wiring)
+    fake.delete_link(TAP.name)
+    fake.rows.ports[TAP.name] = replace(fake.rows.ports[TAP.name], ofport=None)
+    fake.rows.mute = {TAP.name}
+
+    def count_up(name: str, arguments: tuple[Any, ...]) -> None:
+        if name == "count_up":
+            fake.rows.stuck = then is errors.DeadlineExceeded
+            fake.rows.down = then is errors.NotConnected
+
+    with pytest.raises(then) as failure:
+        Engine(fake.links, Between(fake.rows, count_up)).apply(wiring, Deadline(SHORT))
+    assert ("its log says why" in str(failure.value)) is (then is errors.NotAsDescribed)
+
+
 # Ports that ovs-vswitchd has not looked at -------------------------------------------------------
 
 
