@@ -17,7 +17,7 @@ from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.elements.element import Plan
 from os_vif.wiring.ownership import Mark
-from os_vif.wiring.rollback import links_back
+from os_vif.wiring.rollback import links_back, rows_back
 from os_vif.wiring.state import Bridge, Found, Link, Port, Value, Vlan
 from os_vif.wiring.steps import (
     CreateBridge,
@@ -271,7 +271,7 @@ class FakeRows:
         return Found(
             bridges=_some(self.bridges, bridges),
             ports=_some(self.ports, ports),
-            qos=frozenset(_some(self.qos, ports)),
+            qos=_some(self.qos, ports),
             port_count=len(self.ports),
             pending=self.next_cfg if self.next_cfg > self.cur_cfg else None,
         )
@@ -354,8 +354,9 @@ class FakeRows:
                 self.qos.pop(port.name, None)
                 if port.qos_type:
                     self.qos[port.name] = port.qos_type
-            case SetPort(name, values):
+            case SetPort(name, values, ids):
                 self._must_be(name, self.ports)
+                self._must_have(name, ids)
                 for key, value in values.items():
                     self.ports[name] = _set(self.ports[name], key, value)
             case ReopenPort(name):
@@ -431,7 +432,7 @@ class FakeHost:
             self.links.observe(self.links.links),
             dict(self.rows.bridges),
             dict(self.rows.ports),
-            frozenset(self.rows.qos),
+            dict(self.rows.qos),
         )
 
 
@@ -453,7 +454,11 @@ def _mark(mark: Mark | None) -> dict[str, str]:
     return {} if mark is None else {Mark.KEY: str(mark)}
 
 
-def inverse(plan: Plan, before: Found) -> Plan:
-    """What leads back from a plan that was executed as a whole."""
+def inverse(plan: Plan, before: Found, now: Found | None = None) -> Plan:
+    """What leads back from a plan that was executed as a whole.
+
+    :param now: what is found after it.
+    """
     rows = (undo for step in reversed(plan.rows) for undo in step.inverse(before))
-    return Plan(links_back(plan.links, before, None), tuple(rows))
+    back = tuple(rows) if now is None else rows_back([(plan, before)], now, ())
+    return Plan(links_back(plan.links, before, None), back)

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from oslo_log import log as logging
 
-from os_vif.wiring import errors
+from os_vif.wiring import errors, ownership
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.differences import OWNER, Difference, report
 from os_vif.wiring.elements.element import Plan, Scope
@@ -26,7 +26,16 @@ from os_vif.wiring.plan import to_apply, to_remove
 from os_vif.wiring.rollback import links_back, rows_back
 from os_vif.wiring.rows_first import is_rows_first
 from os_vif.wiring.state import Found, Link, Port
-from os_vif.wiring.steps import CreateBridge, DeleteLink, LinkStep, Removal, RowStep, SetLink
+from os_vif.wiring.steps import (
+    CreateBridge,
+    CreatePort,
+    DeleteLink,
+    LinkStep,
+    Removal,
+    RemovePort,
+    RowStep,
+    SetLink,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -142,8 +151,8 @@ class _Job:
     links_known: bool = True
     #: Whether the rows may have been written.
     rows_sent: bool = False
-    #: Why it could not be rolled back.
-    left: Exception | None = None
+    #: What could not be rolled back, and why.
+    left: str = ""
     #: The configuration number that ovs-vswitchd has to reach for this wiring.
     cfg: int | None = None
 
@@ -313,10 +322,7 @@ class Engine:
 
     def _settle(self, jobs: list[_Job], deadline: Deadline) -> None:
         for job in self._unsettled(jobs, deadline):
-            what = "ovs-vswitchd has not acted on the new ports"
-            if not deadline.expired:
-                what += "; it did not move while other callers waited for it either"
-            job.failure = errors.DeadlineExceeded(seconds=deadline.elapsed(), what=what)
+            job.failure = _late("ovs-vswitchd has not acted on the new ports", deadline)
 
     def _unsettled(self, jobs: list[_Job], deadline: Deadline) -> list[_Job]:
         """Wait until ovs-vswitchd has caught up with all wirings; return those it has not."""
@@ -333,7 +339,7 @@ class Engine:
         waiting = [job for job in _live(jobs) if job.plan.awaited]
         if not waiting:
             return {}
-        found, links = self._opened(waiting, deadline, final=final)
+        found, links, unknown = self._opened(waiting, deadline, final=final)
         for job in waiting:
             if gone := [name for name in job.plan.awaited if name not in found]:
                 job.failure = errors.StateChanged(what=f"OVS port {gone[0]} is gone")
@@ -345,15 +351,18 @@ class Engine:
             ]
             # Nova plugs every running guest when it starts, and does not start if one fails.
             if broken and self._strict and job.plan:
-                job.failure = errors.NotAsDescribed(report=report(broken))
+                job.failure = unknown or errors.NotAsDescribed(report=report(broken))
             elif broken:
-                LOG.warning("Left as it is: %s", report(broken))
+                LOG.warning("Left as it is: %s", (job.plan and unknown) or report(broken))
         return links
 
     def _opened(
         self, jobs: list[_Job], deadline: Deadline, *, final: bool
-    ) -> tuple[Mapping[str, Port], Mapping[str, Link]]:
-        """Look until ovs-vswitchd has opened the devices, or will not."""
+    ) -> tuple[Mapping[str, Port], Mapping[str, Link], Exception | None]:
+        """Look until ovs-vswitchd has opened the devices, or will not.
+
+        :returns: what it says of them, the links, and why that is not its last word, if so.
+        """
         wirings = [job.wiring for job in jobs]
         names = {name: bool(job.plan) for job in jobs for name in job.plan.awaited}
         found = self._rows.working(dict.fromkeys(names, 0), None)
@@ -364,14 +373,23 @@ class Engine:
             if not port.works_with(_index(links, name)) and (port.works or not final)
         ]
         if not late:
-            return found, links
+            return found, links, None
         indexes = {name: _index(links, name) for name in names}
         found = self._rows.working(indexes, deadline.at_most(NOTICE_SECONDS))
+        unknown = None
         if any(names[name] and not found[name].works_with(indexes[name]) for name in found):
-            with contextlib.suppress(errors.WiringError):  # then what was found counts
-                self._rows.settled(self._rows.count_up(deadline), deadline)
+            unknown = self._look_again(deadline)
             found = self._rows.working(indexes, None)
-        return found, self._observe_links(wirings)
+        return found, self._observe_links(wirings), unknown
+
+    def _look_again(self, deadline: Deadline) -> Exception | None:
+        """Have ovs-vswitchd go over its configuration once more; return why it has not."""
+        try:
+            if self._rows.settled(self._rows.count_up(deadline), deadline):
+                return None
+        except errors.WiringError as failure:
+            return failure
+        return _late("ovs-vswitchd has not looked again at devices it had not opened", deadline)
 
     def _set_up_again(
         self, jobs: list[_Job], links: Mapping[str, Link], deadline: Deadline
@@ -444,6 +462,8 @@ class Engine:
         # This look waits for what was sent and not answered, as the server answers in order.
         now = self._observe([job.wiring for job in jobs], deadline) if jobs else Found()
         if rows := rows_back([(job.plan, job.found) for job in jobs], now, kept):
+            for job in jobs:
+                job.left = job.left or _made_again(job, rows)
             self._rows.commit(rows, deadline)
 
     def _roll_back_links(self, jobs: list[_Job], deadline: Deadline) -> None:
@@ -561,15 +581,35 @@ def _retry(attempt: Callable[[], object]) -> None:
 def _left(jobs: Iterable[_Job], what: str, err: Exception) -> None:
     LOG.error("A failed change of %s could not be rolled back: %s", what, err)
     for job in jobs:
-        job.left = err
+        job.left = (
+            "what had been done may still be there, because it could not be rolled back "
+            f"({err}): the same call again, or unplug, will settle it"
+        )
+
+
+def _made_again(job: _Job, rows: Iterable[RowStep]) -> str:
+    """Return what is not as before of the ports that a job replaced and a rollback makes again."""
+    made = {step.port.name for step in rows if isinstance(step, CreatePort)}
+    removed = (step.name for step in job.plan.rows if isinstance(step, RemovePort))
+    ports = [job.found.ports[name] for name in removed if name in made]
+    if not ports:
+        return ""
+    said = ", ".join(f"OVS port {port.name} of {ownership.owner_of(port)}" for port in ports)
+    return f"{said} was made again, without what os-vif does not read of it, such as other_config"
 
 
 def _told(job: _Job) -> Exception | None:
     """What is raised of a job's failure; not as if the host were as before, when it is not."""
     failure = errors.final(job.failure)
-    if failure is None or job.left is None or isinstance(failure, errors.OutcomeUnknown):
+    if failure is None or not job.left or isinstance(failure, errors.OutcomeUnknown):
         return failure
     return errors.NotRolledBack(failure=failure, reason=job.left)
+
+
+def _late(what: str, deadline: Deadline) -> errors.DeadlineExceeded:
+    if not deadline.expired:
+        what += "; it did not move while other callers waited for it either"
+    return errors.DeadlineExceeded(seconds=deadline.elapsed(), what=what)
 
 
 def _failure(port: Port, index: int) -> tuple[str, object, object]:

@@ -12,7 +12,7 @@
         +-- TransactionRefused  the OVSDB server refused the transaction
         +-- DeadlineExceeded    it did not happen in time
         +-- OutcomeUnknown      the server fell silent after the transaction was sent: try again
-        |   +-- NotRolledBack   it failed, and what had been done could not be taken back
+        |   +-- NotRolledBack   it failed, and not all that had been done could be rolled back
         +-- StateChanged        somebody else was faster; the engine looks again
 """
 
@@ -60,10 +60,7 @@ class OutcomeUnknown(WiringError):
 
 
 class NotRolledBack(OutcomeUnknown):
-    msg_fmt = (
-        "%(failure)s; what had been done may still be there, because it could not be rolled back "
-        "(%(reason)s): the same call again, or unplug, will settle it"
-    )
+    msg_fmt = "%(failure)s; %(reason)s"
 
 
 class StateChanged(WiringError):

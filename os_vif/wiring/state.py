@@ -115,8 +115,8 @@ class Found:
     links: Mapping[str, Link] = field(default_factory=dict)
     bridges: Mapping[str, Bridge] = field(default_factory=dict)
     ports: Mapping[str, Port] = field(default_factory=dict)
-    #: Devices for which there is a QoS row of ours, whether their port is there or not.
-    qos: frozenset[str] = frozenset()
+    #: Device -> type of our QoS row for it, whether its port is there or not.
+    qos: Mapping[str, str] = field(default_factory=dict)
     #: All ports of Open vSwitch, whosesoever; 0: not known.
     port_count: int = 0
     #: The configuration that ovs-vswitchd was asked for and has not finished; None: it has.

@@ -341,26 +341,35 @@ def test_a_new_bridge_goes_after_the_ports_of_all_who_failed() -> None:
     assert not fake.rows.bridges
 
 
-def test_what_somebody_else_has_changed_since_is_not_set_back(fake: FakeWorld) -> None:
+@pytest.mark.parametrize("when", ["settled", "commit"])
+@pytest.mark.parametrize(
+    ("theirs", "left"),
+    [
+        ({"vm-uuid": "the agent's"}, {"attached-mac": "old", "vm-uuid": "the agent's"}),
+        ({"iface-id": "another"}, {"attached-mac": IDS["attached-mac"], "vm-uuid": "ours"}),
+    ],
+    ids=["an id", "the port"],
+)
+def test_what_somebody_else_has_changed_since_is_not_set_back(
+    theirs: dict[str, str], left: dict[str, str], when: str, fake: FakeWorld
+) -> None:
+    """Of a port that is another VIF's by then: nothing."""
     iface_id = {"iface-id": IDS["iface-id"]}
     fake.add_port(BRIDGE.name, TAP.name, {**iface_id, "attached-mac": "old", "vm-uuid": "old"})
+    calls = 0
 
-    def agent() -> None:
-        port = fake.rows.ports[TAP.name]
-        theirs = {**port.interface_ids, "vm-uuid": "the agent's"}
-        fake.rows.ports[TAP.name] = replace(port, interface_ids=theirs)
-
-    def settled(name: str, arguments: tuple[Any, ...]) -> None:
-        if name == "settled":
-            agent()
+    def agent(name: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal calls
+        calls += name == when
+        if name == when and calls == {"settled": 1, "commit": 2}[when]:
+            fake.set_ids(TAP.name, theirs)
 
     ids = {**IDS, "vm-uuid": "ours"}
     port = OvsPort(TAP.name, BRIDGE.name, MARK, external_ids=ids, known_by=IDS)
     wiring = Wiring((TAP, BRIDGE, port))
     with fake.stuck(), pytest.raises(errors.DeadlineExceeded):
-        Engine(fake.links, Between(fake.rows, settled)).apply(wiring, Deadline(SHORT))
-    found_ids = fake.rows.ports[TAP.name].interface_ids
-    assert found_ids == {**iface_id, "attached-mac": "old", "vm-uuid": "the agent's"}
+        Engine(fake.links, Between(fake.rows, agent)).apply(wiring, Deadline(SHORT))
+    assert fake.rows.ports[TAP.name].interface_ids == {**iface_id, **left, **theirs}
 
 
 # Time --------------------------------------------------------------------------------------------
@@ -553,6 +562,29 @@ def test_the_device_that_works_must_be_the_one_that_is_there(
     else:
         assert isinstance(failures[0], errors.NotAsDescribed)
         assert "ifindex should be" in str(failures[0])
+
+
+@pytest.mark.parametrize(
+    "then", [errors.DeadlineExceeded, errors.NotConnected, errors.NotAsDescribed]
+)
+def test_of_a_device_that_vswitchd_was_to_look_at_again_is_said_only_what_is_known(
+    then: type[Exception], fake: FakeWorld
+) -> None:
+    """Why it was not opened is in the log of ovs-vswitchd only if that has looked."""
+    wiring = WIRINGS["tap"]
+    apply(fake, wiring)
+    fake.delete_link(TAP.name)
+    fake.rows.ports[TAP.name] = replace(fake.rows.ports[TAP.name], ofport=None)
+    fake.rows.mute = {TAP.name}
+
+    def count_up(name: str, arguments: tuple[Any, ...]) -> None:
+        if name == "count_up":
+            fake.rows.stuck = then is errors.DeadlineExceeded
+            fake.rows.down = then is errors.NotConnected
+
+    with pytest.raises(then) as failure:
+        Engine(fake.links, Between(fake.rows, count_up)).apply(wiring, Deadline(SHORT))
+    assert ("its log says why" in str(failure.value)) is (then is errors.NotAsDescribed)
 
 
 # Ports that ovs-vswitchd has not looked at -------------------------------------------------------

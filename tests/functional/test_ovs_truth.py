@@ -97,7 +97,7 @@ def test_a_port_that_was_there_stays_when_its_device_is_refused(
     """The re-plug corrects an id, vswitchd still refuses the device: the id is put back."""
     ovs.vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=system")
     run(["ip", "tuntap", "add", TAP.port(), "mode", "tap"])
-    ids = ["external_ids:iface-id=wrong", "external_ids:whose=neutron"]
+    ids = ["external_ids:attached-mac=wrong", "external_ids:whose=neutron"]
     ovs.vsctl("add-port", "br-int", TAP.port(), "--", "set", "Interface", TAP.port(), *ids)
     before = snapshot(ovs)
     fails(lambda: osvif.plug(TAP.vif()), errors.NotAsDescribed)
@@ -173,7 +173,7 @@ def test_a_replug_waits_until_vswitchd_has_taken_the_device_that_it_made(
     before = snapshot(ovs)
     osvif.configure(ovs_vsctl_timeout=TIMEOUT)
     ovs.freeze("vswitchd")
-    fails(lambda: osvif.plug(kind.vif()), errors.NotAsDescribed)
+    fails(lambda: osvif.plug(kind.vif()), errors.DeadlineExceeded)
     assert not difference(before, snapshot(ovs))
     ovs.thaw("vswitchd")
     osvif.configure(ovs_vsctl_timeout=AMPLE)

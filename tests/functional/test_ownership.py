@@ -110,20 +110,24 @@ def test_a_replacement_that_fails_gives_the_former_port_back(world: World) -> No
     """With its VLAN: without one it would hear all of them."""
     with world.card(mlx5()):
         device = representors.look_up(VF0).device
+        world.osvif.configure(default_qos_type="linux-htb")
         world.osvif.plug(vif_of(VF0))
-        world.ovs.vsctl("set", "Port", device, "tag=5")
+        world.ovs.vsctl("set", "Port", device, "tag=5", "other_config:net_uuid=of-a")
         before = world.ovs.dump()
-        world.osvif.configure(ovs_vsctl_timeout=1)
+        world.osvif.configure(ovs_vsctl_timeout=1, default_qos_type="linux-noop")
         world.ovs.freeze("vswitchd")
         try:
-            with pytest.raises(exception.PlugException):
+            with pytest.raises(exception.PlugException) as failure:
                 world.osvif.plug(b_of(VF0), 2)
         finally:
             world.ovs.thaw("vswitchd")
             world.osvif.configure(ovs_vsctl_timeout=5)
+        assert isinstance(failure.value.__cause__, errors.NotRolledBack)
+        assert f"OVS port {device} of {vifs.interface_id()}" in str(failure.value)
         world.ovs.catch_up()
         after = world.ovs.dump()
-        for columns in ("tag", "external_ids"):
+        assert after["QoS"] == before["QoS"]
+        for columns in ("tag", "external_ids", "qos"):
             assert after["Port"][device][columns] == before["Port"][device][columns]
         ids = after["Interface"][device]["external_ids"]
         assert ids == before["Interface"][device]["external_ids"]
@@ -205,14 +209,21 @@ def test_a_name_that_another_vif_uses_is_refused_and_the_guest_keeps_its_network
             assert one.ping(three.ip, count=2, interval=0.02) == (2, 2)
 
 
-@pytest.mark.parametrize("tap", ["none", "os-vif's", "libvirt's"])
+@pytest.mark.parametrize("tap", ["none", "os-vif's", "os-vif's, elsewhere", "libvirt's"])
 @pytest.mark.parametrize("kind", [TAP, PORT_ONLY], ids=lambda kind: kind.name)
 def test_a_name_that_another_vif_has_left_is_taken_over(
     kind: Kind, tap: str, ovs: PrivateOvs, osvif: OsVif, br_int: str
 ) -> None:
-    osvif.plug_kind(TAP if tap == "os-vif's" else PORT_ONLY, 1)
+    osvif.plug_kind(TAP if tap.startswith("os-vif's") else PORT_ONLY, 1)
     if tap == "libvirt's":
         LibvirtGuest(DEVICE, vifs.mac(), "192.0.2.1/24").__enter__().close()
+    if tap.endswith("elsewhere"):
+        ovs.vsctl(
+            "del-port", DEVICE, "--", "add-br", "br-other", "--",
+            "set", "Bridge", "br-other", "datapath_type=netdev", "--",
+            "add-port", "br-other", DEVICE, "--",
+            "set", "Interface", DEVICE, f"external_ids:iface-id={vifs.interface_id()}",
+        )  # fmt: skip
     ovs.vsctl("set", "Port", DEVICE, "tag=5")
     osvif.plug(b_on_the_tap(kind), 2)
     row = ovs.dump()["Port"][DEVICE]

@@ -241,7 +241,7 @@ def test_left_over_qos_rows_go_with_a_new_port_and_on_their_own(netns: object) -
         for ovs, rows in pair:
             rows.commit([CreateBridge(BRIDGE), CreatePort(FULL)], Deadline(AMPLE))
             ovs.vsctl("clear", "Port", "vhu1", "qos", "--", "del-port", "vhu1")
-            assert rows.observe([], {"vhu1": ""}, Deadline(AMPLE)).qos == {"vhu1"}
+            assert rows.observe([], {"vhu1": ""}, Deadline(AMPLE)).qos == {"vhu1": FULL.qos_type}
             rows.commit([CreatePort(FULL)], Deadline(AMPLE))
             assert len(ovs.dump()["QoS"]) == 1
             ovs.vsctl("clear", "Port", "vhu1", "qos", "--", "del-port", "vhu1")

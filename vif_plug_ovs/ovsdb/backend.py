@@ -39,7 +39,7 @@ class NativeRows:
             return Found(
                 bridges=rows.bridges(tables, bridges),
                 ports=found,
-                qos=frozenset(name for name in ports if rows.qos_of(tables, name)),
+                qos=rows.qos_types(tables, ports),
                 port_count=len(tables.tables["Port"].rows),
                 pending=rows.pending(tables),
             )

@@ -72,8 +72,8 @@ class _Transaction:
                     yield from self._remove_bridge(name, if_empty)
                 case CreatePort(port):
                     yield from self._create_port(port)
-                case SetPort(name, values):
-                    yield from self._set_port(name, values)
+                case SetPort(name, values, ids):
+                    yield from self._set_port(name, values, ids)
                 case ReopenPort(name):
                     yield from self._reopen_port(name)
                 case RemovePort(name, bridge, ids):
@@ -128,9 +128,14 @@ class _Transaction:
             yield _wait("Bridge", where, "name", port.bridge)
         yield _mutate("Bridge", where, "ports", "insert", _new("Port", port.name))
 
-    def _set_port(self, name: str, values: Mapping[str, str | int | None]) -> Iterator[Operation]:
+    def _set_port(
+        self, name: str, values: Mapping[str, str | int | None], ids: Mapping[str, str] | None
+    ) -> Iterator[Operation]:
         where = self._there("Interface", name)
-        yield _wait("Interface", where, "name", name)
+        if ids is None:
+            yield _wait("Interface", where, "name", name)
+        else:
+            yield from _still_has(where, name, ids)
         columns = {key: value for key, value in values.items() if ":" not in key}
         if columns:
             row = {key: _set() if value is None else value for key, value in columns.items()}

@@ -127,6 +127,12 @@ def qos_of(replica: Replica, device: str) -> list[Row]:
     return found
 
 
+def qos_types(replica: Replica, devices: Iterable[str]) -> dict[str, str]:
+    """Return the types of the QoS rows that os-vif made, by device; empty where it is not said."""
+    found = ((device, qos_of(replica, device)) for device in devices)
+    return {device: map_value(rows[0], "external_ids", "_type") for device, rows in found if rows}
+
+
 def names_of(replica: Replica, iface_id: str) -> list[str]:
     """Return the names of the interfaces with that iface-id."""
     found = replica.tables["Interface"].rows.indexes[_IFACE_ID].get(iface_id) if iface_id else []

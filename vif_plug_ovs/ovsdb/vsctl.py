@@ -68,7 +68,7 @@ class VsctlRows:
         return Found(
             bridges=rows.bridges(tables, bridges),
             ports=rows.ports(tables, ports),
-            qos=frozenset(name for name in ports if rows.qos_of(tables, name)),
+            qos=rows.qos_types(tables, ports),
             pending=rows.pending(tables),
         )
 

@@ -16,6 +16,8 @@ from os_vif.wiring.state import Found, Port, Vlan
 #: Interfaces that ovs-vswitchd makes for itself: a bridge's own device, and what joins bridges.
 _OF_BRIDGES = ("internal", "patch")
 
+_IFACE_ID_KEY = f"external_ids:{IFACE_ID}"
+
 # Steps -------------------------------------------------------------------------------------------
 
 
@@ -39,21 +41,28 @@ class SetPort(RowStep):
     """Set values of an Interface row, by ovs-vsctl's notation: ``column`` or ``column:key``.
 
     None takes a key away and empties a column.
+
+    :param ids: ``external_ids`` that the row must still have, so that one which has become
+        another's meanwhile is not set; None for whichever.
     """
 
     name: str
     values: Mapping[str, str | int | None]
+    ids: Mapping[str, str] | None = field(default=None, compare=False)
 
     def inverse(self, before: Found) -> Iterator[RowStep]:
         port = before.ports[self.name]
-        yield SetPort(self.name, {key: port.interface(key) for key in self.values})
+        yield SetPort(self.name, {key: port.interface(key) for key in self.values}, self.ids)
 
     def standing(self, now: Found, rows: Collection[RowStep]) -> RowStep | None:
         port = now.ports.get(self.name)
         if port is None:
             return None
+        before = (self.ids or {}).get(IFACE_ID)
+        if port.interface_ids.get(IFACE_ID) != self.values.get(_IFACE_ID_KEY, before):
+            return None  # it is another's by now
         ours = {key: value for key, value in self.values.items() if port.interface(key) == value}
-        return SetPort(self.name, ours) if ours else None
+        return SetPort(self.name, ours, port.interface_ids) if ours else None
 
 
 @dataclass(frozen=True)
@@ -84,8 +93,9 @@ class RemovePort(RowStep):
     ids: Mapping[str, str] | None = field(default=None, compare=False)
 
     def inverse(self, before: Found) -> Iterable[RowStep]:
-        port = before.ports.get(self.name)
-        return [CreatePort(_as_it_was(port))] if port else super().inverse(before)
+        if port := before.ports.get(self.name):
+            return [CreatePort(_as_it_was(port, before.qos.get(self.name)))]
+        return super().inverse(before)
 
     def standing(self, now: Found, rows: Collection[RowStep]) -> RowStep | None:
         created = (step.port for step in rows if isinstance(step, CreatePort))
@@ -176,8 +186,6 @@ class OvsPort(Element):
         if port is None:
             yield self._differs(PRESENT, True, False)
             return
-        if port.bridge != self.bridge:
-            yield self._differs("bridge", self.bridge, port.bridge, Action.REFUSE)
         if port.bond:
             yield self._differs("interface", self.name, "those of a bond", Action.REFUSE)
         if self.whose(port) is Whose.ANOTHERS:
@@ -185,9 +193,11 @@ class OvsPort(Element):
                 yield self._owner(port, Action.REFUSE)
             elif ownership.is_in_use(port, found.links.get(port.name)):
                 yield self._owner(port, Action.REFUSE, " (in use)")
-            else:  # what another VIF has left is replaced
+            else:  # what another VIF has left is replaced, on whichever bridge it is
                 yield self._owner(port, Action.CORRECT)
             return
+        if port.bridge != self.bridge:
+            yield self._differs("bridge", self.bridge, port.bridge, Action.REFUSE)
         for key, value in self._interface_values().items():
             if port.interface(key) != value:
                 yield self._differs(key, value, port.interface(key))
@@ -219,7 +229,8 @@ class OvsPort(Element):
             is_new = is_new or link is None or not port.works_with(link.index)
         elif wrong:
             values = self._interface_values()
-            yield SetPort(self.name, {key: values[key] for key in values if key in wrong})
+            changes = {key: values[key] for key in values if key in wrong}
+            yield SetPort(self.name, changes, port.interface_ids)
         # The datapath in user space holds on to a device that is gone; the kernel's notices.
         bridge = found.bridges.get(self.bridge)
         if is_new and bridge and bridge.datapath_type == "netdev" and port.works:
@@ -278,8 +289,11 @@ def _removal(port: Port) -> RemovePort:
     return RemovePort(port.name, port.bridge, None if port.bond else port.interface_ids)
 
 
-def _as_it_was(port: Port) -> OvsPort:
-    """Return a port that was replaced, with its VLAN: without one it would hear all of them."""
+def _as_it_was(port: Port, qos_type: str | None) -> OvsPort:
+    """Return a port that was replaced, with its VLAN: without one it would hear all of them.
+
+    :param qos_type: of the QoS row that os-vif had made for it.
+    """
     ids = {key: value for key, value in port.interface_ids.items() if key != Mark.KEY}
     return OvsPort(
         port.name,
@@ -290,4 +304,5 @@ def _as_it_was(port: Port) -> OvsPort:
         options=port.options,
         mtu_request=port.mtu_request,
         vlan=port.vlan,
+        qos_type=qos_type,
     )

@@ -4,7 +4,7 @@
 import json
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -525,18 +525,26 @@ def test_the_qos_id_is_that_of_os_vif_5() -> None:
     assert names.qos_id("tapa0000001-fe") == str(uuid.uuid5(namespace, "tapa0000001-fe"))
 
 
-def waits(ids: dict[str, str]) -> list[dict[str, Any]]:
-    step = RemovePort("qvo1", "br-int", ids)
-    return [op for op in operations([step], BOTH) if op["op"] == "wait"]
+Waits = Callable[[dict[str, str]], list[dict[str, Any]]]
 
 
-def test_a_port_is_removed_only_while_it_is_whose_it_was() -> None:
+@pytest.fixture(params=["removed", "set"])
+def waits(request: pytest.FixtureRequest) -> Waits:
+    def of(ids: dict[str, str]) -> list[dict[str, Any]]:
+        removed, changed = RemovePort("qvo1", "br-int", ids), SetPort("qvo1", {"type": ""}, ids)
+        step: RowStep = removed if request.param == "removed" else changed
+        return [op for op in operations([step], BOTH) if op["op"] == "wait"]
+
+    return of
+
+
+def test_a_port_is_changed_only_while_it_is_whose_it_was(waits: Waits) -> None:
     """Others may have added to its ids: OVN does so."""
     has = [*update()["where"], ["external_ids", "includes", ["map", [["iface-id", "a"]]]]]
     assert waits({"iface-id": "a"}) == [{**still_there("Interface", "qvo1"), "where": has}]
 
 
-def test_a_port_without_an_iface_id_may_have_become_somebodys_by_any_id() -> None:
+def test_a_port_without_an_iface_id_may_have_become_somebodys_by_any_id(waits: Waits) -> None:
     [_, exactly] = waits({"os-vif": "m"})
     ids = [{"external_ids": ["map", [["os-vif", "m"]]]}]
     assert (exactly["until"], exactly["columns"], exactly["rows"]) == ("==", ["external_ids"], ids)
