@@ -27,7 +27,7 @@ from os_vif.wiring.engine import Engine
 from os_vif.wiring.model import Wiring
 from vif_plug_ovs import constants, privileged, representors, wiring
 from vif_plug_ovs.ovsdb import drivers
-from vif_plug_ovs.wiring import names, request
+from vif_plug_ovs.wiring import host_device, names, request
 
 #: VIFs that go into one transaction: few enough for ovs-vswitchd to stay responsive.
 CHUNK = 50
@@ -163,8 +163,10 @@ class OvsPlugin(PluginBase):
         """Take the wirings of several VIFs away, chunk by chunk."""
         return self._in_chunks(pairs, self._unplugged, self._engine().remove_all)
 
-    def _plugged(self, vif: VIFBase, instance_info: InstanceInfo, _: Deadline) -> Wiring:
-        facts = _facts(vif) if isinstance(vif, VIFHostDevice) else None
+    def _plugged(self, vif: VIFBase, instance_info: InstanceInfo, deadline: Deadline) -> Wiring:
+        facts = None
+        if isinstance(vif, VIFHostDevice):
+            facts = replace(_facts(vif), ports=self._ports(vif, deadline))
         return wiring.plugged(vif, instance_info, self._settings(), facts)
 
     def _unplugged(self, vif: VIFBase, instance_info: InstanceInfo, deadline: Deadline) -> Wiring:
@@ -240,13 +242,19 @@ class OvsPlugin(PluginBase):
 
     def _last_facts(self, vif: VIFHostDevice, deadline: Deadline) -> wiring.Facts:
         """What is known of a VF's representor when the VF may be gone, or renamed, already."""
-        iface_id = request.interface_id(vif)
-        ports = drivers.rows(self.config).names_of(iface_id, deadline) if iface_id else []
+        ports = self._ports(vif, deadline)
         try:
-            return replace(_facts(vif), ports=tuple(ports))
+            return replace(_facts(vif), ports=ports)
         except (ExceptionBase, OSError) as err:
-            LOG.info("%s; its port is found by iface-id %s: %s", err, iface_id, ports)
-            return wiring.Facts(representor=ports[0] if ports else None, ports=tuple(ports))
+            LOG.info("%s; its port is found by iface-id or mark: %s", err, ports)
+            return wiring.Facts(representor=ports[0] if ports else None, ports=ports)
+
+    def _ports(self, vif: VIFHostDevice, deadline: Deadline) -> tuple[str, ...]:
+        """Return the names of the VIF's ports: its representor may have had another name."""
+        match request.found_by(vif, host_device.KIND):
+            case key, value:
+                return tuple(drivers.rows(self.config).names_of(value, deadline, key))
+        return ()
 
 
 def _profiles(kind: type[VIFBase]) -> list[type[VIFPortProfileOpenVSwitch]]:

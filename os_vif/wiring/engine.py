@@ -242,7 +242,29 @@ class Engine:
                 deadline.elapsed(),
             )
         # Letting go of a device that stays, ovs-vswitchd writes back the flags that it read.
-        self._change_links(jobs, deadline.at_least(ROLLBACK_SECONDS), _only(SetLink))
+        self._release(jobs, deadline)
+
+    def _release(self, jobs: list[_Job], deadline: Deadline) -> None:
+        """Set down the devices that stay, but none that another process has plugged again: looked
+        for before, and afterwards for what came in between."""
+        releasing = [job for job in _live(jobs) if _only(SetLink)(job)]
+        taken = self._taken_again(releasing, deadline)
+        free = [job for job in releasing if job not in taken]
+        self._change_links(free, deadline.at_least(ROLLBACK_SECONDS), _only(SetLink))
+        taken = self._taken_again(_live(free), deadline)
+        self._change_links(taken, deadline.at_least(ROLLBACK_SECONDS / 2), _set_back)
+
+    def _taken_again(self, jobs: list[_Job], deadline: Deadline) -> list[_Job]:
+        """Return those of whose devices, whose ports were removed, there is a port again."""
+        ports: Collection[str] = ()
+        with contextlib.suppress(errors.WiringError):  # nor can another write a port then
+            deadline = deadline.at_least(ROLLBACK_SECONDS / 4)
+            ports = self._observe([job.wiring for job in jobs], deadline).ports if jobs else ()
+        return [
+            job
+            for job in jobs
+            if any(isinstance(step, SetLink) and step.name in ports for step in job.plan.links)
+        ]
 
     def _plan(
         self, jobs: list[_Job], plan: Callable[[Wiring, Found], Plan], deadline: Deadline
@@ -549,6 +571,11 @@ def _live(jobs: Iterable[_Job]) -> list[_Job]:
 
 def _only(kind: type[LinkStep]) -> Callable[[_Job], list[LinkStep]]:
     return lambda job: [step for step in job.plan.links if isinstance(step, kind)]
+
+
+def _set_back(job: _Job) -> Sequence[LinkStep]:
+    """Return the steps that roll those of ``_only(SetLink)`` back."""
+    return links_back(_only(SetLink)(job), job.found, None)
 
 
 def _new_bridge(step: RowStep) -> str | None:

@@ -17,6 +17,7 @@ from os_vif.wiring.elements import (
     OnRemove,
     OvsBridge,
     OvsPort,
+    Representor,
     Tap,
     VethPair,
 )
@@ -57,6 +58,17 @@ WIRINGS = {
     "hybrid": Wiring((LINUX_BRIDGE, VETH, BRIDGE, VETH_PORT)),
     "port_only": Wiring((BRIDGE, replace(TAP_PORT, device=False))),
 }
+
+#: A device that serves one VIF after another.
+DEVICE = "eth5"
+NEXT = Mark("ovs", "test", "a0000002-feed-4bee-8fad-000000000002")
+
+
+def representor(mark: Mark) -> Wiring:
+    """The wiring of a VIF whose iface-id is that of its mark."""
+    ids = {"iface-id": mark.owner}
+    port = OvsPort(DEVICE, BRIDGE.name, mark, external_ids=ids, known_by=ids)
+    return Wiring((Representor(DEVICE, 1450), BRIDGE, port))
 
 
 DRIVERS = {"native": NativeRows, "vsctl": VsctlRows}
@@ -305,6 +317,26 @@ def test_a_port_that_becomes_anothers_meanwhile_is_replaced_not_overwritten(
     rows = Interfering(world.rows, lambda: world.set_ids(port, {"iface-id": "another"}))
     apply(world, wiring, rows=rows)
     assert found(world, wiring).ports[port].interface_ids == {**IDS, "os-vif": str(MARK)}
+
+
+@pytest.mark.parametrize("owner", [MARK, NEXT], ids=["the same VIF", "another VIF"])
+@pytest.mark.parametrize("moment", ["settled", "execute"])
+def test_a_device_that_another_process_plugs_again_meanwhile_stays_up(
+    world: World, moment: str, owner: Mark
+) -> None:
+    """Between the transaction that removes the port and the device that is set down."""
+    world.add_interface(DEVICE, "192.0.2.5/24")
+    apply(world, representor(MARK))
+    again, calls = representor(owner), world.privileged_calls
+    links, rows = world.links, world.rows
+    if moment == "settled":
+        rows = Interfering(rows, lambda: apply(world, again), moment)
+    else:
+        links = Interfering(links, lambda: apply(world, again), moment)
+    Engine(links, rows).remove(representor(MARK), Deadline(LONG))
+    assert differences(again, found(world, again)) == ()
+    if moment == "settled":  # nor was it down for a moment
+        assert world.privileged_calls == calls
 
 
 def test_a_port_on_another_bridge_is_named_and_nothing_is_changed(

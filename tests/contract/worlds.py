@@ -16,7 +16,7 @@ from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.engine import Engine, Links, Rows
 from os_vif.wiring.model import Wiring
 from os_vif.wiring.state import Bridge, Found, Port
-from os_vif.wiring.steps import FilterBridge, RowStep, SetLink
+from os_vif.wiring.steps import FilterBridge, SetLink
 from tests import fakes
 from tests.rig import run, wait_until
 from tests.rig.addressing import addressing
@@ -201,18 +201,16 @@ class RealWorld:
 
 
 class Interfering:
-    """A database in which somebody else acts just before our first commit."""
+    """A backend of the engine; somebody else acts just before the first call of a method."""
 
-    def __init__(self, rows: Rows, act: Callable[[], None]) -> None:
-        self._rows, self._act = rows, act
+    def __init__(self, backend: Any, act: Callable[[], None], method: str = "commit") -> None:
+        self._backend, self._act, self._method = backend, act, method
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._rows, name)
-
-    def commit(self, steps: Sequence[RowStep], deadline: Deadline) -> int | None:
-        act, self._act = self._act, lambda: None
-        act()
-        return self._rows.commit(steps, deadline)
+        if name == self._method:
+            act, self._act = self._act, lambda: None
+            act()
+        return getattr(self._backend, name)
 
 
 class Opening:

@@ -229,18 +229,22 @@ def first_fill(osvif: OsVif, _: int) -> Report:
 
 def interrupted_fill(osvif: OsVif, _: int) -> Report:
     """A timeout hits the greenthread that fills the replica."""
+    connection.TEND_SECONDS = AMPLE  # else the thread that tends the connection fills it
     shared = _shared(osvif)
+    swallowed = 0
 
     def ask(_: int) -> None:
-        with eventlet.Timeout(0.05):
+        nonlocal swallowed
+        with eventlet.Timeout(0.05) as patience:
             _ask(shared)
+            swallowed += not patience.pending
 
     interruptions = 0
     while outcome := at_once(ask, 1):
         interruptions += len(outcome)
     with shared.synchronized(Deadline(AMPLE)) as tables:
         ports = len(tables.tables["Port"].rows)
-    return {"raised": [], "interruptions": interruptions, "ports": ports}
+    return {"swallowed": swallowed, "interruptions": interruptions, "ports": ports}
 
 
 def _shared(osvif: OsVif) -> connection.Connection:

@@ -130,6 +130,7 @@ def test_a_timeout_while_the_replica_is_filled_leaves_it_whole(
 ) -> None:
     report = many_callers("green", "interrupted_fill", with_many_ports.remote)
     assert report["interruptions"] > 0
+    assert report["swallowed"] == 0
     assert report["ports"] == PORTS
 
 

@@ -382,6 +382,7 @@ def test_what_is_seen_of_a_port_whose_device_is_missing(ovs: PrivateOvs, br_int:
     assert "No such device" in found["tap-missing"].error
     assert rows.names_of("b1", Deadline(AMPLE)) == ["tap-missing"]
     assert rows.names_of("b2", Deadline(AMPLE)) == []
+    assert rows.names_of(str(PORT.mark), Deadline(AMPLE), Mark.KEY) == ["tap-missing"]
 
 
 # Values -----------------------------------------------------------------------------------------

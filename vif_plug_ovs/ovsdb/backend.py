@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from ovs.db import idl
 
 from os_vif.wiring.deadline import Deadline
+from os_vif.wiring.ownership import IFACE_ID
 from os_vif.wiring.state import Found, Port
 from os_vif.wiring.steps import RowStep
 from vif_plug_ovs.ovsdb import connection, rows
@@ -44,13 +45,13 @@ class NativeRows:
                 pending=rows.pending(tables),
             )
 
-    def names_of(self, iface_id: str, deadline: Deadline) -> list[str]:
-        """The names of the interfaces with that iface-id.
+    def names_of(self, value: str, deadline: Deadline, key: str = IFACE_ID) -> list[str]:
+        """Return the names of the interfaces with that value under a key of their ids.
 
         :raises NotConnected: the server cannot be reached by the deadline.
         """
         with self._connection.synchronized(deadline) as tables:
-            return rows.names_of(tables, iface_id)
+            return rows.names_of(tables, value, key)
 
     def commit(self, steps: Sequence[RowStep], deadline: Deadline) -> int | None:
         """See :meth:`os_vif.wiring.engine.Rows.commit`."""

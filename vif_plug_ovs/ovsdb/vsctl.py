@@ -22,6 +22,7 @@ from ovs.db import idl
 
 from os_vif.wiring import errors, steps
 from os_vif.wiring.deadline import Deadline
+from os_vif.wiring.ownership import IFACE_ID
 from os_vif.wiring.state import Found, Port
 from vif_plug_ovs.ovsdb import client, remotes, rows
 from vif_plug_ovs.ovsdb.backend import _Replica
@@ -72,14 +73,14 @@ class VsctlRows:
             pending=rows.pending(tables),
         )
 
-    def names_of(self, iface_id: str, deadline: Deadline) -> list[str]:
-        """Return the names of the interfaces with that iface-id.
+    def names_of(self, value: str, deadline: Deadline, key: str = IFACE_ID) -> list[str]:
+        """Return the names of the interfaces with that value under a key of their ids.
 
         :raises NotConnected: the server cannot be reached by the deadline.
         """
-        having = ["external_ids", "includes", ["map", [["iface-id", iface_id]]]]
+        having = ["external_ids", "includes", ["map", [[key, value]]]]
         tables = self._read_by(deadline, [_select("Interface", having)])
-        return rows.names_of(tables, iface_id)
+        return rows.names_of(tables, value, key)
 
     def commit(self, plan: Sequence[steps.RowStep], deadline: Deadline) -> int | None:
         """See :meth:`os_vif.wiring.engine.Rows.commit`.

@@ -16,12 +16,13 @@ def shape(vif: Request) -> Wiring:
         guest === VF === representor --- port | br-int (OVS)
 
     With the datapath in user space DPDK drives the representor, which then is no device of the
-    kernel: it is named by the physical function and the number of the VF. A representor that was
-    renamed since leaves its port under its former name.
+    kernel: it is named by the physical function and the number of the VF. The port that a
+    representor has left under a former name goes: another's representor may have that name now.
     """
     mark = vif.mark(KIND)
     bridge = vif.ovs_bridge(mark)
-    renamed = tuple(vif.port(name, mark) for name in vif.facts.ports if name != vif.device)
+    former = (name for name in vif.facts.ports if name != vif.device)
+    renamed = tuple(Wiring((vif.port(name, mark),)) for name in former)  # such shapes never stand
     name = vif.need_device()
     if vif.datapath_type == NETDEV:
         devargs = f"{vif.facts.pf_address},representor=[{vif.facts.vf_number}]"
@@ -32,6 +33,6 @@ def shape(vif: Request) -> Wiring:
             options={"dpdk-devargs": devargs},
             mtu_request=vif.mtu,
         )
-        return Wiring((bridge, port), leftovers=renamed)
+        return Wiring((bridge, port), alternatives=renamed)
     port = vif.port(name, mark, qos_type=vif.qos_type)
-    return Wiring((Representor(name, vif.mtu), bridge, port), leftovers=renamed)
+    return Wiring((Representor(name, vif.mtu), bridge, port), alternatives=renamed)

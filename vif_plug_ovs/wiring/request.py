@@ -23,7 +23,7 @@ from os_vif.objects.vif import (
     VIFVHostUser,
 )
 from os_vif.wiring.elements import OnRemove, OvsBridge, OvsPort
-from os_vif.wiring.ownership import Mark
+from os_vif.wiring.ownership import IFACE_ID, Mark
 from os_vif.wiring.state import Vlan
 from vif_plug_ovs import constants, exception
 from vif_plug_ovs.wiring import names
@@ -51,7 +51,7 @@ class Facts:
     representor: str | None = None  # the kernel's network device
     pf_address: str | None = None  # PCI address of the physical function
     vf_number: int | None = None
-    ports: tuple[str, ...] = ()  # that have the VIF's iface-id
+    ports: tuple[str, ...] = ()  # that are the VIF's by iface-id or mark
 
 
 @dataclass(frozen=True)
@@ -190,10 +190,16 @@ def datapath_type(vif: VIFBase) -> str:
     return str(get(_profile(vif), "datapath_type") or default)
 
 
-def interface_id(vif: VIFBase) -> str | None:
-    """The iface-id of a VIF, None when it is not set."""
-    found: str | None = get(_profile(vif), "interface_id")
-    return found
+def found_by(vif: VIFBase, kind: str) -> tuple[str, str] | None:
+    """Return the key and the value of ``external_ids`` by which a VIF's ports are found whatever
+    their names: the iface-id, else the mark; None when the VIF's id is not set either.
+
+    :param kind: what the mark calls the VIF's shape.
+    """
+    if iface_id := get(_profile(vif), "interface_id"):
+        return IFACE_ID, iface_id
+    vif_id = get(vif, "id")
+    return (Mark.KEY, str(Mark(constants.PLUGIN_NAME, kind, vif_id))) if vif_id else None
 
 
 def representor(vif: VIFHostDevice) -> tuple[str, str | None]:

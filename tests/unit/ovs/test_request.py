@@ -34,11 +34,9 @@ from vif_plug_ovs.wiring import Facts, Settings
 from vif_plug_ovs.wiring.request import (
     Request,
     datapath_type,
+    found_by,
     read,
     representor,
-)
-from vif_plug_ovs.wiring.request import (
-    interface_id as iface_id,
 )
 
 InvalidValue = exception.InvalidValue
@@ -354,9 +352,18 @@ def test_the_datapath_type_is_the_profiles_else_the_kinds(vif: VIFBase, wanted: 
     assert datapath_type(vif) == wanted
 
 
-def test_the_iface_id_may_be_unset() -> None:
-    assert iface_id(vif_host_device()) == interface_id()
-    assert iface_id(vif_host_device(unset="profile.interface_id")) is None
+@pytest.mark.parametrize(
+    ("unset", "wanted"),
+    [
+        ([], ("iface-id", interface_id())),
+        (["profile.interface_id"], ("os-vif", f"ovs:shape:{vif_id()}")),
+        (["profile.interface_id", "id"], None),
+    ],
+)
+def test_the_ports_of_a_vif_are_found_by_its_iface_id_else_by_its_mark(
+    unset: list[str], wanted: tuple[str, str] | None
+) -> None:
+    assert found_by(vif_host_device(unset=unset), "shape") == wanted
 
 
 OFFLOAD = DatapathOffloadRepresentor(representor_address="0000:03:00.5", representor_name="tapx")

@@ -98,10 +98,13 @@ def test_a_changed_row_is_found_by_what_it_is_now(replica: Replica) -> None:
 
 
 def test_interfaces_are_found_by_their_iface_id(replica: Replica) -> None:
-    for name, ids in (("tap1", [["iface-id", "a"]]), ("tap2", [["iface-id", "b"]]), ("tap3", [])):
-        replica.insert("Interface", name=name, external_ids=["map", ids])
+    active = ["iface-status", "active"]
+    for name, ids in (("tap1", ["iface-id", "a"]), ("tap2", ["iface-id", "b"]), ("tap3", active)):
+        replica.insert("Interface", name=name, external_ids=["map", [ids]])
     assert rows.names_of(replica.tables, "a") == ["tap1"]
     assert rows.names_of(replica.tables, "c") == []
+    assert rows.names_of(replica.tables, "b", "iface-status") == []
+    assert rows.names_of(replica.tables, "active", "iface-status") == ["tap3"]
 
 
 def test_a_bridge_as_a_value(replica: Replica) -> None:
