@@ -13,7 +13,10 @@ Line = list[Any]  # file, function, own seconds, cumulative seconds
 
 #: Of the calling thread: what a verb does or waits for, by the function that all of it is under.
 _CALLER = {
-    "waiting for vswitchd": [("ovsdb/connection.py", "settled"), ("ovsdb/backend.py", "working")],
+    "waiting for vswitchd": [
+        ("ovsdb/connection.py", "wait_for_vswitchd"),
+        ("ovsdb/backend.py", "device_states"),
+    ],
     "OVSDB round trip, to read": [("ovsdb/backend.py", "observe")],
     "OVSDB round trip, to write": [("ovsdb/backend.py", "commit")],
     "links: read": [("kernel/daemon.py", "observe")],

@@ -308,11 +308,13 @@ class FakeRows:
         self._reconfigure()
         return self.next_cfg
 
-    def settled(self, cfg: int, deadline: Deadline) -> bool:
+    def wait_for_vswitchd(self, cfg: int, deadline: Deadline) -> bool:
         return self.cur_cfg >= cfg
 
-    def working(self, ports: Mapping[str, int], deadline: Deadline | None) -> Mapping[str, Port]:
-        if deadline is not None:
+    def device_states(
+        self, ports: Mapping[str, int], deadline: Deadline, *, wait: bool
+    ) -> Mapping[str, Port]:
+        if wait:
             self._reconfigure()
         return _some(self.ports, ports)
 

@@ -104,15 +104,17 @@ class Rows(Protocol):
         """
         ...
 
-    def settled(self, cfg: int, deadline: Deadline) -> bool:
+    def wait_for_vswitchd(self, cfg: int, deadline: Deadline) -> bool:
         """Wait until ovs-vswitchd has caught up with a configuration number; False if it
         has not by the deadline."""
 
-    def working(self, ports: Mapping[str, int], deadline: Deadline | None) -> Mapping[str, Port]:
-        """Tell what ovs-vswitchd says of these ports; those that are gone are left out.
+    def device_states(
+        self, ports: Mapping[str, int], deadline: Deadline, *, wait: bool
+    ) -> Mapping[str, Port]:
+        """Return what ovs-vswitchd says of these ports; those that are gone are left out.
 
         :param ports: name -> the index of its device; 0 for whichever device.
-        :param deadline: wait so long for each of them to work or to go; None not to wait.
+        :param wait: whether to wait, by the deadline, for each of them to work or to go.
         """
         ...
 
@@ -131,10 +133,12 @@ class _NoRows:
     def count_up(self, deadline: Deadline) -> int:
         return 0
 
-    def settled(self, cfg: int, deadline: Deadline) -> bool:
+    def wait_for_vswitchd(self, cfg: int, deadline: Deadline) -> bool:
         return True
 
-    def working(self, ports: Mapping[str, int], deadline: Deadline | None) -> Mapping[str, Port]:
+    def device_states(
+        self, ports: Mapping[str, int], deadline: Deadline, *, wait: bool
+    ) -> Mapping[str, Port]:
         return {}
 
 
@@ -349,7 +353,9 @@ class Engine:
     def _unsettled(self, jobs: list[_Job], deadline: Deadline) -> list[_Job]:
         """Wait until ovs-vswitchd has caught up with all wirings; return those it has not."""
         waiting = {job.cfg for job in _live(jobs) if job.cfg is not None}
-        behind = next((cfg for cfg in sorted(waiting) if not self._rows.settled(cfg, deadline)), 0)
+        behind = next(
+            (cfg for cfg in sorted(waiting) if not self._rows.wait_for_vswitchd(cfg, deadline)), 0
+        )
         return [job for job in _live(jobs) if behind and job.cfg and job.cfg >= behind]
 
     def _verify(self, jobs: list[_Job], deadline: Deadline, *, final: bool) -> Mapping[str, Link]:
@@ -387,7 +393,7 @@ class Engine:
         """
         wirings = [job.wiring for job in jobs]
         names = {name: bool(job.plan) for job in jobs for name in job.plan.awaited}
-        found = self._rows.working(dict.fromkeys(names, 0), None)
+        found = self._rows.device_states(dict.fromkeys(names, 0), deadline, wait=False)
         links = self._observe_links(wirings)
         late = [
             name
@@ -397,17 +403,18 @@ class Engine:
         if not late:
             return found, links, None
         indexes = {name: _index(links, name) for name in names}
-        found = self._rows.working(indexes, deadline.at_most(NOTICE_SECONDS))
+        soon = deadline.at_most(NOTICE_SECONDS)
+        found = self._rows.device_states(indexes, soon, wait=True)
         unknown = None
         if any(names[name] and not found[name].works_with(indexes[name]) for name in found):
             unknown = self._look_again(deadline)
-            found = self._rows.working(indexes, None)
+            found = self._rows.device_states(indexes, deadline, wait=False)
         return found, self._observe_links(wirings), unknown
 
     def _look_again(self, deadline: Deadline) -> Exception | None:
         """Have ovs-vswitchd go over its configuration once more; return why it has not."""
         try:
-            if self._rows.settled(self._rows.count_up(deadline), deadline):
+            if self._rows.wait_for_vswitchd(self._rows.count_up(deadline), deadline):
                 return None
         except errors.WiringError as failure:
             return failure

@@ -320,7 +320,7 @@ def test_a_port_that_becomes_anothers_meanwhile_is_replaced_not_overwritten(
 
 
 @pytest.mark.parametrize("owner", [MARK, NEXT], ids=["the same VIF", "another VIF"])
-@pytest.mark.parametrize("moment", ["settled", "execute"])
+@pytest.mark.parametrize("moment", ["wait_for_vswitchd", "execute"])
 def test_a_device_that_another_process_plugs_again_meanwhile_stays_up(
     world: World, moment: str, owner: Mark
 ) -> None:
@@ -329,13 +329,13 @@ def test_a_device_that_another_process_plugs_again_meanwhile_stays_up(
     apply(world, representor(MARK))
     again, calls = representor(owner), world.privileged_calls
     links, rows = world.links, world.rows
-    if moment == "settled":
+    if moment == "wait_for_vswitchd":
         rows = Interfering(rows, lambda: apply(world, again), moment)
     else:
         links = Interfering(links, lambda: apply(world, again), moment)
     Engine(links, rows).remove(representor(MARK), Deadline(LONG))
     assert differences(again, found(world, again)) == ()
-    if moment == "settled":  # nor was it down for a moment
+    if moment == "wait_for_vswitchd":  # nor was it down for a moment
         assert world.privileged_calls == calls
 
 

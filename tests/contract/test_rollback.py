@@ -246,7 +246,7 @@ def test_an_error_says_when_the_server_falls_silent_before_the_rollback(fake: Fa
     """The port stays, so it must not read as if nothing had been done."""
 
     def fall_silent(name: str, arguments: tuple[Any, ...]) -> None:
-        fake.rows.down = name == "settled"
+        fake.rows.down = name == "wait_for_vswitchd"
 
     rows = Between(fake.rows, fall_silent, after=True)
     with fake.stuck(), pytest.raises(errors.OutcomeUnknown, match="Not done after"):
@@ -341,7 +341,7 @@ def test_a_new_bridge_goes_after_the_ports_of_all_who_failed() -> None:
     assert not fake.rows.bridges
 
 
-@pytest.mark.parametrize("when", ["settled", "commit"])
+@pytest.mark.parametrize("when", ["wait_for_vswitchd", "commit"])
 @pytest.mark.parametrize(
     ("theirs", "left"),
     [
@@ -361,7 +361,7 @@ def test_what_somebody_else_has_changed_since_is_not_set_back(
     def agent(name: str, arguments: tuple[Any, ...]) -> None:
         nonlocal calls
         calls += name == when
-        if name == when and calls == {"settled": 1, "commit": 2}[when]:
+        if name == when and calls == {"wait_for_vswitchd": 1, "commit": 2}[when]:
             fake.set_ids(TAP.name, theirs)
 
     ids = {**IDS, "vm-uuid": "ours"}
@@ -399,7 +399,7 @@ def test_a_rollback_has_its_own_time_and_no_more(fake: FakeWorld) -> None:
     links, rows = Between(fake.links, times), Between(fake.rows, times)
     with fake.stuck(), pytest.raises(errors.DeadlineExceeded):
         Engine(links, rows).apply(WIRINGS["tap"], Expired())
-    late = times.left[[name for name, _ in times.left].index("settled") + 1 :]
+    late = times.left[[name for name, _ in times.left].index("wait_for_vswitchd") + 1 :]
     assert [name for name, _ in late] == ["observe", "commit", "execute"]
     for name, left in late:
         assert 0.4 < left <= 0.5, name
@@ -449,7 +449,9 @@ def test_a_step_that_the_daemon_does_not_take_fails_its_own_vif_alone(world: Wor
 
 
 @pytest.mark.parametrize("error", [OSError("no room"), ValueError("no sense")])
-@pytest.mark.parametrize("call", ["execute", "commit", "settled", "working", "observe"])
+@pytest.mark.parametrize(
+    "call", ["execute", "commit", "wait_for_vswitchd", "device_states", "observe"]
+)
 def test_an_error_that_nobody_foresaw_is_the_failure_of_each_and_is_rolled_back(
     call: str, error: Exception, fake: FakeWorld
 ) -> None:
@@ -486,7 +488,7 @@ class OneByOne:
         self.written.append(cfg or 0)
         return cfg
 
-    def settled(self, cfg: int, deadline: Deadline) -> bool:
+    def wait_for_vswitchd(self, cfg: int, deadline: Deadline) -> bool:
         return cfg in self.written[: self._stops_after]
 
 
@@ -534,10 +536,10 @@ class Stale(Between):
         super().__init__(rows, lambda *_: None)
         self._name, self._notices = name, notices
 
-    def working(self, ports: Any, deadline: Deadline | None) -> Any:
-        if deadline is not None and self._notices:
+    def device_states(self, ports: Any, deadline: Deadline, *, wait: bool) -> Any:
+        if wait and self._notices:
             self._name = ""
-        told = dict(self._backend.working(ports, deadline))
+        told = dict(self._backend.device_states(ports, deadline, wait=wait))
         if self._name in told:
             told[self._name] = replace(told[self._name], ifindex=7)
         return told
@@ -637,7 +639,7 @@ def test_a_port_that_goes_while_it_is_waited_for_is_made_again(fake: FakeWorld) 
     written_by_another(fake, wiring)
 
     def roll_back(name: str, arguments: tuple[Any, ...]) -> None:
-        if name == "settled" and fake.rows.stuck:
+        if name == "wait_for_vswitchd" and fake.rows.stuck:
             fake.rows.stuck = False
             del fake.rows.ports[TAP.name], fake.links.links[TAP.name]
             fake.rows.next_cfg += 1

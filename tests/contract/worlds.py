@@ -222,8 +222,10 @@ class Opening:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._rows, name)
 
-    def working(self, ports: Mapping[str, int], deadline: Deadline | None) -> Mapping[str, Port]:
-        found = self._rows.working(ports, deadline)
+    def device_states(
+        self, ports: Mapping[str, int], deadline: Deadline, *, wait: bool
+    ) -> Mapping[str, Port]:
+        found = self._rows.device_states(ports, deadline, wait=wait)
         if found and all(port.works for port in found.values()):
             self._act()
         return found

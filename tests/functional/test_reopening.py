@@ -86,7 +86,7 @@ def _reopen(remote: str, ports: list[str], start: Any) -> None:
         start.wait()
         asked = rows.commit([ReopenPort(name)], Deadline(10))
         assert asked is not None
-        assert rows.settled(asked, Deadline(10))
+        assert rows.wait_for_vswitchd(asked, Deadline(10))
 
 
 def _ports(ovs: PrivateOvs, count: int) -> list[str]:

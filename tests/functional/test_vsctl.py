@@ -276,7 +276,7 @@ def test_a_vif_has_the_same_rows(name: str, netns: object) -> None:
             for ovs, rows in pair:
                 plan = way(of, look(rows, of))
                 if cfg := rows.commit(plan.rows, Deadline(AMPLE)):
-                    assert rows.settled(cfg, Deadline(AMPLE))
+                    assert rows.wait_for_vswitchd(cfg, Deadline(AMPLE))
                     assert ovs.cur_cfg() >= cfg
             native, other = (ovs.dump() for ovs, _ in pair)
             assert not difference(native, other)
@@ -374,9 +374,11 @@ def test_what_is_seen_of_a_port_whose_device_is_missing(ovs: PrivateOvs, br_int:
     port = replace(PORT, name="tap-missing")
     number = rows.commit([CreatePort(port)], Deadline(AMPLE))
     assert number is not None
-    assert rows.settled(number, Deadline(AMPLE))
+    assert rows.wait_for_vswitchd(number, Deadline(AMPLE))
     with within(SHORT + GRACE) as lap:
-        found = rows.working({"tap-missing": 0, "no-such-port": 0}, Deadline(SHORT))
+        found = rows.device_states(
+            {"tap-missing": 0, "no-such-port": 0}, Deadline(SHORT), wait=True
+        )
     assert lap.took >= SHORT
     assert list(found) == ["tap-missing"]
     assert "No such device" in found["tap-missing"].error
@@ -678,7 +680,7 @@ def test_what_others_change_elsewhere_does_not_matter(
 def test_counting_up_changes_nothing_else(ovs: PrivateOvs, br_int: str) -> None:
     rows, before, number = VsctlRows(ovs.remote), ovs.dump(), ovs.next_cfg()
     assert rows.count_up(Deadline(AMPLE)) == ovs.next_cfg() == number + 1
-    assert rows.settled(number + 1, Deadline(AMPLE))
+    assert rows.wait_for_vswitchd(number + 1, Deadline(AMPLE))
     assert not difference(before, ovs.dump())
 
 
@@ -716,7 +718,7 @@ def test_threads_and_other_programs_do_not_lose_each_others_ports(
         rows = VsctlRows(ovs_dummy.remote)
         cfg = rows.commit([CreatePort(replace(PORT, name=name))], Deadline(AMPLE))
         assert cfg is not None
-        assert rows.settled(cfg, Deadline(AMPLE))
+        assert rows.wait_for_vswitchd(cfg, Deadline(AMPLE))
         numbers.append(cfg)
 
     threads = [threading.Thread(target=plug, args=[f"tap{i}"]) for i in range(12)]

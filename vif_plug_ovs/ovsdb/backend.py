@@ -65,19 +65,21 @@ class NativeRows:
         assert counted is not None  # something was sent
         return counted
 
-    def settled(self, cfg: int, deadline: Deadline) -> bool:
-        """See :meth:`os_vif.wiring.engine.Rows.settled`."""
+    def wait_for_vswitchd(self, cfg: int, deadline: Deadline) -> bool:
+        """See :meth:`os_vif.wiring.engine.Rows.wait_for_vswitchd`."""
         return self._connection.wait_for_vswitchd(cfg, deadline)
 
-    def working(self, ports: Mapping[str, int], deadline: Deadline | None) -> Mapping[str, Port]:
-        """See :meth:`os_vif.wiring.engine.Rows.working`."""
+    def device_states(
+        self, ports: Mapping[str, int], deadline: Deadline, *, wait: bool
+    ) -> Mapping[str, Port]:
+        """See :meth:`os_vif.wiring.engine.Rows.device_states`."""
         likely = {name: self._likely_bridges.get(name, "") for name in ports}
 
         def all_work(tables: idl.Idl) -> bool:
             found = rows.ports(tables, likely)
             return all(port.works_with(ports[name]) for name, port in found.items())
 
-        if deadline is not None:
+        if wait:
             self._connection.wait_for(all_work, deadline)
         return self._connection.read(lambda tables: rows.ports(tables, likely))
 

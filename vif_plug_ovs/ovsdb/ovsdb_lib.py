@@ -143,7 +143,7 @@ class BaseOVS:
             port = rows.observe((), {dev: ""}, deadline).ports.get(dev)
             if port is None or port.mtu_request != mtu:
                 cfg = rows.commit([SetPort(dev, {"mtu_request": mtu})], deadline)
-                rows.settled(cfg or 0, deadline)
+                rows.wait_for_vswitchd(cfg or 0, deadline)
 
     def delete_ovs_vif_port(
         self, bridge: str, dev: str, delete_netdev: bool = True, qos_type: str | None = None
@@ -258,15 +258,17 @@ class _AcceptedIsEnough:
         """Ask for nothing, as nothing is waited for."""
         return 0
 
-    def settled(self, cfg: int, deadline: Deadline) -> bool:
+    def wait_for_vswitchd(self, cfg: int, deadline: Deadline) -> bool:
         """Wait for ovs-vswitchd, and return True in any case."""
-        if not self._rows.settled(cfg, deadline):
+        if not self._rows.wait_for_vswitchd(cfg, deadline):
             LOG.warning("ovs-vswitchd has not acted on a change after %s s", deadline.elapsed())
         return True
 
-    def working(self, ports: Mapping[str, int], deadline: Deadline | None) -> Mapping[str, Port]:
-        """See :meth:`os_vif.wiring.engine.Rows.working`; nothing is waited for."""
-        return self._rows.working(ports, None)
+    def device_states(
+        self, ports: Mapping[str, int], deadline: Deadline, *, wait: bool
+    ) -> Mapping[str, Port]:
+        """See :meth:`os_vif.wiring.engine.Rows.device_states`; nothing is waited for."""
+        return self._rows.device_states(ports, deadline, wait=False)
 
 
 def _bridge(

@@ -55,7 +55,6 @@ class VsctlRows:
         self._remote = remotes.normal(remote)
         files = () if credentials is None else astuple(credentials)
         self._files = [os.path.abspath(path) if path else "" for path in files]
-        self._deadline = Deadline.never()  # the verb's: `working` is not always told
 
     def observe(
         self, bridges: Collection[str], ports: Mapping[str, str], deadline: Deadline
@@ -64,7 +63,6 @@ class VsctlRows:
 
         :raises InvalidValue: a file of the credentials is bad.
         """
-        self._deadline = deadline
         tables = self._read(_selects_for(ports), deadline)
         return Found(
             bridges=rows.bridges(tables, bridges),
@@ -95,8 +93,8 @@ class VsctlRows:
         """See :meth:`os_vif.wiring.engine.Rows.count_up`."""
         return self._write([], self._read_for([], deadline), deadline)
 
-    def settled(self, cfg: int, deadline: Deadline) -> bool:
-        """See :meth:`os_vif.wiring.engine.Rows.settled`."""
+    def wait_for_vswitchd(self, cfg: int, deadline: Deadline) -> bool:
+        """See :meth:`os_vif.wiring.engine.Rows.wait_for_vswitchd`."""
         seen: list[int] = []
         began = time.monotonic()
 
@@ -112,8 +110,10 @@ class VsctlRows:
             _stuck[self._remote] = seen[0]
         return seen[-1] >= cfg
 
-    def working(self, ports: Mapping[str, int], deadline: Deadline | None) -> Mapping[str, Port]:
-        """See :meth:`os_vif.wiring.engine.Rows.working`; it may raise NotConnected, too."""
+    def device_states(
+        self, ports: Mapping[str, int], deadline: Deadline, *, wait: bool
+    ) -> Mapping[str, Port]:
+        """See :meth:`os_vif.wiring.engine.Rows.device_states`; it may raise NotConnected, too."""
 
         def found(replica: Replica) -> dict[str, Port]:
             return rows.ports(replica, dict.fromkeys(ports, ""))
@@ -121,8 +121,8 @@ class VsctlRows:
         def all_work(replica: Replica) -> bool:
             return all(port.works_with(ports[name]) for name, port in found(replica).items())
 
-        if deadline is None:
-            return found(self._read(_selects_for(ports), self._deadline))
+        if not wait:
+            return found(self._read(_selects_for(ports), deadline))
         return found(self._poll(_selects_for(ports), all_work, deadline))
 
     def _poll(
