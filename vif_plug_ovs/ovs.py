@@ -16,10 +16,6 @@ from os_vif.objects.host_info import HostPluginInfo
 from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.vif import (
     VIFBase,
-    VIFHostDevice,
-    VIFPortProfileOpenVSwitch,
-    VIFPortProfileOVSRepresentor,
-    VIFVHostUser,
 )
 from os_vif.plugin import Pair, PluginBase, Result, supported
 from os_vif.wiring.deadline import Deadline
@@ -33,8 +29,6 @@ from vif_plug_ovs.wiring import host_device, names, request
 CHUNK = 50
 #: The VIFs that a thread of this process is plugging or unplugging.
 BUSY = KeyedLocks()
-#: What Nova still describes by the deprecated VIFPortProfileOVSRepresentor.
-_OFFLOADED = (VIFHostDevice, VIFVHostUser)
 
 LOG = logging.getLogger(__name__)
 
@@ -144,7 +138,7 @@ class OvsPlugin(PluginBase):
         """Tell which VIFs can be plugged, all with a port profile of Open vSwitch."""
         return HostPluginInfo(
             plugin_name=constants.PLUGIN_NAME,
-            vif_info=[supported(kind, *_profiles(kind)) for kind in wiring.KINDS],
+            vif_info=[supported(vif, *kind.profiles) for vif, kind in wiring.KINDS.items()],
         )
 
     def plug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:
@@ -165,12 +159,13 @@ class OvsPlugin(PluginBase):
 
     def _plugged(self, vif: VIFBase, instance_info: InstanceInfo, deadline: Deadline) -> Wiring:
         facts = None
-        if isinstance(vif, VIFHostDevice):
+        if wiring.kind_of(vif).has_representor:
             facts = replace(_facts(vif), ports=self._ports(vif, deadline))
         return wiring.plugged(vif, instance_info, self._settings(), facts)
 
     def _unplugged(self, vif: VIFBase, instance_info: InstanceInfo, deadline: Deadline) -> Wiring:
-        facts = self._last_facts(vif, deadline) if isinstance(vif, VIFHostDevice) else None
+        has_representor = wiring.kind_of(vif).has_representor
+        facts = self._last_facts(vif, deadline) if has_representor else None
         return wiring.unplugged(vif, instance_info, facts)
 
     def _in_chunks(
@@ -213,7 +208,8 @@ class OvsPlugin(PluginBase):
 
     def supports_tc_qdisc(self, vif: VIFBase) -> bool:
         """Whether a VIF's port has a device of the kernel, and so a queueing discipline."""
-        return request.datapath_type(vif) == constants.OVS_DATAPATH_SYSTEM
+        datapath_type = request.datapath_type(wiring.kind_of(vif), vif)
+        return datapath_type == constants.OVS_DATAPATH_SYSTEM
 
     @staticmethod
     def gen_port_name(prefix: str, vif_id: str, max_length: int = NIC_NAME_LEN) -> str:
@@ -240,7 +236,7 @@ class OvsPlugin(PluginBase):
             strict=option(self.config, VERIFY_INTERFACE),
         )
 
-    def _last_facts(self, vif: VIFHostDevice, deadline: Deadline) -> wiring.Facts:
+    def _last_facts(self, vif: VIFBase, deadline: Deadline) -> wiring.Facts:
         """What is known of a VF's representor when the VF may be gone, or renamed, already."""
         ports = self._ports(vif, deadline)
         try:
@@ -249,18 +245,12 @@ class OvsPlugin(PluginBase):
             LOG.info("%s; its port is found by iface-id or mark: %s", err, ports)
             return wiring.Facts(representor=ports[0] if ports else None, ports=ports)
 
-    def _ports(self, vif: VIFHostDevice, deadline: Deadline) -> tuple[str, ...]:
+    def _ports(self, vif: VIFBase, deadline: Deadline) -> tuple[str, ...]:
         """Return the names of the VIF's ports: its representor may have had another name."""
         match request.found_by(vif, host_device.KIND):
             case key, value:
                 return tuple(drivers.rows(self.config).names_of(value, deadline, key))
         return ()
-
-
-def _profiles(kind: type[VIFBase]) -> list[type[VIFPortProfileOpenVSwitch]]:
-    """Return the port profiles that a kind of VIF is plugged with."""
-    with_representor = [VIFPortProfileOVSRepresentor] if kind in _OFFLOADED else []
-    return [VIFPortProfileOpenVSwitch, *with_representor]
 
 
 def _keys(vif: VIFBase) -> set[str]:
@@ -292,10 +282,10 @@ def option(config: Any, opt: cfg.Opt) -> Any:
     return getattr(config, opt.dest, opt.default)
 
 
-def _facts(vif: VIFHostDevice) -> wiring.Facts:
+def _facts(vif: VIFBase) -> wiring.Facts:
     """Look up the representor of a VIF's virtual function."""
     address, reported_name = request.representor(vif)
-    if request.datapath_type(vif) == constants.OVS_DATAPATH_NETDEV:
+    if request.datapath_type(wiring.kind_of(vif), vif) == constants.OVS_DATAPATH_NETDEV:
         function = representors.virtual_function(address)
         return wiring.Facts(pf_address=function.pf_address, vf_number=function.number)
     found = representors.look_up(address)

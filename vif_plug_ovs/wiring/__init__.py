@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How each kind of VIF reaches Open vSwitch: one file per shape, one entry in a table per kind.
 
-Everything here is pure. To add a kind, write a function from :class:`.request.Request` to
-:class:`os_vif.wiring.model.Wiring` in a file of its own and enter it below.
+Everything here is pure. To add a kind, write a :class:`.request.Kind` in a file of its own and
+enter it below.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from os_vif.exception import NoMatchingVIFClass
@@ -20,9 +19,9 @@ from os_vif.objects.vif import (
 from os_vif.wiring.model import Wiring
 from vif_plug_ovs import exception
 from vif_plug_ovs.wiring import host_device, hybrid, open_vswitch, per_port_bridge, vhost_user
-from vif_plug_ovs.wiring.request import Facts, Request, Settings, read
+from vif_plug_ovs.wiring.request import Facts, Kind, Request, Settings, read
 
-__all__ = ["KINDS", "Facts", "Settings", "plugged", "unplugged"]
+__all__ = ["KINDS", "Facts", "Settings", "kind_of", "plugged", "unplugged"]
 
 
 def plugged(
@@ -33,8 +32,8 @@ def plugged(
     :raises NoMatchingVIFClass: this plugin does not know the VIF's class.
     :raises InvalidValue: a field is missing or has an impossible value.
     """
-    kind = _kind(vif)
-    return kind(read(vif, instance, settings, facts, complete=True))
+    kind = kind_of(vif)
+    return kind.wiring(read(kind, vif, instance, settings, facts, complete=True))
 
 
 def unplugged(vif: VIFBase, instance: InstanceInfo, facts: Facts | None = None) -> Wiring:
@@ -45,11 +44,15 @@ def unplugged(vif: VIFBase, instance: InstanceInfo, facts: Facts | None = None) 
     :raises NoMatchingVIFClass: this plugin does not know the VIF's class.
     :raises InvalidValue: a field that names are made of is missing or impossible.
     """
-    kind = _kind(vif)
-    return kind(read(vif, instance, Settings(), facts, complete=False))
+    kind = kind_of(vif)
+    return kind.wiring(read(kind, vif, instance, Settings(), facts, complete=False))
 
 
-def _kind(vif: VIFBase) -> Callable[[Request], Wiring]:
+def kind_of(vif: VIFBase) -> Kind:
+    """Return what is particular to a VIF's kind.
+
+    :raises NoMatchingVIFClass: this plugin does not know the VIF's class.
+    """
     for cls, kind in KINDS.items():
         if isinstance(vif, cls):
             return kind
@@ -92,9 +95,9 @@ def _choice(wanted: Wiring, *others: Wiring) -> Wiring:
 
 
 #: What is plugged, and how.
-KINDS: dict[type[VIFBase], Callable[[Request], Wiring]] = {
-    VIFOpenVSwitch: _open_vswitch,
-    VIFBridge: _bridge,
-    VIFVHostUser: vhost_user.shape,
-    VIFHostDevice: host_device.shape,
+KINDS: dict[type[VIFBase], Kind] = {
+    VIFOpenVSwitch: Kind(_open_vswitch),
+    VIFBridge: Kind(_bridge, gives_linux_bridge=True),
+    VIFVHostUser: vhost_user.VIF_KIND,
+    VIFHostDevice: host_device.VIF_KIND,
 }

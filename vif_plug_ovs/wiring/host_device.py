@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """VIFHostDevice: a virtual function in the guest, its representor in the OVS bridge."""
 
+from os_vif.objects.vif import VIFPortProfileOpenVSwitch, VIFPortProfileOVSRepresentor
 from os_vif.wiring.elements import Representor
 from os_vif.wiring.model import Wiring
 from vif_plug_ovs import constants
-from vif_plug_ovs.wiring.request import NETDEV, Request
+from vif_plug_ovs.wiring import names
+from vif_plug_ovs.wiring.request import NETDEV, Facts, Kind, Request
 
 KIND = "representor"
 
@@ -36,3 +38,20 @@ def shape(vif: Request) -> Wiring:
         return Wiring((bridge, port), alternatives=renamed)
     port = vif.port(name, mark, qos_type=vif.qos_type)
     return Wiring((Representor(name, vif.mtu), bridge, port), alternatives=renamed)
+
+
+def device(vif_id: str | None, facts: Facts) -> str | None:
+    """Return the kernel's name of the representor; DPDK's has one that is made of the VIF's id.
+
+    ``vif.vif_name`` is not asked: Nova makes it up.
+    """
+    return facts.representor or (vif_id and names.dpdk_representor(vif_id))
+
+
+VIF_KIND = Kind(
+    shape,
+    device=device,
+    has_representor=True,
+    # What Nova still describes by the deprecated profile.
+    profiles=(VIFPortProfileOpenVSwitch, VIFPortProfileOVSRepresentor),
+)

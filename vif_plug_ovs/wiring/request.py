@@ -6,7 +6,7 @@ Which field names what: the OVS bridge is ``network.bridge``, always; the hybrid
 ``port_profile.interface_id``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,12 +17,10 @@ from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.network import Network
 from os_vif.objects.vif import (
     VIFBase,
-    VIFBridge,
-    VIFHostDevice,
     VIFPortProfileOpenVSwitch,
-    VIFVHostUser,
 )
 from os_vif.wiring.elements import OnRemove, OvsBridge, OvsPort
+from os_vif.wiring.model import Wiring
 from os_vif.wiring.ownership import IFACE_ID, Mark
 from os_vif.wiring.state import Vlan
 from vif_plug_ovs import constants, exception
@@ -146,7 +144,43 @@ class Request:
         )
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What is particular to a kind of VIF.
+
+    :param wiring: draws it.
+    :param device_prefix: of the guest's device, before the VIF's id.
+    :param device: names that device, where ``vif.vif_name`` does not.
+    :param datapath_type: of its OVS bridge, where its profile does not say.
+    :param gives_linux_bridge: whether the VIF names the Linux bridge of its hybrid plug itself.
+    :param has_representor: whether the host is asked for its representor first.
+    :param profiles: its port profiles.
+    """
+
+    wiring: Callable[[Request], Wiring]
+    device_prefix: str = "tap"
+    device: Callable[[str | None, Facts], str | None] | None = None
+    datapath_type: str = SYSTEM
+    gives_linux_bridge: bool = False
+    has_representor: bool = False
+    profiles: tuple[type[VIFPortProfileOpenVSwitch], ...] = (VIFPortProfileOpenVSwitch,)
+
+    def device_of(self, vif: VIFBase, vif_id: str | None, facts: Facts) -> str | None:
+        """Return the name of the guest's device, None if nothing says it."""
+        if self.device:
+            return self.device(vif_id, facts)
+        return get(vif, "vif_name") or (vif_id and names.prefixed(self.device_prefix, vif_id))
+
+    def linux_bridge_of(self, vif: VIFBase, vif_id: str | None) -> str | None:
+        """Return the name of the Linux bridge of a hybrid plug, None if nothing says it."""
+        if self.gives_linux_bridge:
+            given: str | None = get(vif, "bridge_name")
+            return given
+        return vif_id and names.hybrid_bridge(vif_id)
+
+
 def read(
+    kind: Kind,
     vif: VIFBase,
     instance: InstanceInfo,
     settings: Settings,
@@ -165,11 +199,11 @@ def read(
     profile = _profile(vif)
     network = limits.required("vif.network", get(vif, "network"))
     facts = facts or Facts()
-    datapath = datapath_type(vif)
+    datapath = datapath_type(kind, vif)
     mac = _mac(vif, complete)
     return Request(
         complete=complete,
-        **_names(vif, network, facts if datapath != NETDEV else Facts(), complete),
+        **_names(kind, vif, network, facts if datapath != NETDEV else Facts(), complete),
         datapath_type=datapath,
         facts=facts,
         settings=settings,
@@ -184,10 +218,9 @@ def read(
     )
 
 
-def datapath_type(vif: VIFBase) -> str:
-    """The datapath of a VIF's bridge, should it have to be made."""
-    default = NETDEV if isinstance(vif, VIFVHostUser) else SYSTEM
-    return str(get(_profile(vif), "datapath_type") or default)
+def datapath_type(kind: Kind, vif: VIFBase) -> str:
+    """Return the datapath of a VIF's bridge, should it have to be made."""
+    return str(get(_profile(vif), "datapath_type") or kind.datapath_type)
 
 
 def found_by(vif: VIFBase, kind: str) -> tuple[str, str] | None:
@@ -202,7 +235,7 @@ def found_by(vif: VIFBase, kind: str) -> tuple[str, str] | None:
     return (Mark.KEY, str(Mark(constants.PLUGIN_NAME, kind, vif_id))) if vif_id else None
 
 
-def representor(vif: VIFHostDevice) -> tuple[str, str | None]:
+def representor(vif: VIFBase) -> tuple[str, str | None]:
     """The PCI address whose representor is wanted, and what the profile calls that.
 
     The name is no device's: Nova makes it up. It is never used to rename or to name anything.
@@ -224,13 +257,15 @@ def _profile(vif: VIFBase) -> VIFPortProfileOpenVSwitch:
     return profile
 
 
-def _names(vif: VIFBase, network: Network, facts: Facts, complete: bool) -> dict[str, Any]:
+def _names(
+    kind: Kind, vif: VIFBase, network: Network, facts: Facts, complete: bool
+) -> dict[str, Any]:
     vif_id = get(vif, "id")
     if vif_id is not None:  # names are made of it, and nothing makes sure that it is a UUID
         limits.text("vif.id", vif_id)
         limits.device_name("vif.id", vif_id[: limits.NAME_LENGTH])
-    device = _device(vif, vif_id, facts)
-    linux_bridge = _linux_bridge(vif, vif_id)
+    device = kind.device_of(vif, vif_id, facts)
+    linux_bridge = kind.linux_bridge_of(vif, vif_id)
     if complete and device and device == get(network, "bridge"):
         reason = "the OVS bridge has that name, and a device and a port of its own"
         raise InvalidValue(field="vif.vif_name", value=device, reason=reason)
@@ -241,20 +276,6 @@ def _names(vif: VIFBase, network: Network, facts: Facts, complete: bool) -> dict
         "bridge": limits.device_name("vif.network.bridge", get(network, "bridge")),
         "linux_bridge": linux_bridge and limits.device_name("vif.bridge_name", linux_bridge),
     }
-
-
-def _device(vif: VIFBase, vif_id: str | None, facts: Facts) -> str | None:
-    if isinstance(vif, VIFHostDevice):
-        return facts.representor or (vif_id and names.dpdk_representor(vif_id))
-    prefix = constants.OVS_VHOSTUSER_PREFIX if isinstance(vif, VIFVHostUser) else "tap"
-    return get(vif, "vif_name") or (vif_id and names.prefixed(prefix, vif_id))
-
-
-def _linux_bridge(vif: VIFBase, vif_id: str | None) -> str | None:
-    if isinstance(vif, VIFBridge):
-        given: str | None = get(vif, "bridge_name")
-        return given
-    return vif_id and names.hybrid_bridge(vif_id)
 
 
 def _mac(vif: VIFBase, complete: bool) -> str | None:

@@ -2,9 +2,10 @@
 """VIFVHostUser: the guest's memory is shared with ovs-vswitchd over a socket."""
 
 from os_vif.objects.fields import VIFVHostUserMode
+from os_vif.objects.vif import VIFPortProfileOpenVSwitch, VIFPortProfileOVSRepresentor
 from os_vif.wiring.model import Wiring
 from vif_plug_ovs import constants
-from vif_plug_ovs.wiring.request import Request
+from vif_plug_ovs.wiring.request import NETDEV, Kind, Request
 
 KIND = "vhostuser"
 
@@ -29,3 +30,12 @@ def shape(vif: Request) -> Wiring:
         }
     port = vif.port(vif.need_device(), mark, mtu_request=vif.mtu, **how)
     return Wiring((vif.ovs_bridge(mark), port))
+
+
+VIF_KIND = Kind(
+    shape,
+    device_prefix=constants.OVS_VHOSTUSER_PREFIX,
+    datapath_type=NETDEV,
+    # What Nova still describes by the deprecated profile.
+    profiles=(VIFPortProfileOpenVSwitch, VIFPortProfileOVSRepresentor),
+)

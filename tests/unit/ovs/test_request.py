@@ -299,7 +299,7 @@ def test_a_request_has_what_the_vif_says() -> None:
         "attached-mac": mac(),
         "vm-uuid": instance_id(),
     }
-    assert read(vif, instance(), settings, FACTS, complete=True) == Request(
+    assert read(wiring.kind_of(vif), vif, instance(), settings, FACTS, complete=True) == Request(
         complete=True,
         vif_class="VIFOpenVSwitch",
         vif_id=vif_id(),
@@ -322,7 +322,9 @@ def test_of_an_incomplete_one_is_taken_what_is_set() -> None:
     bare = vif_vhost_user(
         unset=["address", "vif_name", "mode", "path", "network.mtu", "profile.interface_id"]
     )
-    assert read(bare, instance(unset=["uuid"]), Settings(), complete=False) == Request(
+    assert read(
+        wiring.kind_of(bare), bare, instance(unset=["uuid"]), Settings(), complete=False
+    ) == Request(
         complete=False,
         vif_class="VIFVHostUser",
         vif_id=vif_id(),
@@ -349,7 +351,7 @@ def test_of_an_incomplete_one_is_taken_what_is_set() -> None:
     ],
 )
 def test_the_datapath_type_is_the_profiles_else_the_kinds(vif: VIFBase, wanted: str) -> None:
-    assert datapath_type(vif) == wanted
+    assert datapath_type(wiring.kind_of(vif), vif) == wanted
 
 
 @pytest.mark.parametrize(
@@ -428,7 +430,7 @@ def test_text_that_no_database_takes_is_refused_with_its_field(
 ) -> None:
     for complete in (True, False):
         with pytest.raises(exception.InvalidValue) as failure:
-            read(vif(text), of, Settings(), complete=complete)
+            read(wiring.kind_of(vif(text)), vif(text), of, Settings(), complete=complete)
         assert failure.value.kwargs["field"] == field
         assert len(str(failure.value)) < 250
         str(failure.value).encode()
@@ -437,5 +439,7 @@ def test_text_that_no_database_takes_is_refused_with_its_field(
 def test_the_name_of_the_ovs_bridge_is_no_devices() -> None:
     vif = vif_open_vswitch(vif_name="br-int")
     with pytest.raises(exception.InvalidValue, match=r"vif\.vif_name.*br-int"):
-        read(vif, instance(), Settings(), complete=True)
-    assert read(vif, instance(), Settings(), complete=False).device == "br-int"
+        read(wiring.kind_of(vif), vif, instance(), Settings(), complete=True)
+    assert (
+        read(wiring.kind_of(vif), vif, instance(), Settings(), complete=False).device == "br-int"
+    )
