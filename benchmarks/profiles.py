@@ -21,7 +21,7 @@ _CALLER = {
     "OVSDB round trip, to write": [("ovsdb/backend.py", "commit")],
     "links: read": [("kernel/daemon.py", "observe")],
     "links: change": [("kernel/daemon.py", "execute")],
-    "describing": [("vif_plug_ovs/wiring/__init__.py", "plugged"), ("__init__.py", "unplugged")],
+    "describing": [("vif_plug_ovs/shapes/__init__.py", "plugged"), ("__init__.py", "unplugged")],
     "planning": [("wiring/plan.py", "to_apply"), ("wiring/plan.py", "to_remove")],
 }
 #: Of a first connection: what is done, by the file of the function that does it.

@@ -4,7 +4,7 @@
 import warnings
 from collections.abc import Iterable
 
-from vif_plug_linux_bridge import filtering
+from vif_plug_linux_bridge import forwarding_rules
 
 
 class IptablesManager:
@@ -33,4 +33,4 @@ class IptablesManager:
         self.iptables_top_regex = iptables_top_regex or ""
         self.iptables_bottom_regex = iptables_bottom_regex or ""
         self.iptables_drop_action = iptables_drop_action
-        self.forward_bridge_interface = tuple(forward_bridge_interface or (filtering.ALL,))
+        self.forward_bridge_interface = tuple(forward_bridge_interface or (forwarding_rules.ALL,))

@@ -22,8 +22,8 @@ from os_vif.wiring.engine import Engine
 from os_vif.wiring.errors import StateChanged
 from os_vif.wiring.model import Wiring
 from os_vif.wiring.steps import DeleteLink, FilterBridge
-from vif_plug_linux_bridge import constants, privileged, wiring
-from vif_plug_linux_bridge.wiring import unused
+from vif_plug_linux_bridge import constants, privileged, shapes
+from vif_plug_linux_bridge.shapes import gc
 
 #: Seconds that plugging may take; the default of the plugin for Open vSwitch.
 TIMEOUT = 120
@@ -106,10 +106,10 @@ class LinuxBridgePlugin(PluginBase):
         """
         if not isinstance(vif, VIFBridge):
             raise NoMatchingVIFClass(name=type(vif).__name__)
-        if wiring.is_provided(vif):
-            wanted = wiring.read(vif, self._settings())
+        if shapes.is_provided(vif):
+            wanted = shapes.read(vif, self._settings())
             bridge, interface = map(own_name, (wanted.bridge, wanted.interface))
-            apply(wiring.described(replace(wanted, bridge=bridge, interface=interface)), bridge)
+            apply(shapes.described(replace(wanted, bridge=bridge, interface=interface)), bridge)
 
     def unplug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:
         """Leave the bridge: other guests use it."""
@@ -129,15 +129,15 @@ class LinuxBridgePlugin(PluginBase):
         deadline = Deadline(TIMEOUT)
         links = _links()
         names = [name for _, name in socket.if_nameindex()]
-        host = unused.Host(
+        host = gc.Host(
             links=links.observe(names, names),
             filtered=frozenset(
                 daemon.call(privileged.filtered, deadline=deadline, grace=privileged.GRACE)
             ),
-            wanted=frozenset(map(own_name, unused.names_of(wanted))),
+            wanted=frozenset(map(own_name, gc.names_of(wanted))),
             interface=own_name(self.config.flat_interface or ""),
         )
-        groups = unused.removals(host)
+        groups = gc.removals(host)
         for failure in links.execute(groups, deadline) if groups else ():
             if failure is not None:
                 raise failure
@@ -149,9 +149,9 @@ class LinuxBridgePlugin(PluginBase):
         devices = (f"{kind} {name}" for name, kind in deleted.items())
         return (*devices, *(f"rules of {bridge}" for bridge in rules))
 
-    def _settings(self) -> wiring.Settings:
-        names = wiring.Settings.__dataclass_fields__
-        return wiring.Settings(**{name: getattr(self.config, name) for name in names})
+    def _settings(self) -> shapes.Settings:
+        names = shapes.Settings.__dataclass_fields__
+        return shapes.Settings(**{name: getattr(self.config, name) for name in names})
 
 
 def apply(wanted: Wiring, bridge: str) -> None:

@@ -3,17 +3,17 @@
 
 from typing import Any
 
-from os_vif import limits
+from os_vif import validate
 from os_vif.kernel.observe import own_name
 from os_vif.wiring.elements import HostInterface
 from os_vif.wiring.model import Wiring
-from vif_plug_linux_bridge import wiring
+from vif_plug_linux_bridge import shapes
 from vif_plug_linux_bridge.linux_bridge import apply
 
-_options: wiring.FilterOptions = wiring.Settings()
+_options: shapes.FilterOptions = shapes.Settings()
 
 
-def configure(iptables_mgr: wiring.FilterOptions) -> None:
+def configure(iptables_mgr: shapes.FilterOptions) -> None:
     """Choose the options by which :func:`ensure_bridge` filters.
 
     :param iptables_mgr: has them, as the group ``[os_vif_linux_bridge]`` does; or the deprecated
@@ -40,12 +40,12 @@ def ensure_bridge(
     :raises InvalidValue: a name or an MTU that Linux does not take.
     :raises WiringError: see :mod:`os_vif.wiring.errors`.
     """
-    bridge = own_name(limits.device_name("bridge", bridge))
+    bridge = own_name(validate.device_name("bridge", bridge))
     if interface:
-        interface = own_name(limits.device_name("interface", interface))
-    firewall = wiring.filtering(bridge, _options, gateway) if filtering else None
-    mtu = limits.mtu("mtu", mtu) if mtu else None
-    elements = wiring.bridged(bridge, interface, mtu, firewall)
+        interface = own_name(validate.device_name("interface", interface))
+    firewall = shapes.filtering(bridge, _options, gateway) if filtering else None
+    mtu = validate.mtu("mtu", mtu) if mtu else None
+    elements = shapes.bridged(bridge, interface, mtu, firewall)
     if interface:
         elements = (HostInterface(interface, mtu), *elements)
     apply(Wiring(elements), bridge)
@@ -68,12 +68,12 @@ def ensure_vlan_bridge(
     :raises InvalidValue: a name, VLAN, MAC or MTU that Linux does not take.
     :raises WiringError: see :mod:`os_vif.wiring.errors`.
     """
-    bridge = own_name(limits.device_name("bridge", bridge))
-    parent = own_name(limits.device_name("bridge_interface", bridge_interface))
+    bridge = own_name(validate.device_name("bridge", bridge))
+    parent = own_name(validate.device_name("bridge_interface", bridge_interface))
     number = int(vlan_num) if str(vlan_num).isdecimal() else vlan_num
-    vlan = limits.vlan("vlan_num", number)
-    mtu = limits.mtu("mtu", mtu) if mtu else None
-    device = wiring.vlan_device(vlan, parent, mtu, mac_address)
+    vlan = validate.vlan("vlan_num", number)
+    mtu = validate.mtu("mtu", mtu) if mtu else None
+    device = shapes.vlan_device(vlan, parent, mtu, mac_address)
     interface = HostInterface(parent, mtu, shared=True)
-    apply(Wiring((interface, device, *wiring.bridged(bridge, device.name, mtu, None))), bridge)
+    apply(Wiring((interface, device, *shapes.bridged(bridge, device.name, mtu, None))), bridge)
     return device.name

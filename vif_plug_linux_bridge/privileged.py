@@ -5,11 +5,11 @@ import math
 from typing import Any
 
 from os_vif.kernel import packing
-from os_vif.kernel.gate import gate
+from os_vif.kernel.pyroute2_lock import pyroute2_lock
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.steps import FilterBridge
 from vif_plug_linux_bridge import constants, privsep
-from vif_plug_linux_bridge.filtering import Filtering
+from vif_plug_linux_bridge.forwarding_rules import Filtering
 
 Outcome = tuple[int, str, int]
 
@@ -39,9 +39,9 @@ def filtered(until: float = math.inf) -> list[str]:
     :raises CommandFailed: iptables refused to show its rules.
     :raises DeadlineExceeded: it did not answer.
     """
-    from vif_plug_linux_bridge import firewall  # only the daemon needs it
+    from vif_plug_linux_bridge import iptables_runner  # only the daemon needs it
 
-    return list(firewall.bridges(use_ipv6=False, deadline=Deadline.until(until)))
+    return list(iptables_runner.bridges(use_ipv6=False, deadline=Deadline.until(until)))
 
 
 @privsep.vif_plug.entrypoint
@@ -51,16 +51,16 @@ def change_links(groups: list[Any], go_on: bool = False, until: float = math.inf
     :param until: as of :func:`filtered`; iptables may have to be waited for.
     """
     # Here, because only the daemon needs them: importing them would take half of our time.
-    with gate:
+    with pyroute2_lock:
         from os_vif.kernel import execute, observe
-        from vif_plug_linux_bridge import firewall
+        from vif_plug_linux_bridge import iptables_runner
 
     deadline = Deadline.until(until)
 
     def filter_bridge(step: FilterBridge) -> None:
         if settings := _settings(step):
-            firewall.ensure(settings, deadline)
+            iptables_runner.ensure(settings, deadline)
         elif not observe.links([step.bridge]):
-            firewall.remove(step.bridge, use_ipv6=False, deadline=deadline)
+            iptables_runner.remove(step.bridge, use_ipv6=False, deadline=deadline)
 
     return execute.execute(groups, go_on, filter_bridge, ALLOWED)

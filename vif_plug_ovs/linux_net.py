@@ -6,7 +6,7 @@ Linux does not take raise ``InvalidValue``, what the kernel refuses raises ``Lin
 that are made here carry the alias ``os-vif:ovs:facade:<device>``, as there is no VIF to name.
 """
 
-from os_vif import limits
+from os_vif import validate
 from os_vif.exception import InvalidValue
 from os_vif.kernel.daemon import KernelLinks
 from os_vif.wiring import errors
@@ -18,7 +18,7 @@ from os_vif.wiring.ownership import Mark
 from os_vif.wiring.state import Link, Value
 from os_vif.wiring.steps import CreateLink, DeleteLink, LinkStep, SetLink
 from vif_plug_ovs import constants, privileged, representors
-from vif_plug_ovs.wiring import names
+from vif_plug_ovs.shapes import names
 
 NIC_NAME_LEN = names.NIC_NAME_LENGTH
 
@@ -39,7 +39,7 @@ def add_bridge_port(bridge: str, dev: str) -> None:
 
     :raises LinkFailed: either is missing, or the kernel refused it.
     """
-    _execute(SetLink(dev, {"master": limits.device_name("bridge", bridge)}))
+    _execute(SetLink(dev, {"master": validate.device_name("bridge", bridge)}))
 
 
 def create_tap(dev: str, mtu: int | None, mac: str | None, multiqueue: bool = False) -> None:
@@ -137,13 +137,13 @@ def _links() -> KernelLinks:
 def _apply(element: Element) -> None:
     """Make links as an element describes them, or leave them as they were."""
     for name in element.scope.links:
-        limits.device_name("device", name)
+        validate.device_name("device", name)
     Engine(_links()).apply(Wiring((element,)), Deadline.never())
 
 
 def _observe(*devices: str) -> dict[str, Link]:
     for device in devices:
-        limits.device_name("device", device)
+        validate.device_name("device", device)
     return dict(_links().observe(devices))
 
 

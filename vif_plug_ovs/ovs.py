@@ -21,9 +21,9 @@ from os_vif.plugin import Pair, PluginBase, Result, supported
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.engine import Engine
 from os_vif.wiring.model import Wiring
-from vif_plug_ovs import constants, privileged, representors, wiring
+from vif_plug_ovs import constants, privileged, representors, shapes
 from vif_plug_ovs.ovsdb import drivers
-from vif_plug_ovs.wiring import host_device, names, request
+from vif_plug_ovs.shapes import host_device, names, request
 
 #: VIFs that go into one transaction: few enough for ovs-vswitchd to stay responsive.
 CHUNK = 50
@@ -138,15 +138,15 @@ class OvsPlugin(PluginBase):
         """Tell which VIFs can be plugged, all with a port profile of Open vSwitch."""
         return HostPluginInfo(
             plugin_name=constants.PLUGIN_NAME,
-            vif_info=[supported(vif, *kind.profiles) for vif, kind in wiring.KINDS.items()],
+            vif_info=[supported(vif, *kind.profiles) for vif, kind in shapes.KINDS.items()],
         )
 
     def plug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:
-        """Make the VIF's wiring so; see :func:`vif_plug_ovs.wiring.plugged`."""
+        """Make the VIF's wiring so; see :func:`vif_plug_ovs.shapes.plugged`."""
         _raise(self.plug_all([(vif, instance_info)]))
 
     def unplug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:
-        """Take the VIF's wiring away; see :func:`vif_plug_ovs.wiring.unplugged`."""
+        """Take the VIF's wiring away; see :func:`vif_plug_ovs.shapes.unplugged`."""
         _raise(self.unplug_all([(vif, instance_info)]))
 
     def plug_all(self, pairs: Sequence[Pair], /) -> list[Result]:
@@ -159,14 +159,14 @@ class OvsPlugin(PluginBase):
 
     def _plugged(self, vif: VIFBase, instance_info: InstanceInfo, deadline: Deadline) -> Wiring:
         facts = None
-        if wiring.kind_of(vif).has_representor:
+        if shapes.kind_of(vif).has_representor:
             facts = replace(_facts(vif), ports=self._ports(vif, deadline))
-        return wiring.plugged(vif, instance_info, self._settings(), facts)
+        return shapes.plugged(vif, instance_info, self._settings(), facts)
 
     def _unplugged(self, vif: VIFBase, instance_info: InstanceInfo, deadline: Deadline) -> Wiring:
-        has_representor = wiring.kind_of(vif).has_representor
+        has_representor = shapes.kind_of(vif).has_representor
         facts = self._last_facts(vif, deadline) if has_representor else None
-        return wiring.unplugged(vif, instance_info, facts)
+        return shapes.unplugged(vif, instance_info, facts)
 
     def _in_chunks(
         self,
@@ -208,7 +208,7 @@ class OvsPlugin(PluginBase):
 
     def supports_tc_qdisc(self, vif: VIFBase) -> bool:
         """Whether a VIF's port has a device of the kernel, and so a queueing discipline."""
-        datapath_type = request.datapath_type(wiring.kind_of(vif), vif)
+        datapath_type = request.datapath_type(shapes.kind_of(vif), vif)
         return datapath_type == constants.OVS_DATAPATH_SYSTEM
 
     @staticmethod
@@ -221,8 +221,8 @@ class OvsPlugin(PluginBase):
         """The names of a hybrid plug's veth pair: in the Linux bridge, in the OVS bridge."""
         return names.veth_pair(vif.id)
 
-    def _settings(self) -> wiring.Settings:
-        return wiring.Settings(
+    def _settings(self) -> shapes.Settings:
+        return shapes.Settings(
             network_device_mtu=self.config.network_device_mtu,
             per_port_bridge=self.config.per_port_bridge,
             isolate_vif=self.config.isolate_vif,
@@ -236,14 +236,14 @@ class OvsPlugin(PluginBase):
             strict=option(self.config, VERIFY_INTERFACE),
         )
 
-    def _last_facts(self, vif: VIFBase, deadline: Deadline) -> wiring.Facts:
+    def _last_facts(self, vif: VIFBase, deadline: Deadline) -> shapes.Facts:
         """What is known of a VF's representor when the VF may be gone, or renamed, already."""
         ports = self._ports(vif, deadline)
         try:
             return replace(_facts(vif), ports=ports)
         except (ExceptionBase, OSError) as err:
             LOG.info("%s; its port is found by iface-id or mark: %s", err, ports)
-            return wiring.Facts(representor=ports[0] if ports else None, ports=ports)
+            return shapes.Facts(representor=ports[0] if ports else None, ports=ports)
 
     def _ports(self, vif: VIFBase, deadline: Deadline) -> tuple[str, ...]:
         """Return the names of the VIF's ports: its representor may have had another name."""
@@ -282,12 +282,12 @@ def option(config: Any, opt: cfg.Opt) -> Any:
     return getattr(config, opt.dest, opt.default)
 
 
-def _facts(vif: VIFBase) -> wiring.Facts:
+def _facts(vif: VIFBase) -> shapes.Facts:
     """Look up the representor of a VIF's virtual function."""
     address, reported_name = request.representor(vif)
-    if request.datapath_type(wiring.kind_of(vif), vif) == constants.OVS_DATAPATH_NETDEV:
+    if request.datapath_type(shapes.kind_of(vif), vif) == constants.OVS_DATAPATH_NETDEV:
         function = representors.virtual_function(address)
-        return wiring.Facts(pf_address=function.pf_address, vf_number=function.number)
+        return shapes.Facts(pf_address=function.pf_address, vf_number=function.number)
     found = representors.look_up(address)
     if reported_name and reported_name != found.device:
         LOG.debug(
@@ -296,4 +296,4 @@ def _facts(vif: VIFBase) -> wiring.Facts:
             found.device,
             reported_name,
         )
-    return wiring.Facts(found.device, found.pf_address, found.vf_number)
+    return shapes.Facts(found.device, found.pf_address, found.vf_number)

@@ -12,8 +12,8 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from os_vif.kernel import deletions, joining, observe, packing, rtnetlink, sysctl, tap
-from os_vif.kernel.gate import gate
+from os_vif.kernel import bridge_membership, deletions, observe, packing, rtnetlink, sysctl, tap
+from os_vif.kernel.pyroute2_lock import pyroute2_lock
 from os_vif.wiring.errors import WiringError
 from os_vif.wiring.steps import (
     CreateLink,
@@ -67,7 +67,7 @@ def execute(
     :raises InvalidValue: one is not a step that os-vif makes, or not one that is allowed.
     """
     groups = packing.unpack_groups(packed, allowed)
-    with gate, _Netlink() as netlink:
+    with pyroute2_lock, _Netlink() as netlink:
         take = functools.partial(_take, netlink, filter_bridge, allowed)
         deletions.together(netlink, [step for group in groups for step in group])
         return [_take_group(take, group, go_on) for group in groups]
@@ -133,9 +133,9 @@ def _take(
         case FilterBridge():
             filter_bridge(step)
         case JoinBridge():
-            joining.join(step)
+            bridge_membership.join(step)
         case LeaveBridge():
-            joining.leave(step)
+            bridge_membership.leave(step)
 
 
 def _create(netlink: _Netlink, step: CreateLink) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from os_vif.kernel import rtnetlink, sysctl
-from os_vif.limits import NAME_LENGTH
+from os_vif.validate import NAME_LENGTH
 from os_vif.wiring.state import Link, Value
 
 # linux/rtnetlink.h, linux/if_addr.h

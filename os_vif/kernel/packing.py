@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from os_vif import limits
+from os_vif import validate
 from os_vif.exception import InvalidValue
 from os_vif.kernel import sysctl
 from os_vif.wiring.ownership import Mark
@@ -122,12 +122,12 @@ def _create(
     name: str, kind: str, alias: str, peer: str, multiqueue: bool, parent: str = "", vlan: int = 0
 ) -> CreateLink:
     if kind == "veth":
-        limits.device_name("peer", peer)
+        validate.device_name("peer", peer)
     elif peer:
         raise InvalidValue(field="peer", value=peer, reason=f"a {kind} has none")
     if kind == "vlan":
-        limits.device_name("parent", parent)
-        limits.vlan("vlan", vlan)
+        validate.device_name("parent", parent)
+        validate.vlan("vlan", vlan)
     elif parent or vlan:
         raise InvalidValue(field="parent", value=parent, reason=f"a {kind} has none, nor a VLAN")
     if multiqueue and kind != "tun":
@@ -135,9 +135,9 @@ def _create(
     if not isinstance(alias, str):
         raise InvalidValue(field="alias", value=alias, reason="it must be text")
     return CreateLink(
-        limits.device_name("name", name),
+        validate.device_name("name", name),
         _kind(kind),
-        limits.text("alias", alias, ALIAS_LENGTH),
+        validate.text("alias", alias, ALIAS_LENGTH),
         peer,
         _flag("multiqueue", multiqueue),
         parent,
@@ -149,21 +149,21 @@ def _set(name: str, attributes: Mapping[str, Any]) -> SetLink:
     if not isinstance(attributes, Mapping):
         raise InvalidValue(field="attributes", value=attributes, reason="it must be a mapping")
     checked = {key: _attribute(key, value) for key, value in attributes.items()}
-    return SetLink(limits.device_name("name", name), checked)
+    return SetLink(validate.device_name("name", name), checked)
 
 
 def _delete(name: str, kind: str, if_empty: bool = False) -> DeleteLink:
-    return DeleteLink(limits.device_name("name", name), _kind(kind), _flag("if_empty", if_empty))
+    return DeleteLink(validate.device_name("name", name), _kind(kind), _flag("if_empty", if_empty))
 
 
 def _filter(bridge: str, settings: Mapping[str, Any] | None) -> FilterBridge:
     if settings is not None and not isinstance(settings, Mapping):
         raise InvalidValue(field="settings", value=settings, reason="it must be a mapping")
-    return FilterBridge(limits.device_name("bridge", bridge), settings)
+    return FilterBridge(validate.device_name("bridge", bridge), settings)
 
 
 def _join(name: str, bridge: str, mtu: int | None) -> JoinBridge:
-    checked = None if mtu is None else limits.mtu("mtu", mtu)
+    checked = None if mtu is None else validate.mtu("mtu", mtu)
     return JoinBridge(*_port_and_bridge(name, bridge), checked)
 
 
@@ -176,7 +176,7 @@ def _port_and_bridge(name: str, bridge: str) -> tuple[str, str]:
         raise InvalidValue(field="name", value=name, reason="the loopback device leads nowhere")
     if name == bridge:
         raise InvalidValue(field="bridge", value=bridge, reason="it is the interface itself")
-    return limits.device_name("name", name), limits.device_name("bridge", bridge)
+    return validate.device_name("name", name), validate.device_name("bridge", bridge)
 
 
 _STEPS: dict[str, Callable[..., LinkStep]] = {
@@ -210,7 +210,7 @@ def _count(field: str, value: object) -> int:
 
 
 def _master(field: str, value: object) -> str:
-    return "" if value == "" else limits.device_name(field, value)
+    return "" if value == "" else validate.device_name(field, value)
 
 
 def _no_group(field: str, value: object) -> int:
@@ -220,8 +220,8 @@ def _no_group(field: str, value: object) -> int:
 
 
 _CHECKS: dict[str, Callable[[str, object], Value]] = {
-    "mac": limits.mac,
-    "mtu": limits.mtu,
+    "mac": validate.mac,
+    "mtu": validate.mtu,
     "up": _flag,
     "promisc": _flag,
     "master": _master,

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from os_vif import limits
+from os_vif import validate
 from os_vif.exception import InvalidValue
 
 #: Where the kernel shows its devices. Every function takes another place, for tests.
@@ -113,7 +113,7 @@ def netdev(name: str, root: str = ROOT) -> Netdev | None:
     :raises OSError: the kernel refused to say.
     """
     try:
-        name = limits.device_name("name", name)
+        name = validate.device_name("name", name)
     except InvalidValue:
         return None  # no device can have it
     return _netdev(name, root)

@@ -35,7 +35,7 @@ from vif_plug_ovs.exception import (
     PciDeviceNotFoundById,
     RepresentorNotFound,
 )
-from vif_plug_ovs.wiring.names import qos_id
+from vif_plug_ovs.shapes.names import qos_id
 
 PF, VF0, VF1 = "0000:03:00.0", "0000:03:00.2", "0000:03:00.3"
 PCI = Path("/sys/bus/pci/devices")

@@ -17,7 +17,7 @@ from tests.rig import run
 from tests.rig.ovs import PrivateOvs
 from tests.rig.plugin import OsVif, filled
 from tests.rig.snapshot import difference, links, snapshot
-from vif_plug_ovs.wiring import names
+from vif_plug_ovs.shapes import names
 
 VIF_ID = vifs.vif_id()
 TAP, QBR, QVB, QVO = (vifs.device(prefix) for prefix in ("tap", "qbr", "qvb", "qvo"))

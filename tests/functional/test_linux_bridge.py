@@ -16,7 +16,7 @@ from oslo_config import cfg
 
 import os_vif
 from os_vif import exception
-from os_vif.kernel import execute, joining
+from os_vif.kernel import bridge_membership, execute
 from os_vif.wiring import errors
 from os_vif.wiring.steps import JoinBridge
 from tests import vifs
@@ -42,8 +42,8 @@ from tests.rig.linux_bridge import (
 from tests.rig.namespace import NetworkNamespace, private_network
 from tests.rig.plugin import ROOT, Child, OsVif, sysctl
 from tests.rig.snapshot import Facts, difference, links
-from vif_plug_linux_bridge import firewall, linux_bridge, linux_net
-from vif_plug_linux_bridge.wiring import Settings
+from vif_plug_linux_bridge import iptables_runner, linux_bridge, linux_net
+from vif_plug_linux_bridge.shapes import Settings
 
 AMPLE = 30.0  # seconds
 
@@ -410,7 +410,7 @@ def test_when_iptables_fails_all_is_as_before(
 ) -> None:
     before = host()
     with monkeypatch.context() as patched:
-        patched.setattr(firewall, "_FOLDERS", ())
+        patched.setattr(iptables_runner, "_FOLDERS", ())
         patched.setenv("PATH", str(tmp_path))
         if PROGRAMS[how] is not None:
             for program in ("iptables-save", "iptables-restore"):
@@ -427,7 +427,7 @@ def test_what_fails_on_a_bridge_of_others_leaves_it(
     ip(f"link add {BRIDGE} type bridge stp_state 1")
     with guest(2):
         before = host()
-        monkeypatch.setattr(firewall, "ensure", _refuse)
+        monkeypatch.setattr(iptables_runner, "ensure", _refuse)
         with pytest.raises(exception.PlugException, match="not today"):
             plugin.plug(vif(network={"mtu": 1400}, has_traffic_filtering=False))
         assert not difference(before, host())
@@ -644,10 +644,10 @@ def test_a_bridge_that_somebody_else_has_begun_to_use_is_not_taken_back(
     """Another process has put the interface into the bridge that we made; then our plug fails."""
 
     def ensure(*_: object) -> None:
-        joining.join(JoinBridge(INTERFACE, BRIDGE, None))
+        bridge_membership.join(JoinBridge(INTERFACE, BRIDGE, None))
         _refuse()
 
-    monkeypatch.setattr(firewall, "ensure", ensure)
+    monkeypatch.setattr(iptables_runner, "ensure", ensure)
     with pytest.raises(exception.PlugException, match="not today"):
         plugin.plug(vif(has_traffic_filtering=False))
     assert f'"{HOST}"' in str(addressing().of(BRIDGE))

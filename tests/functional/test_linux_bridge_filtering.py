@@ -28,13 +28,13 @@ from tests.rig.guest import DEVICE, BridgeGuest
 from tests.rig.namespace import NetworkNamespace
 from tests.rig.stopwatch import within
 from tests.unit.linux_bridge.test_filtering import Iptables
-from vif_plug_linux_bridge import filtering, firewall, privsep
+from vif_plug_linux_bridge import forwarding_rules, iptables_runner, privsep
 from vif_plug_linux_bridge import privileged as entry
-from vif_plug_linux_bridge.filtering import Filtering
+from vif_plug_linux_bridge.forwarding_rules import Filtering
 
 #: Seconds: more than anything takes here; and in which an answer that does not come would have.
 AMPLE, LOST = 30.0, 0.15
-OWN = filtering.OWN_FORWARD
+OWN = forwarding_rules.OWN_FORWARD
 PROGRAMS = [f"{ip}tables{verb}" for ip in ("ip", "ip6") for verb in ("", "-save", "-restore")]
 
 FLAT = Filtering("br1")
@@ -98,7 +98,7 @@ def backend(
 
 
 def ensure(*every: Filtering) -> list[bool]:
-    return [firewall.ensure(wanted, Deadline(AMPLE)) for wanted in every]
+    return [iptables_runner.ensure(wanted, Deadline(AMPLE)) for wanted in every]
 
 
 # Rules of others ---------------------------------------------------------------------------------
@@ -128,9 +128,9 @@ def test_others_keep_their_rules_and_counters(backend: Backend, others: list[str
     for wanted in (FLAT, NARROW, CLOSED, Filtering("br1", iptables_top_regex="docker0")):
         assert ensure(wanted) == [True]
         assert theirs(backend) == others
-    assert firewall.bridges(True, Deadline(AMPLE)) == ("br1", "br2", "br3")
-    for name in firewall.bridges(True, Deadline(AMPLE)):
-        assert firewall.remove(name, False, Deadline(AMPLE))
+    assert iptables_runner.bridges(True, Deadline(AMPLE)) == ("br1", "br2", "br3")
+    for name in iptables_runner.bridges(True, Deadline(AMPLE)):
+        assert iptables_runner.remove(name, False, Deadline(AMPLE))
         assert theirs(backend) == others
     assert "os-vif" not in backend.rules()
     assert len(others) == 3 + len(OTHERS) + 3
@@ -141,7 +141,7 @@ def test_bridges_keep_each_others_counters(backend: Backend) -> None:
     rules = backend.rules("iptables", "-c").replace("[0:0] -A os-vif", "[7:700] -A os-vif")
     subprocess.run(["iptables-restore", "--counters"], input=f"{rules}\n".encode(), check=True)
     ensure(NARROW, CLOSED)
-    firewall.remove("br2", False, Deadline(AMPLE))
+    iptables_runner.remove("br2", False, Deadline(AMPLE))
     mine = [line for line in backend.chain(OWN, "iptables", "-c") if '"os-vif:br1"' in line]
     assert [line[:7] for line in mine] == ["[7:700]"] * 2
 
@@ -157,7 +157,7 @@ def test_what_is_there_is_not_written_again(backend: Backend, use_ipv6: bool) ->
     for program in ("iptables", "ip6tables"):
         run([program, "-N", "nova"])
     assert ensure(*every) == [True] * 4
-    assert all(firewall.pending(wanted, Deadline(AMPLE)) == () for wanted in every)
+    assert all(iptables_runner.pending(wanted, Deadline(AMPLE)) == () for wanted in every)
     before = [backend.rules(program) for program in ("iptables", "ip6tables")]
     written = [backend.calls(f"{program}-restore") for program in ("iptables", "ip6tables")]
     assert written == [[0] * 4, [0] * 4 * use_ipv6]
@@ -199,9 +199,9 @@ def test_any_sequence_of_changes_goes_as_in_the_unit_tests(backend: Backend) -> 
         )
         act = dice.random()
         if act < 0.6:
-            assert firewall.ensure(wanted, Deadline(AMPLE)) == model.ensure(wanted)
+            assert iptables_runner.ensure(wanted, Deadline(AMPLE)) == model.ensure(wanted)
         elif act < 0.8:
-            assert firewall.remove(wanted.bridge, False, Deadline(AMPLE)) == model.remove(
+            assert iptables_runner.remove(wanted.bridge, False, Deadline(AMPLE)) == model.remove(
                 wanted.bridge
             )
         else:
@@ -209,7 +209,7 @@ def test_any_sequence_of_changes_goes_as_in_the_unit_tests(backend: Backend) -> 
             place = dice.randint(0, len(model.chains["FORWARD"]))
             model.chains["FORWARD"].insert(place, rule)
             run(["iptables", "-I", "FORWARD", str(place + 1), *rule.split()])
-        found = filtering.parse(backend.rules())
+        found = forwarding_rules.parse(backend.rules())
         texts = {name: [entry.text for entry in entries] for name, entries in found.items()}
         assert texts == model.chains
 
@@ -284,10 +284,12 @@ def bridged_frames_are_filtered() -> bool:
 def test_packets(backend: Backend, reaches: Callable[..., bool], version: int) -> None:
     def case(*every: tuple[str, bool, tuple[str, ...]]) -> set[tuple[str, str]]:
         for bridge, gateway, named in every:
-            firewall.ensure(Filtering(bridge, gateway, named, use_ipv6=True), Deadline(AMPLE))
+            iptables_runner.ensure(
+                Filtering(bridge, gateway, named, use_ipv6=True), Deadline(AMPLE)
+            )
         found = who_reaches_whom(reaches, version)
         for name in NETWORKS:
-            firewall.remove(name, True, Deadline(AMPLE))
+            iptables_runner.remove(name, True, Deadline(AMPLE))
         return found
 
     yes, everywhere = True, ("all",)
@@ -331,7 +333,7 @@ WORKER = """
 import sys
 from os_vif.wiring.deadline import Deadline
 from vif_plug_linux_bridge import firewall
-from vif_plug_linux_bridge.filtering import Filtering
+from vif_plug_linux_bridge.forwarding_rules import Filtering
 
 rounds, *names = sys.argv[1:]
 print(flush=True)
@@ -396,7 +398,7 @@ def test_processes_lose_nobodys_rules(backend: Backend, others: list[str]) -> No
         assert [process.returncode for process in processes] == [0] * len(processes)
     assert looks > 5
     every = sorted({name for each in names for name in each})
-    assert firewall.bridges(False, Deadline(AMPLE)) == tuple(sorted([*every, "br-old"]))
+    assert iptables_runner.bridges(False, Deadline(AMPLE)) == tuple(sorted([*every, "br-old"]))
     wanted = [Filtering(name, name != "br-both") for name in every]
     assert ensure(*wanted, Filtering("br-old", False)) == [False] * (len(wanted) + 1)
     assert len(backend.chain(OWN)) == sum(len(one.rules) for one in wanted) + len(old)
@@ -411,7 +413,7 @@ def test_all_at_once_from_nothing(backend: Backend) -> None:
     with workers(*(["1", f"br{i}"] for i in range(4))) as processes:
         go(processes)
         assert [process.wait(AMPLE) for process in processes] == [0] * 4
-    assert firewall.bridges(False, Deadline(AMPLE)) == tuple(f"br{i}" for i in range(4))
+    assert iptables_runner.bridges(False, Deadline(AMPLE)) == tuple(f"br{i}" for i in range(4))
     assert len(backend.chain("FORWARD")) == 1
     assert len(backend.chain(OWN)) == 8
 
@@ -431,8 +433,8 @@ def test_a_killed_process_leaves_nothing_half_done(backend: Backend, others: lis
         assert len([line for line in backend.chain("FORWARD") if OWN in line]) == any(counts)
         ensure(FLAT, Filtering("br2"))
         assert ensure(FLAT, Filtering("br2")) == [False, False]
-    assert firewall.remove("br1", False, Deadline(AMPLE))
-    assert firewall.remove("br2", False, Deadline(AMPLE))
+    assert iptables_runner.remove("br1", False, Deadline(AMPLE))
+    assert iptables_runner.remove("br2", False, Deadline(AMPLE))
     assert theirs(backend) == others
 
 
@@ -448,10 +450,12 @@ def test_a_program_that_hangs_ends_by_the_deadline(backend: Backend, program: st
     backend.replaced(program, "exec sleep 60")
     killed = pytest.raises(DeadlineExceeded, match=rf"after \d(\.\d)? s: {program} .*was killed")
     with within(TIMEOUT + 1), killed:
-        firewall.ensure(BOTH, Deadline.until(time.monotonic() + TIMEOUT))  # as the daemon does
+        iptables_runner.ensure(
+            BOTH, Deadline.until(time.monotonic() + TIMEOUT)
+        )  # as the daemon does
     backend.restored(program)
     assert [backend.rules(name) for name in ("iptables", "ip6tables")] == before
-    assert firewall.ensure(BOTH, Deadline(AMPLE))
+    assert iptables_runner.ensure(BOTH, Deadline(AMPLE))
 
 
 @pytest.fixture
@@ -471,7 +475,7 @@ def test_a_deadline_that_has_expired_is_none_without_end(backend: Backend) -> No
     assert (taken, "iptables-save -t filter was not started" in why) == (0, True)
     with pytest.raises(DeadlineExceeded):
         entry.filtered(timeout=0.0)
-    for act in (firewall.ensure, firewall.pending):
+    for act in (iptables_runner.ensure, iptables_runner.pending):
         with pytest.raises(DeadlineExceeded):
             act(FLAT, Deadline.until(time.monotonic() - 1))  # it waited for the daemon
     assert not backend.log.exists()
@@ -487,7 +491,7 @@ def test_a_write_that_took_effect_too_late_is_taken_back(backend: Backend) -> No
         "iptables-restore", f'{real} "$@"\n[ -e {slow} ] && exit\ntouch {slow}\nexec sleep 60'
     )
     with pytest.raises(DeadlineExceeded):
-        firewall.ensure(FLAT, Deadline(TIMEOUT))
+        iptables_runner.ensure(FLAT, Deadline(TIMEOUT))
     assert slow.exists()
     assert backend.rules() == before
 
@@ -499,8 +503,8 @@ def test_both_families_or_none(backend: Backend, earlier: list[Filtering]) -> No
         re.sub(r"generation:\d+", "", backend.rules(name)) for name in ("iptables", "ip6tables")
     ]
     backend.replaced("ip6tables-restore", "echo no such thing >&2; exit 3")
-    with pytest.raises(firewall.CommandFailed) as caught:
-        firewall.ensure(BOTH, Deadline(AMPLE))
+    with pytest.raises(iptables_runner.CommandFailed) as caught:
+        iptables_runner.ensure(BOTH, Deadline(AMPLE))
     command = r"ip6tables-restore --noflush --wait=\d+"
     assert re.fullmatch(rf"{command} failed \(exit code 3\): no such thing", str(caught.value))
     after = [
@@ -511,8 +515,8 @@ def test_both_families_or_none(backend: Backend, earlier: list[Filtering]) -> No
 
 def test_an_unknown_target_is_refused_by_name(backend: Backend) -> None:
     before = backend.rules()
-    with pytest.raises(firewall.CommandFailed, match=r"exit code [1-9].*NOSUCH") as caught:
-        firewall.ensure(
+    with pytest.raises(iptables_runner.CommandFailed, match=r"exit code [1-9].*NOSUCH") as caught:
+        iptables_runner.ensure(
             Filtering("br1", gateway=False, iptables_drop_action="NOSUCH"), Deadline(AMPLE)
         )
     assert backend.rules() == before
@@ -523,27 +527,27 @@ def test_a_missing_program_is_named(
     backend: Backend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(firewall, "_FOLDERS", ())
+    monkeypatch.setattr(iptables_runner, "_FOLDERS", ())
     with pytest.raises(
-        firewall.CommandFailed, match=rf"iptables-save .*no such program in {tmp_path}"
+        iptables_runner.CommandFailed, match=rf"iptables-save .*no such program in {tmp_path}"
     ):
-        firewall.ensure(FLAT, Deadline(AMPLE))
+        iptables_runner.ensure(FLAT, Deadline(AMPLE))
 
 
 def test_programs_are_found_without_a_path(
     netns: NetworkNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    assert firewall.pending(FLAT, Deadline(AMPLE))
+    assert iptables_runner.pending(FLAT, Deadline(AMPLE))
 
 
 def test_a_host_without_ipv6_has_none_of_our_rules_there(backend: Backend) -> None:
     ensure(BOTH)
     backend.replaced("ip6tables-save", "echo no IPv6 here >&2; exit 3")
-    assert firewall.remove("br1", False, Deadline(AMPLE))
-    assert firewall.bridges(False, Deadline(AMPLE)) == ()
-    for act in (firewall.remove, lambda _, *rest: firewall.bridges(*rest)):
-        with pytest.raises(firewall.CommandFailed, match="no IPv6 here"):
+    assert iptables_runner.remove("br1", False, Deadline(AMPLE))
+    assert iptables_runner.bridges(False, Deadline(AMPLE)) == ()
+    for act in (iptables_runner.remove, lambda _, *rest: iptables_runner.bridges(*rest)):
+        with pytest.raises(iptables_runner.CommandFailed, match="no IPv6 here"):
             act("br1", True, Deadline(AMPLE))
 
 
@@ -554,19 +558,19 @@ def test_rules_of_ipv6_that_only_nft_understands_are_not_in_the_way_of_ipv4(
     backend.replaced(
         "ip6tables-save", "echo \"# Table \\`filter' is incompatible, use 'nft' tool.\""
     )
-    assert firewall.bridges(False, Deadline(AMPLE)) == ("br1",)
-    assert firewall.remove("br1", False, Deadline(AMPLE))
-    with pytest.raises(filtering.UnreadableRules):
-        firewall.ensure(BOTH, Deadline(AMPLE))
-    assert firewall.bridges(False, Deadline(AMPLE)) == ()
-    with pytest.raises(filtering.UnreadableRules):
-        firewall.bridges(True, Deadline(AMPLE))
+    assert iptables_runner.bridges(False, Deadline(AMPLE)) == ("br1",)
+    assert iptables_runner.remove("br1", False, Deadline(AMPLE))
+    with pytest.raises(forwarding_rules.UnreadableRules):
+        iptables_runner.ensure(BOTH, Deadline(AMPLE))
+    assert iptables_runner.bridges(False, Deadline(AMPLE)) == ()
+    with pytest.raises(forwarding_rules.UnreadableRules):
+        iptables_runner.bridges(True, Deadline(AMPLE))
 
 
 def test_rules_that_do_not_stay(backend: Backend) -> None:
     backend.replaced("iptables-restore", f"exec true\necho iptables-restore 0 >> {backend.log}")
-    with pytest.raises(firewall.RulesNotKept, match="-N os-vif-FORWARD"):
-        firewall.ensure(FLAT, Deadline(AMPLE))
+    with pytest.raises(iptables_runner.RulesNotKept, match="-N os-vif-FORWARD"):
+        iptables_runner.ensure(FLAT, Deadline(AMPLE))
 
 
 @pytest.mark.parametrize("backend", ["legacy"], indirect=True)
@@ -574,13 +578,13 @@ def test_a_lock_of_others_is_waited_for(backend: Backend) -> None:
     """The legacy backend has one lock for all programs of the machine."""
     with open(os.environ["XTABLES_LOCKFILE"], "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        refused = pytest.raises(firewall.CommandFailed, match=r"exit code 4.*xtables lock")
+        refused = pytest.raises(iptables_runner.CommandFailed, match=r"exit code 4.*xtables lock")
         with within(2.5) as lap, refused:
-            firewall.ensure(FLAT, Deadline(1.5))
+            iptables_runner.ensure(FLAT, Deadline(1.5))
         assert lap.took >= 1
         threading.Timer(0.5, fcntl.flock, (lock, fcntl.LOCK_UN)).start()
         start = time.monotonic()
-        assert firewall.ensure(FLAT, Deadline(AMPLE))
+        assert iptables_runner.ensure(FLAT, Deadline(AMPLE))
         assert time.monotonic() - start > 0.4
     assert set(backend.calls()) == {0, 4}
 
@@ -590,6 +594,6 @@ def test_a_table_that_only_nft_understands(backend: Backend) -> None:
     run(["nft", "add table ip filter; add chain ip filter FORWARD"])
     run(["nft", "add rule ip filter FORWARD ct state vmap { new : accept }"])
     before = run(["nft", "list", "ruleset"]).stdout
-    with pytest.raises(filtering.UnreadableRules, match="use 'nft' tool"):
-        firewall.ensure(FLAT, Deadline(AMPLE))
+    with pytest.raises(forwarding_rules.UnreadableRules, match="use 'nft' tool"):
+        iptables_runner.ensure(FLAT, Deadline(AMPLE))
     assert run(["nft", "list", "ruleset"]).stdout == before

@@ -15,7 +15,7 @@ from unittest import mock
 
 import pytest
 
-from os_vif.kernel import execute, joining, observe, rtnetlink
+from os_vif.kernel import bridge_membership, execute, observe, rtnetlink
 from os_vif.wiring import errors
 from os_vif.wiring.steps import LeaveBridge
 from tests.rig import run
@@ -36,7 +36,7 @@ from tests.rig.linux_bridge import (
 from tests.rig.namespace import NetworkNamespace, private_network
 from tests.rig.plugin import Child, OsVif
 from tests.rig.snapshot import Facts, difference, links
-from vif_plug_linux_bridge import firewall, linux_net
+from vif_plug_linux_bridge import iptables_runner, linux_net
 
 BOTH = ("iptables-save", "ip6tables-save")
 
@@ -184,7 +184,7 @@ def test_a_host_without_iptables_has_no_rules(
     plugin: OsVif, wire: BridgeGuest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugin.plug(vif())
-    monkeypatch.setattr("vif_plug_linux_bridge.firewall._FOLDERS", ())
+    monkeypatch.setattr("vif_plug_linux_bridge.iptables_runner._FOLDERS", ())
     monkeypatch.setenv("PATH", "/nowhere")
     assert collect() == (f"bridge {BRIDGE}",)
 
@@ -279,14 +279,14 @@ def test_one_that_cannot_go_is_told_and_the_others_are_gone(
     plugin.plug(vif())
     ip("link add br7 type bridge")
     ip("link set br7 alias os-vif:linux_bridge:bridge:br7")
-    real = joining.leave
+    real = bridge_membership.leave
 
     def leave(step: LeaveBridge) -> None:
         if step.bridge == BRIDGE:
             raise OSError(errno.EIO, "injected")
         real(step)
 
-    monkeypatch.setattr(joining, "leave", leave)
+    monkeypatch.setattr(bridge_membership, "leave", leave)
     with pytest.raises(errors.LinkFailed, match="injected"):
         collect()
     assert (BRIDGE in links(), "br7" in links()) == (True, False)
@@ -332,5 +332,5 @@ ACTIONS = [
     (rtnetlink.Socket, "change"),
     (rtnetlink.Socket, "change_all"),
     (execute, "_delete"),
-    (firewall, "restore"),
+    (iptables_runner, "restore"),
 ]

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from os_vif import exception
-from os_vif.kernel import joining, rtnetlink, sysctl
+from os_vif.kernel import bridge_membership, rtnetlink, sysctl
 from os_vif.wiring.steps import JoinBridge, LeaveBridge
 from tests.rig import run, wait_until
 from tests.rig.addressing import Addressing, addressing, changes, complete, settled
@@ -141,11 +141,11 @@ def bridged_host(*commands: str) -> Iterator[Addressing]:
 
 
 def join() -> None:
-    joining.join(JoinBridge(OLD, NEW, None))
+    bridge_membership.join(JoinBridge(OLD, NEW, None))
 
 
 def leave() -> None:
-    joining.leave(LeaveBridge(OLD, NEW))
+    bridge_membership.leave(LeaveBridge(OLD, NEW))
 
 
 # One by one --------------------------------------------------------------------------------------
@@ -645,7 +645,9 @@ def test_what_is_refused_changes_nothing(
         links = ip("link")
         try:
             with pytest.raises(OSError, match=why):
-                joining.join(step) if isinstance(step, JoinBridge) else joining.leave(step)
+                bridge_membership.join(step) if isinstance(
+                    step, JoinBridge
+                ) else bridge_membership.leave(step)
             assert changes(before, addressing()) == ""
             assert ip("link") == links
         finally:

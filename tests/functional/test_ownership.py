@@ -29,7 +29,7 @@ from tests.rig.snapshot import difference, links, snapshot
 from vif_plug_ovs import representors
 from vif_plug_ovs.ovsdb.backend import NativeRows
 from vif_plug_ovs.ovsdb.ovsdb_lib import BaseOVS
-from vif_plug_ovs.wiring.names import qos_id
+from vif_plug_ovs.shapes.names import qos_id
 
 DEVICE = vifs.device("tap")
 #: Seconds in which an answer that does not come would have come.

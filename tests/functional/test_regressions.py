@@ -27,7 +27,7 @@ from tests.rig.plugin import (
 )
 from tests.rig.snapshot import difference, links, snapshot
 from vif_plug_ovs import representors
-from vif_plug_ovs.wiring.names import qos_id
+from vif_plug_ovs.shapes.names import qos_id
 
 TRUNK = "tbr-0123abcd-4"
 DEAD = {"tag": 4095, "vlan_mode": "trunk", "trunks": [4095]}

@@ -28,7 +28,7 @@ from tests.rig.guest import TapGuest
 from tests.rig.ovs import PrivateOvs
 from tests.rig.plugin import OsVif
 from tests.rig.snapshot import difference, links, snapshot
-from vif_plug_ovs.wiring import names
+from vif_plug_ovs.shapes import names
 
 EXAMPLES, STEPS = settings.default.max_examples // 5, 50
 TRUNK = "tbr-0123abcd-4"

@@ -41,11 +41,11 @@ from tests.rig.ovs import PrivateOvs
 from tests.rig.plugin import GROUP, OsVif, initialized
 from tests.rig.snapshot import difference, snapshot
 from tests.rig.stopwatch import within
-from vif_plug_ovs import wiring
+from vif_plug_ovs import shapes
 from vif_plug_ovs.ovsdb import client, connection, drivers
 from vif_plug_ovs.ovsdb.backend import NativeRows
 from vif_plug_ovs.ovsdb.vsctl import VsctlRows
-from vif_plug_ovs.wiring.request import DEAD
+from vif_plug_ovs.shapes.request import DEAD
 
 SHORT, AMPLE = 1, 20  # seconds: a deadline to be waited out, and one that is not
 GRACE = 1  # seconds that a verb may take beyond its deadline
@@ -255,22 +255,22 @@ def _vif(**overrides: Any) -> VIFBase:
 
 
 #: Name -> the VIF and the settings under which it is plugged.
-VIFS: dict[str, tuple[VIFBase, wiring.Settings]] = {
-    "tap-with-qos": (_vif(), wiring.Settings()),
-    "made-tap": (_vif(profile={"create_tap": True}), wiring.Settings()),
-    "hybrid": (vifs.vif_bridge(profile={"datapath_type": "system"}), wiring.Settings()),
-    "per-port-bridge": (_vif(), wiring.Settings(per_port_bridge=True)),
-    "isolated": (_vif(), wiring.Settings(isolate_vif=True)),
-    "trunk": (_vif(network={"bridge": "tbr-1"}), wiring.Settings(isolate_vif=True)),
-    "vhost-user": (vifs.vif_vhost_user(), wiring.Settings()),
+VIFS: dict[str, tuple[VIFBase, shapes.Settings]] = {
+    "tap-with-qos": (_vif(), shapes.Settings()),
+    "made-tap": (_vif(profile={"create_tap": True}), shapes.Settings()),
+    "hybrid": (vifs.vif_bridge(profile={"datapath_type": "system"}), shapes.Settings()),
+    "per-port-bridge": (_vif(), shapes.Settings(per_port_bridge=True)),
+    "isolated": (_vif(), shapes.Settings(isolate_vif=True)),
+    "trunk": (_vif(network={"bridge": "tbr-1"}), shapes.Settings(isolate_vif=True)),
+    "vhost-user": (vifs.vif_vhost_user(), shapes.Settings()),
 }
 
 
 @pytest.mark.parametrize("name", VIFS)
 def test_a_vif_has_the_same_rows(name: str, netns: object) -> None:
     vif, settings = VIFS[name]
-    wanted = wiring.plugged(vif, vifs.instance(), settings)
-    names = wiring.unplugged(vif, vifs.instance())
+    wanted = shapes.plugged(vif, vifs.instance(), settings)
+    names = shapes.unplugged(vif, vifs.instance())
     with twins() as pair:
         for way, of in ((to_apply, wanted), (to_apply, wanted), (to_remove, names)):
             for ovs, rows in pair:

@@ -35,7 +35,7 @@ from tests.rig.ovs import PrivateOvs
 from tests.rig.snapshot import Facts, links
 from vif_plug_ovs import privileged, privsep
 from vif_plug_ovs.ovsdb import connection
-from vif_plug_ovs.wiring.names import qos_id
+from vif_plug_ovs.shapes.names import qos_id
 
 ROOT = Path(__file__).parents[2]
 GROUP = "os_vif_ovs"

@@ -15,7 +15,7 @@ import pytest
 from os_vif.wiring import elements
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("os_vif/wiring", "vif_plug_ovs/wiring", "vif_plug_linux_bridge/wiring")
+PACKAGES = ("os_vif/wiring", "vif_plug_ovs/shapes", "vif_plug_linux_bridge/shapes")
 
 #: What touches a host, or is a way to it.
 ACTS = {
@@ -38,7 +38,7 @@ ACTS = {
     "socket",
     "subprocess",
     "threading",
-    "vif_plug_linux_bridge.firewall",
+    "vif_plug_linux_bridge.iptables_runner",
     "vif_plug_linux_bridge.iptables",
     "vif_plug_linux_bridge.privileged",
     "vif_plug_linux_bridge.privsep",
@@ -53,7 +53,7 @@ MODULES = [
         for package in PACKAGES
         for path in (ROOT / package).rglob("*.py")
     ),
-    "vif_plug_linux_bridge/filtering.py",
+    "vif_plug_linux_bridge/forwarding_rules.py",
 ]
 
 
@@ -94,7 +94,7 @@ def acting(source: str) -> set[str]:
 
 
 def test_there_are_modules_to_look_at() -> None:
-    assert {"os_vif/wiring/plan.py", "vif_plug_ovs/wiring/request.py"} <= set(MODULES)
+    assert {"os_vif/wiring/plan.py", "vif_plug_ovs/shapes/request.py"} <= set(MODULES)
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -22,7 +22,7 @@ from os_vif.wiring.steps import (
     RowStep,
     SetPort,
 )
-from vif_plug_ovs.wiring import names
+from vif_plug_ovs.shapes import names
 
 Operation = dict[str, Any]
 _Reference = list[str]  # to a row: ["uuid", <uuid>] or ["named-uuid", <id>]

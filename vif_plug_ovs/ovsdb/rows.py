@@ -21,7 +21,7 @@ from vif_plug_ovs.ovsdb.python_ovs import (
     members,
     scalar,
 )
-from vif_plug_ovs.wiring import names
+from vif_plug_ovs.shapes import names
 
 _STRING = {"type": "string"}
 _INTEGER = {"type": "integer"}

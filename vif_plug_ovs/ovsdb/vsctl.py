@@ -30,7 +30,7 @@ from vif_plug_ovs.ovsdb.connection import NAME_EXISTS, RETRY_SECONDS, STUCK_AFTE
 from vif_plug_ovs.ovsdb.operations import Operation, operations
 from vif_plug_ovs.ovsdb.python_ovs import Replica
 from vif_plug_ovs.ovsdb.tls import Credentials
-from vif_plug_ovs.wiring import names
+from vif_plug_ovs.shapes import names
 
 #: Above so many ports whole tables are read; an argument of a program has 128 KiB at most.
 _MANY_PORTS = 100

@@ -15,7 +15,7 @@ from os_vif.wiring.steps import CreateLink, JoinBridge, SetLink
 from tests.fakes import FakeLinks, new_link
 from vif_plug_linux_bridge import linux_net
 from vif_plug_linux_bridge.iptables import IptablesManager
-from vif_plug_linux_bridge.wiring import Settings
+from vif_plug_linux_bridge.shapes import Settings
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ from os_vif.wiring.elements import (
 )
 from os_vif.wiring.model import Wiring
 from os_vif.wiring.ownership import Mark
-from vif_plug_linux_bridge import wiring
-from vif_plug_linux_bridge.filtering import Filtering
+from vif_plug_linux_bridge import shapes
+from vif_plug_linux_bridge.forwarding_rules import Filtering
 from vif_plug_linux_bridge.linux_bridge import LinuxBridgePlugin
-from vif_plug_linux_bridge.wiring import Settings
+from vif_plug_linux_bridge.shapes import Settings
 
 BRIDGE = LinuxBridge("br100", Mark("linux_bridge", "bridge", "br100"), on_remove=OnRemove.KEEP)
 VLAN = VlanDevice("vlan7", "eth0", 7, 1450, Mark("linux_bridge", "vlan", "vlan7"))
@@ -32,7 +32,7 @@ SHARED = HostInterface("eth0", 1450, shared=True)
 
 
 def plugged(vif: VIFBridge, settings: Settings) -> Wiring:
-    return wiring.described(wiring.read(vif, settings))
+    return shapes.described(shapes.read(vif, settings))
 
 
 def a_filter(bridge: str = "br100", **options: Any) -> ForwardingFilter:
@@ -192,7 +192,7 @@ def test_the_interface_comes_into_the_bridge_last() -> None:
     ids=str,
 )
 def test_whose_the_bridge_is(network: dict[str, Any], provided: bool) -> None:
-    assert wiring.is_provided(a_vif(network)) == provided
+    assert shapes.is_provided(a_vif(network)) == provided
 
 
 REFUSED: dict[str, tuple[VIFBridge, Settings, str]] = {

@@ -20,7 +20,7 @@ from os_vif.wiring.steps import (
 from tests.unit.ovs.test_operations import BOTH, BRIDGE_ONLY, MARK, Tables
 from vif_plug_ovs.ovsdb import client, vsctl
 from vif_plug_ovs.ovsdb.operations import operations
-from vif_plug_ovs.wiring.request import DEAD
+from vif_plug_ovs.shapes.request import DEAD
 
 REMOTE = "unix:/run/openvswitch/db.sock"
 FILES = ["/etc/key.pem", "/etc/certificate.pem", "/etc/authority.pem"]

@@ -26,8 +26,8 @@ from os_vif.wiring.steps import (
     SetPort,
 )
 from vif_plug_ovs.ovsdb.operations import operations
-from vif_plug_ovs.wiring import names
-from vif_plug_ovs.wiring.request import DEAD
+from vif_plug_ovs.shapes import names
+from vif_plug_ovs.shapes.request import DEAD
 
 MARK = Mark("ovs", "hybrid", "a1")
 MARKED = ["map", [["os-vif", "ovs:hybrid:a1"]]]

@@ -21,7 +21,7 @@ from tests.vifs import (
     vif_vhost_user,
 )
 from vif_plug_ovs import ovs as module
-from vif_plug_ovs import wiring
+from vif_plug_ovs import shapes
 from vif_plug_ovs.exception import MissingPortProfile
 from vif_plug_ovs.ovs import OvsPlugin
 
@@ -55,7 +55,7 @@ def test_it_describes_every_kind_of_vif_that_it_wires() -> None:
     }
 
 
-@pytest.mark.parametrize("kind", wiring.KINDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", shapes.KINDS, ids=lambda kind: kind.__name__)
 def test_it_takes_a_kind_in_all_its_versions_so_far(kind: type) -> None:
     info = plugin().describe().get_vif(kind.__name__)
     assert (info.min_version, info.max_version) == ("1.0", kind.VERSION)  # type: ignore[attr-defined]
@@ -161,8 +161,8 @@ def test_the_settings_are_those_of_the_group() -> None:
         isolate_vif=True,
         default_qos_type="linux-htb",
     )
-    assert ovs._settings() == wiring.Settings(9000, True, True, "linux-htb")
-    assert plugin()._settings() == wiring.Settings()
+    assert ovs._settings() == shapes.Settings(9000, True, True, "linux-htb")
+    assert plugin()._settings() == shapes.Settings()
 
 
 @pytest.mark.parametrize("verb", ["plug", "unplug"])

@@ -29,15 +29,9 @@ from tests.vifs import (
     vif_vhost_user,
 )
 from vif_plug_ovs import exception as ovs_exception
-from vif_plug_ovs import wiring
-from vif_plug_ovs.wiring import Facts, Settings
-from vif_plug_ovs.wiring.request import (
-    Request,
-    datapath_type,
-    found_by,
-    read,
-    representor,
-)
+from vif_plug_ovs import shapes
+from vif_plug_ovs.shapes import Facts, Settings
+from vif_plug_ovs.shapes.request import Request, datapath_type, found_by, read, representor
 
 InvalidValue = exception.InvalidValue
 BRIDGE = "vif.network.bridge"
@@ -214,7 +208,7 @@ def refused(
     mtu: int = 1500,
 ) -> None:
     with pytest.raises(exception.ExceptionBase) as caught:
-        wiring.plugged(vif, info, Settings(network_device_mtu=mtu), FACTS)
+        shapes.plugged(vif, info, Settings(network_device_mtu=mtu), FACTS)
     assert type(caught.value) is error
     assert str(caught.value).startswith(text)
 
@@ -227,22 +221,22 @@ def test_plug_refuses(vif: VIFBase, error: type[Exception], text: str) -> None:
 @pytest.mark.parametrize(("vif", "error", "text"), NAMES)
 def test_unplug_refuses(vif: VIFBase, error: type[Exception], text: str) -> None:
     with pytest.raises(exception.ExceptionBase) as caught:
-        wiring.unplugged(vif, instance(), FACTS)
+        shapes.unplugged(vif, instance(), FACTS)
     assert type(caught.value) is error
     assert str(caught.value).startswith(text)
 
 
 @pytest.mark.parametrize(("vif", "error", "text"), VALUES)
 def test_unplug_does_without(vif: VIFBase, error: type[Exception], text: str) -> None:
-    wiring.unplugged(vif, instance(unset=["uuid"]), FACTS)
+    shapes.unplugged(vif, instance(unset=["uuid"]), FACTS)
 
 
 @pytest.mark.parametrize("bad", ["x" * 16, "a/b", "a b", "..", "é" * 8])
 def test_a_representor_of_an_impossible_name_is_refused(bad: str) -> None:
     vif = vif_host_device(profile={"datapath_type": "system"})
     for draw in (
-        lambda facts: wiring.plugged(vif, instance(), Settings(), facts),
-        lambda facts: wiring.unplugged(vif, instance(), facts),
+        lambda facts: shapes.plugged(vif, instance(), Settings(), facts),
+        lambda facts: shapes.unplugged(vif, instance(), facts),
     ):
         with pytest.raises(InvalidValue, match=r"vif\.vif_name"):
             draw(Facts(bad))
@@ -251,7 +245,7 @@ def test_a_representor_of_an_impossible_name_is_refused(bad: str) -> None:
 @pytest.mark.parametrize("settings", [Settings(), Settings(per_port_bridge=True)])
 def test_every_shape_of_a_good_vif_can_be_drawn(settings: Settings) -> None:
     for make in KINDS:
-        wiring.plugged(make(), instance(), settings, FACTS)
+        shapes.plugged(make(), instance(), settings, FACTS)
 
 
 @pytest.mark.parametrize("vif", [make() for make in KINDS])
@@ -265,7 +259,7 @@ def test_a_bad_configured_mtu_is_refused_when_it_is_needed(mtu: int) -> None:
     for unset in (None, 0):
         needing = vif_bridge(network={"mtu": unset})
         refused(InvalidValue, invalid(field, mtu), needing, instance(), mtu)
-    wiring.plugged(vif_bridge(), instance(), Settings(network_device_mtu=mtu))
+    shapes.plugged(vif_bridge(), instance(), Settings(network_device_mtu=mtu))
 
 
 @pytest.mark.parametrize("bad", ["a/b", "a b", "é" * 11, "..:.."])
@@ -273,8 +267,8 @@ def test_a_bad_configured_mtu_is_refused_when_it_is_needed(mtu: int) -> None:
 def test_an_id_that_makes_an_impossible_name_is_refused(bad: str) -> None:
     """UUIDField only warns of what is no UUID; the veths' names are made of it."""
     for draw in (
-        lambda vif: wiring.plugged(vif, instance(), Settings()),
-        lambda vif: wiring.unplugged(vif, instance()),
+        lambda vif: shapes.plugged(vif, instance(), Settings()),
+        lambda vif: shapes.unplugged(vif, instance()),
     ):
         with pytest.raises(InvalidValue, match=r"vif\.id"):
             draw(vif_bridge(id=bad))
@@ -299,7 +293,7 @@ def test_a_request_has_what_the_vif_says() -> None:
         "attached-mac": mac(),
         "vm-uuid": instance_id(),
     }
-    assert read(wiring.kind_of(vif), vif, instance(), settings, FACTS, complete=True) == Request(
+    assert read(shapes.kind_of(vif), vif, instance(), settings, FACTS, complete=True) == Request(
         complete=True,
         vif_class="VIFOpenVSwitch",
         vif_id=vif_id(),
@@ -323,7 +317,7 @@ def test_of_an_incomplete_one_is_taken_what_is_set() -> None:
         unset=["address", "vif_name", "mode", "path", "network.mtu", "profile.interface_id"]
     )
     assert read(
-        wiring.kind_of(bare), bare, instance(unset=["uuid"]), Settings(), complete=False
+        shapes.kind_of(bare), bare, instance(unset=["uuid"]), Settings(), complete=False
     ) == Request(
         complete=False,
         vif_class="VIFVHostUser",
@@ -351,7 +345,7 @@ def test_of_an_incomplete_one_is_taken_what_is_set() -> None:
     ],
 )
 def test_the_datapath_type_is_the_profiles_else_the_kinds(vif: VIFBase, wanted: str) -> None:
-    assert datapath_type(wiring.kind_of(vif), vif) == wanted
+    assert datapath_type(shapes.kind_of(vif), vif) == wanted
 
 
 @pytest.mark.parametrize(
@@ -430,7 +424,7 @@ def test_text_that_no_database_takes_is_refused_with_its_field(
 ) -> None:
     for complete in (True, False):
         with pytest.raises(exception.InvalidValue) as failure:
-            read(wiring.kind_of(vif(text)), vif(text), of, Settings(), complete=complete)
+            read(shapes.kind_of(vif(text)), vif(text), of, Settings(), complete=complete)
         assert failure.value.kwargs["field"] == field
         assert len(str(failure.value)) < 250
         str(failure.value).encode()
@@ -439,7 +433,7 @@ def test_text_that_no_database_takes_is_refused_with_its_field(
 def test_the_name_of_the_ovs_bridge_is_no_devices() -> None:
     vif = vif_open_vswitch(vif_name="br-int")
     with pytest.raises(exception.InvalidValue, match=r"vif\.vif_name.*br-int"):
-        read(wiring.kind_of(vif), vif, instance(), Settings(), complete=True)
+        read(shapes.kind_of(vif), vif, instance(), Settings(), complete=True)
     assert (
-        read(wiring.kind_of(vif), vif, instance(), Settings(), complete=False).device == "br-int"
+        read(shapes.kind_of(vif), vif, instance(), Settings(), complete=False).device == "br-int"
     )

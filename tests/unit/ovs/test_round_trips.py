@@ -19,8 +19,8 @@ from tests.vifs import (
     vif_open_vswitch,
     vif_vhost_user,
 )
-from vif_plug_ovs import wiring
-from vif_plug_ovs.wiring import Facts, Settings
+from vif_plug_ovs import shapes
+from vif_plug_ovs.shapes import Facts, Settings
 
 NOW = Deadline(1)
 FACTS = Facts("eth0_0", "0000:03:00.0", 1)
@@ -52,12 +52,12 @@ def host() -> FakeHost:
 
 
 def plug(there: FakeHost, vif: VIFBase, settings: Settings) -> None:
-    wanted = wiring.plugged(vif, instance(), settings, FACTS)
+    wanted = shapes.plugged(vif, instance(), settings, FACTS)
     Engine(there.links, there.rows).apply(wanted, NOW)
 
 
 def unplug(there: FakeHost, vif: VIFBase) -> None:
-    wanted = wiring.unplugged(vif, instance(unset=["uuid"]), FACTS)
+    wanted = shapes.unplugged(vif, instance(unset=["uuid"]), FACTS)
     Engine(there.links, there.rows).remove(wanted, NOW)
 
 

@@ -9,7 +9,7 @@ from ovs.db import idl
 
 from os_vif.wiring.state import Bridge, Port, Vlan
 from vif_plug_ovs.ovsdb import rows
-from vif_plug_ovs.wiring.names import qos_id
+from vif_plug_ovs.shapes.names import qos_id
 
 #: As a server sends what is not set.
 EMPTY: Any = ["set", []]

@@ -35,9 +35,9 @@ from tests.vifs import (
     vif_open_vswitch,
     vif_vhost_user,
 )
-from vif_plug_ovs import wiring
-from vif_plug_ovs.wiring import Facts, Settings
-from vif_plug_ovs.wiring.request import DEAD
+from vif_plug_ovs import shapes
+from vif_plug_ovs.shapes import Facts, Settings
+from vif_plug_ovs.shapes.request import DEAD
 
 # What is expected, by names that say what differs; the profiles of tests.vifs are of datapath type
 # netdev, so a port has no QoS unless it is said otherwise. --------------------------------------
@@ -394,7 +394,7 @@ DPDK_VF = Facts(pf_address="0000:03:00.0", vf_number=1)
     ],
 )
 def test_open_vswitch(vif: VIFBase, settings: Settings, elements: tuple[Element, ...]) -> None:
-    assert wiring.plugged(vif, instance(), settings).elements == elements
+    assert shapes.plugged(vif, instance(), settings).elements == elements
 
 
 # VIFBridge --------------------------------------------------------------------------------------
@@ -441,7 +441,7 @@ def test_open_vswitch(vif: VIFBase, settings: Settings, elements: tuple[Element,
     ],
 )
 def test_bridge(vif: VIFBase, settings: Settings, elements: tuple[Element, ...]) -> None:
-    assert wiring.plugged(vif, instance(), settings).elements == elements
+    assert shapes.plugged(vif, instance(), settings).elements == elements
 
 
 @pytest.mark.parametrize(
@@ -453,7 +453,7 @@ def test_bridge(vif: VIFBase, settings: Settings, elements: tuple[Element, ...])
     ids=lambda profile: type(profile).__name__,
 )
 def test_a_special_port_profile_is_one_of_open_vswitch_too(profile: Any) -> None:
-    assert wiring.plugged(vif_bridge(profile=profile), instance(), SETTINGS) == wiring.plugged(
+    assert shapes.plugged(vif_bridge(profile=profile), instance(), SETTINGS) == shapes.plugged(
         vif_bridge(), instance(), SETTINGS
     )
 
@@ -531,7 +531,7 @@ LISTENS = {"interface_type": "dpdkvhostuser", "options": {}}
     ],
 )
 def test_vhost_user(vif: VIFBase, settings: Settings, elements: tuple[Element, ...]) -> None:
-    assert wiring.plugged(vif, instance(), settings) == Wiring(elements)
+    assert shapes.plugged(vif, instance(), settings) == Wiring(elements)
 
 
 # VIFHostDevice ----------------------------------------------------------------------------------
@@ -636,7 +636,7 @@ OFFLOAD = DatapathOffloadRepresentor(representor_address="0000:03:00.2", represe
 def test_host_device(
     vif: VIFBase, settings: Settings, facts: Facts, elements: tuple[Element, ...]
 ) -> None:
-    assert wiring.plugged(vif, instance(), settings, facts) == Wiring(elements)
+    assert shapes.plugged(vif, instance(), settings, facts) == Wiring(elements)
 
 
 # What a VIF may have instead --------------------------------------------------------------------
@@ -677,7 +677,7 @@ def kind(shape: Wiring) -> str:
 def test_the_shapes_that_a_vif_may_have(
     vif: VIFBase, settings: Settings, wanted: str, others: list[str]
 ) -> None:
-    drawn = wiring.plugged(vif, instance(), settings)
+    drawn = shapes.plugged(vif, instance(), settings)
     assert kind(drawn) == wanted
     assert [kind(other) for other in drawn.alternatives] == others
     assert all(other.sign in other.elements for other in (drawn, *drawn.alternatives))
@@ -695,13 +695,13 @@ def test_the_shapes_that_a_vif_may_have(
     ids=["libvirt's", "libvirt's without an id", "vhost-user", "DPDK", "representor"],
 )
 def test_some_have_one_shape_only(vif: VIFBase, facts: Facts | None) -> None:
-    drawn = wiring.plugged(vif, instance(), SETTINGS, facts)
+    drawn = shapes.plugged(vif, instance(), SETTINGS, facts)
     assert (drawn.sign, drawn.alternatives) == (None, ())
 
 
 def test_an_alternative_is_a_whole_shape_for_the_same_vif() -> None:
     vif = vif_open_vswitch(profile=PORT_AND_TAP)
-    drawn = wiring.plugged(vif, instance(), SETTINGS)
+    drawn = shapes.plugged(vif, instance(), SETTINGS)
     assert [shape.elements for shape in drawn.alternatives] == [
         own_bridge(a_tap(mark=OWN)),
         hybrid(),
@@ -715,7 +715,7 @@ def test_an_alternative_is_a_whole_shape_for_the_same_vif() -> None:
 
 
 def test_a_hybrid_vif_may_have_a_tap_in_the_ovs_bridge() -> None:
-    drawn = wiring.plugged(vif_bridge(), instance(), SETTINGS)
+    drawn = shapes.plugged(vif_bridge(), instance(), SETTINGS)
     assert [shape.elements for shape in drawn.alternatives] == [
         (DeviceMtu(TAP, 1450), a_bridge(), a_port(device=False)),
         own_bridge(DeviceMtu(TAP, 1450)),
@@ -723,14 +723,14 @@ def test_a_hybrid_vif_may_have_a_tap_in_the_ovs_bridge() -> None:
 
 
 def test_a_tap_that_was_made_under_another_profile_is_a_leftover() -> None:
-    drawn = wiring.plugged(vif_open_vswitch(profile=PORT), instance(), SETTINGS)
+    drawn = shapes.plugged(vif_open_vswitch(profile=PORT), instance(), SETTINGS)
     assert drawn.leftovers == (a_tap(),)
     assert [shape.leftovers for shape in drawn.alternatives] == [(a_tap(mark=OWN),), ()]
 
 
 def test_where_libvirt_makes_the_port_every_other_shape_is_a_leftover() -> None:
-    drawn = wiring.plugged(vif_open_vswitch(), instance(), PER_PORT_BRIDGE)
-    created = wiring.plugged(vif_open_vswitch(profile=PORT), instance(), SETTINGS)
+    drawn = shapes.plugged(vif_open_vswitch(), instance(), PER_PORT_BRIDGE)
+    created = shapes.plugged(vif_open_vswitch(profile=PORT), instance(), SETTINGS)
     assert drawn.leftovers == created.all_elements
 
 
@@ -858,7 +858,7 @@ FORGOTTEN = ["address", "network.mtu", "profile.interface_id"]
 def test_an_unplugged_vif_from_names_alone(
     vif: VIFBase, facts: Facts | None, elements: tuple[Element, ...]
 ) -> None:
-    drawn = wiring.unplugged(vif, instance(unset=["uuid", "name"]), facts)
+    drawn = shapes.unplugged(vif, instance(unset=["uuid", "name"]), facts)
     # A QoS type is of creation, and no name.
     assert without_qos(drawn.elements) == without_qos(elements)
 
@@ -879,7 +879,7 @@ def without_qos(elements: tuple[Element, ...]) -> list[dict[str, Any]]:
     ids=["plain", "hybrid"],
 )
 def test_unplug_looks_for_the_same_shapes(vif: VIFBase, others: list[str]) -> None:
-    drawn = wiring.unplugged(vif, instance(unset=["uuid"]))
+    drawn = shapes.unplugged(vif, instance(unset=["uuid"]))
     assert [kind(other) for other in drawn.alternatives] == others
 
 
@@ -927,8 +927,8 @@ def test_unplug_names_all_that_a_plug_may_make_under_any_settings(
     make: Any, fields: dict[str, Any], facts: Facts | None, settings: Settings
 ) -> None:
     vif = make(**fields)
-    plugged = wiring.plugged(vif, instance(), settings, facts)
-    unplugged = wiring.unplugged(vif, instance(), facts)
+    plugged = shapes.plugged(vif, instance(), settings, facts)
+    unplugged = shapes.unplugged(vif, instance(), facts)
     assert names(plugged.elements) <= names(unplugged.all_elements)
     assert names(plugged.all_elements) == names(unplugged.all_elements)
 
@@ -939,10 +939,10 @@ def test_two_vifs_share_the_ovs_bridge_and_nothing_else(
     make: Any, fields: dict[str, Any], facts: Facts | None, other: int
 ) -> None:
     their_facts = Facts(f"eth0_{other - 1}", "0000:03:00.0", other)
-    mine = {e.name for e in wiring.unplugged(make(**fields), instance(), facts).all_elements}
+    mine = {e.name for e in shapes.unplugged(make(**fields), instance(), facts).all_elements}
     theirs = {
         e.name
-        for e in wiring.unplugged(
+        for e in shapes.unplugged(
             make(number=other, **fields), instance(other), their_facts
         ).all_elements
     }
@@ -955,8 +955,8 @@ def test_unplug_knows_a_port_by_ids_that_plug_wrote(
     make: Any, fields: dict[str, Any], facts: Facts | None, settings: Settings
 ) -> None:
     vif = make(**fields)
-    plugged = wiring.plugged(vif, instance(), settings, facts).elements
+    plugged = shapes.plugged(vif, instance(), settings, facts).elements
     written = {e.name: e.external_ids for e in plugged if isinstance(e, OvsPort)}
-    for e in wiring.unplugged(vif, instance(), facts).all_elements:
+    for e in shapes.unplugged(vif, instance(), facts).all_elements:
         if isinstance(e, OvsPort) and written.get(e.name):
             assert e.known_by.items() <= written[e.name].items()

@@ -9,7 +9,7 @@ from typing import Any
 
 from os_vif import exception, utils
 from os_vif.internal.ip import ip_command
-from os_vif.kernel.gate import gate
+from os_vif.kernel.pyroute2_lock import pyroute2_lock
 
 # IFF_UP and IFF_PROMISC of linux/if.h
 _FLAG_UP = 0x1
@@ -142,12 +142,12 @@ def _needed(name: str, value: Any, dev_type: str) -> Any:
 @contextmanager
 def _netlink(device: str, check_exit_code: Collection[int] | None) -> Iterator[Any]:
     """Open a netlink socket; ignore the errors that the caller wants ignored."""
-    with gate:
+    with pyroute2_lock:
         import pyroute2  # takes a quarter of a second to import
 
     tolerated = check_exit_code or ()
     try:
-        with gate, pyroute2.IPRoute() as ip:
+        with pyroute2_lock, pyroute2.IPRoute() as ip:
             yield ip
     except exception.NetworkInterfaceNotFound:
         if errno.ENODEV not in tolerated:

@@ -3,12 +3,12 @@
 
 from os_vif.wiring.elements import DeviceMtu, Tap
 from os_vif.wiring.model import Wiring
-from vif_plug_ovs.wiring.request import Request
+from vif_plug_ovs.shapes.request import Request
 
 KIND = "openvswitch"
 
 
-def shape(vif: Request) -> Wiring:
+def shape(request: Request) -> Wiring:
     """
     ::
 
@@ -17,13 +17,13 @@ def shape(vif: Request) -> Wiring:
     The tap is made here when the profile says ``create_tap``, else by the hypervisor, later: the
     port stands before its tap comes (bugs 1734320 and 1815989).
     """
-    mark = vif.mark(KIND)
-    tap = Tap(vif.need_device(), vif.mac, vif.mtu, mark, multiqueue=vif.multiqueue)
-    port = vif.port(tap.name, mark, device=vif.create_tap, qos_type=vif.qos_type)
+    mark = request.mark(KIND)
+    tap = Tap(request.need_device(), request.mac, request.mtu, mark, multiqueue=request.multiqueue)
+    port = request.port(tap.name, mark, device=request.create_tap, qos_type=request.qos_type)
     return Wiring(
         (
-            tap if vif.create_tap else DeviceMtu(tap.name, vif.mtu),
-            vif.ovs_bridge(mark),
+            tap if request.create_tap else DeviceMtu(tap.name, request.mtu),
+            request.ovs_bridge(mark),
             port,
         ),
         sign=port,

@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from os_vif import limits
+from os_vif import validate
 from os_vif.exception import InvalidValue
 from os_vif.objects.base import get
 from os_vif.objects.network import Network
@@ -51,13 +51,13 @@ def read(vif: VIFBridge, settings: Settings) -> Request:
 
     :raises InvalidValue: a field or an option is missing or has an impossible value.
     """
-    network: Network = limits.required("vif.network", get(vif, "network"))
+    network: Network = validate.required("vif.network", get(vif, "network"))
     tagged = bool(get(network, "should_provide_vlan"))
-    vlan = limits.required("vif.network.vlan", get(network, "vlan")) if tagged else None
+    vlan = validate.required("vif.network.vlan", get(network, "vlan")) if tagged else None
     return Request(
-        bridge=limits.device_name("vif.bridge_name", get(vif, "bridge_name")),
+        bridge=validate.device_name("vif.bridge_name", get(vif, "bridge_name")),
         interface=_interface(network, settings, tagged),
-        vlan=None if vlan is None else limits.vlan("vif.network.vlan", vlan),
+        vlan=None if vlan is None else validate.vlan("vif.network.vlan", vlan),
         mtu=_mtu(network, settings),
         filtered=not get(vif, "has_traffic_filtering"),
         gateway=not tagged or _has_gateway(network),
@@ -67,7 +67,7 @@ def read(vif: VIFBridge, settings: Settings) -> Request:
 
 def is_provided(vif: VIFBridge) -> bool:
     """Whether there is anything to make for a VIF: else somebody else makes its bridge."""
-    network = limits.required("vif.network", get(vif, "network"))
+    network = validate.required("vif.network", get(vif, "network"))
     return bool(get(network, "should_provide_bridge")) and not get(network, "multi_host")
 
 
@@ -77,17 +77,17 @@ def _interface(network: Network, settings: Settings, tagged: bool) -> str:
     if not name:
         unset = f"vif.network.bridge_interface (nor is {field})"
         field, name = "vif.network.bridge_interface", get(network, "bridge_interface")
-        limits.required(unset, name)
+        validate.required(unset, name)
     if name == "lo":
         raise InvalidValue(field=field, value=name, reason="the loopback device leads nowhere")
-    return limits.device_name(field, name)
+    return validate.device_name(field, name)
 
 
 def _mtu(network: Network, settings: Settings) -> int:
     mtu = get(network, "mtu")
     if not mtu:  # Neutron can hand out 0 as well for a network whose MTU it does not know
-        return limits.mtu(f"{GROUP} network_device_mtu", settings.network_device_mtu)
-    return limits.mtu("vif.network.mtu", mtu)
+        return validate.mtu(f"{GROUP} network_device_mtu", settings.network_device_mtu)
+    return validate.mtu("vif.network.mtu", mtu)
 
 
 def _has_gateway(network: Network) -> bool:

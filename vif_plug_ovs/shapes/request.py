@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from os_vif import limits
+from os_vif import validate
 from os_vif.exception import InvalidValue
 from os_vif.objects.base import get
 from os_vif.objects.instance_info import InstanceInfo
@@ -24,7 +24,7 @@ from os_vif.wiring.model import Wiring
 from os_vif.wiring.ownership import IFACE_ID, Mark
 from os_vif.wiring.state import Vlan
 from vif_plug_ovs import constants, exception
-from vif_plug_ovs.wiring import names
+from vif_plug_ovs.shapes import names
 
 NETDEV, SYSTEM = constants.OVS_DATAPATH_NETDEV, constants.OVS_DATAPATH_SYSTEM
 
@@ -86,28 +86,28 @@ class Request:
 
         :raises InvalidValue: it is not set.
         """
-        return limits.required(name, value) if self.complete else value
+        return validate.required(name, value) if self.complete else value
 
     def need_id(self) -> str:
         """The VIF's id, for names that are made of it.
 
         :raises InvalidValue: it is not set.
         """
-        return str(limits.required("vif.id", self.vif_id))
+        return str(validate.required("vif.id", self.vif_id))
 
     def need_device(self) -> str:
         """The name of the guest's device, which is that of its port.
 
         :raises InvalidValue: neither it nor the VIF's id is set.
         """
-        return str(limits.required("vif.vif_name", self.device))
+        return str(validate.required("vif.vif_name", self.device))
 
     def need_linux_bridge(self) -> str:
         """The name of a hybrid plug's Linux bridge.
 
         :raises InvalidValue: it is not set.
         """
-        return str(limits.required("vif.bridge_name", self.linux_bridge))
+        return str(validate.required("vif.bridge_name", self.linux_bridge))
 
     @property
     def known_by(self) -> dict[str, str]:
@@ -197,7 +197,7 @@ def read(
     :raises InvalidValue: another field is missing or has an impossible value.
     """
     profile = _profile(vif)
-    network = limits.required("vif.network", get(vif, "network"))
+    network = validate.required("vif.network", get(vif, "network"))
     facts = facts or Facts()
     datapath = datapath_type(kind, vif)
     mac = _mac(vif, complete)
@@ -211,7 +211,7 @@ def read(
         mtu=_mtu(network, settings) if complete else None,
         external_ids=_external_ids(profile, network, instance, mac, complete),
         vhost_mode=get(vif, "mode"),
-        vhost_path=limits.optional_text("vif.path", get(vif, "path"), limits.PATH_LENGTH),
+        vhost_path=validate.optional_text("vif.path", get(vif, "path"), validate.PATH_LENGTH),
         create_port=bool(get(profile, "create_port")),
         create_tap=bool(get(profile, "create_tap")),
         multiqueue=bool(get(profile, "multiqueue")),
@@ -245,7 +245,7 @@ def representor(vif: VIFBase) -> tuple[str, str | None]:
     profile = _profile(vif)
     offload = get(profile, "datapath_offload") or profile
     address = get(offload, "representor_address") or get(vif, "dev_address")
-    return limits.required("vif.dev_address", address), get(offload, "representor_name")
+    return validate.required("vif.dev_address", address), get(offload, "representor_name")
 
 
 def _profile(vif: VIFBase) -> VIFPortProfileOpenVSwitch:
@@ -262,8 +262,8 @@ def _names(
 ) -> dict[str, Any]:
     vif_id = get(vif, "id")
     if vif_id is not None:  # names are made of it, and nothing makes sure that it is a UUID
-        limits.text("vif.id", vif_id)
-        limits.device_name("vif.id", vif_id[: limits.NAME_LENGTH])
+        validate.text("vif.id", vif_id)
+        validate.device_name("vif.id", vif_id[: validate.NAME_LENGTH])
     device = kind.device_of(vif, vif_id, facts)
     linux_bridge = kind.linux_bridge_of(vif, vif_id)
     if complete and device and device == get(network, "bridge"):
@@ -272,16 +272,16 @@ def _names(
     return {
         "vif_class": type(vif).__name__,
         "vif_id": vif_id,
-        "device": device and limits.device_name("vif.vif_name", device),
-        "bridge": limits.device_name("vif.network.bridge", get(network, "bridge")),
-        "linux_bridge": linux_bridge and limits.device_name("vif.bridge_name", linux_bridge),
+        "device": device and validate.device_name("vif.vif_name", device),
+        "bridge": validate.device_name("vif.network.bridge", get(network, "bridge")),
+        "linux_bridge": linux_bridge and validate.device_name("vif.bridge_name", linux_bridge),
     }
 
 
 def _mac(vif: VIFBase, complete: bool) -> str | None:
     address = get(vif, "address")
     if complete:
-        return limits.mac("vif.address", limits.required("vif.address", address))
+        return validate.mac("vif.address", validate.required("vif.address", address))
     return address and str(address).lower()
 
 
@@ -302,12 +302,14 @@ def _external_ids(
         # Neutron finds the bridge of a trunk by it when the port is gone (bug 2087944).
         ids["bridge_name"] = ("", network.bridge)
     if complete:
-        ids = {key: (field, limits.required(field, value)) for key, (field, value) in ids.items()}
-    return {key: limits.text(field, str(value)) for key, (field, value) in ids.items() if value}
+        ids = {
+            key: (field, validate.required(field, value)) for key, (field, value) in ids.items()
+        }
+    return {key: validate.text(field, str(value)) for key, (field, value) in ids.items() if value}
 
 
 def _mtu(network: Network, settings: Settings) -> int:
     mtu = get(network, "mtu")
     if not mtu:  # Neutron can hand out 0 as well for a network whose MTU it does not know
-        return limits.mtu("[os_vif_ovs] network_device_mtu", settings.network_device_mtu)
-    return limits.mtu("vif.network.mtu", mtu)
+        return validate.mtu("[os_vif_ovs] network_device_mtu", settings.network_device_mtu)
+    return validate.mtu("vif.network.mtu", mtu)

@@ -10,13 +10,13 @@ from dataclasses import replace
 from os_vif.wiring.elements import DeviceMtu, OnRemove, OvsBridge, OvsPort, Tap
 from os_vif.wiring.model import Wiring
 from vif_plug_ovs import constants
-from vif_plug_ovs.wiring import names
-from vif_plug_ovs.wiring.request import Request
+from vif_plug_ovs.shapes import names
+from vif_plug_ovs.shapes.request import Request
 
 KIND = "perportbridge"
 
 
-def shape(vif: Request) -> Wiring:
+def shape(request: Request) -> Wiring:
     """
     ::
 
@@ -25,35 +25,35 @@ def shape(vif: Request) -> Wiring:
     The patch port on the integration bridge stands for the VIF: it has the ids (the iface-id is
     the VIF's own here), and it is the one that is isolated. The tap's port has no ids.
     """
-    mark = vif.mark(KIND)
-    pbp, ibp = names.patch_pair(vif.need_id())
-    tap = Tap(vif.need_device(), vif.mac, vif.mtu, mark, multiqueue=vif.multiqueue)
+    mark = request.mark(KIND)
+    pbp, ibp = names.patch_pair(request.need_id())
+    tap = Tap(request.need_device(), request.mac, request.mtu, mark, multiqueue=request.multiqueue)
     pb = OvsBridge(
-        names.port_bridge(vif.need_id()),
-        vif.datapath_type,
+        names.port_bridge(request.need_id()),
+        request.datapath_type,
         mark,
         OnRemove.DELETE,
-        joined_to=vif.bridge,
+        joined_to=request.bridge,
     )
     patch = constants.OVS_PATCH_INTERFACE_TYPE
     return Wiring(
         (
-            tap if vif.create_tap else DeviceMtu(tap.name, vif.mtu),
-            vif.ovs_bridge(mark),
+            tap if request.create_tap else DeviceMtu(tap.name, request.mtu),
+            request.ovs_bridge(mark),
             pb,
             OvsPort(
                 tap.name,
                 pb.name,
                 mark,
-                device=vif.create_tap,
-                known_by=vif.known_by,
-                qos_type=vif.qos_type,
+                device=request.create_tap,
+                known_by=request.known_by,
+                qos_type=request.qos_type,
             ),
             OvsPort(pbp, pb.name, mark, patch, options={"peer": ibp}),
             replace(
-                vif.port(ibp, mark, interface_type=patch, options={"peer": pbp}),
-                external_ids={**vif.external_ids, "iface-id": vif.need_id()},
-                known_by={**vif.known_by, "iface-id": vif.need_id()},
+                request.port(ibp, mark, interface_type=patch, options={"peer": pbp}),
+                external_ids={**request.external_ids, "iface-id": request.need_id()},
+                known_by={**request.known_by, "iface-id": request.need_id()},
             ),
         ),
         sign=pb,

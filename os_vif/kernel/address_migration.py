@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from os_vif.kernel import rtnetlink
-from os_vif.limits import NAME_LENGTH
+from os_vif.validate import NAME_LENGTH
 
 # linux/rtnetlink.h, linux/if_addr.h, linux/neighbour.h, linux/nexthop.h
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22

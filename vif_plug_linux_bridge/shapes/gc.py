@@ -8,7 +8,7 @@ from os_vif.objects.base import get
 from os_vif.objects.vif import VIFBase, VIFBridge
 from os_vif.wiring.state import Link
 from os_vif.wiring.steps import DeleteLink, FilterBridge, LeaveBridge, LinkStep
-from vif_plug_linux_bridge.wiring import mark, vlan_name
+from vif_plug_linux_bridge.shapes import mark, vlan_name
 
 #: The kinds of links through which a host reaches a network; those of guests are of other kinds.
 _OF_THE_HOST = {"", "bond", "team", "vlan"}

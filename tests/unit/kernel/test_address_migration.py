@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from os_vif.kernel import moving, rtnetlink
-from os_vif.kernel.moving import Device, Request
+from os_vif.kernel import address_migration, rtnetlink
+from os_vif.kernel.address_migration import Device, Request
 
 OLD, NEW, OTHER = Device("eth0", 2), Device("br100", 7), Device("eth1", 3)
 V4, V6 = int(socket.AF_INET), int(socket.AF_INET6)
@@ -90,7 +90,7 @@ def read_route(request: Request) -> dict[int, bytes]:
 
 
 def test_an_address_arrives_departs_and_comes_back() -> None:
-    move = moving.address(an_address("192.0.2.1"), OLD, NEW)
+    move = address_migration.address(an_address("192.0.2.1"), OLD, NEW)
     kinds = [
         (request.kind, request.flags, read_address(request)[0])
         for change in (move.arrive, move.depart)
@@ -101,12 +101,12 @@ def test_an_address_arrives_departs_and_comes_back() -> None:
 
 def test_whatever_an_address_has_moves_along() -> None:
     body = an_address("192.0.2.1", scope=253, cache=b"its lives") + rtnetlink.attribute(99, b"new")
-    _, its = read_address(moving.address(body, OLD, NEW).arrive.do)
+    _, its = read_address(address_migration.address(body, OLD, NEW).arrive.do)
     assert its[CACHE] == b"its lives"
     assert its[99] == b"new"
     assert its[ADDRESS] == its[LOCAL] == ip_address("192.0.2.1").packed
     assert rtnetlink.u32(its[FLAGS]) == PERMANENT
-    assert moving.address(body, OLD, NEW).arrive.do.body[:4] == body[:4]
+    assert address_migration.address(body, OLD, NEW).arrive.do.body[:4] == body[:4]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_whatever_an_address_has_moves_along() -> None:
 )
 def test_a_label_says_the_device_it_said(label: bytes, there: bytes | None) -> None:
     """Or is left out where it would be too long; on the old device it is as it was."""
-    move = moving.address(an_address("192.0.2.1", label=label + b"\0"), OLD, NEW)
+    move = address_migration.address(an_address("192.0.2.1", label=label + b"\0"), OLD, NEW)
     _, its = read_address(move.arrive.do)
     assert its.get(LABEL) == (None if there is None else there + b"\0")
     for request in (move.depart.do, move.depart.undo):
@@ -143,14 +143,14 @@ def test_a_label_says_the_device_it_said(label: bytes, there: bytes | None) -> N
 def test_an_ipv6_address_that_is_known_to_be_free_is_not_asked_for_again(
     flags: int, there: int
 ) -> None:
-    move = moving.address(an_address("2001:db8::1", flags=flags), OLD, NEW)
+    move = address_migration.address(an_address("2001:db8::1", flags=flags), OLD, NEW)
     assert rtnetlink.u32(read_address(move.arrive.do)[1][FLAGS]) == there
 
 
 def test_flags_of_older_kernels_are_in_the_header() -> None:
     header = struct.pack("=BBBBI", V6, 64, PERMANENT, 0, OLD.index)
     body = header + attributes({ADDRESS: ip_address("2001:db8::1").packed})
-    _, its = read_address(moving.address(body, OLD, NEW).arrive.do)
+    _, its = read_address(address_migration.address(body, OLD, NEW).arrive.do)
     assert rtnetlink.u32(its[FLAGS]) == PERMANENT | NODAD
 
 
@@ -171,7 +171,7 @@ def test_flags_of_older_kernels_are_in_the_header() -> None:
 )
 def test_which_addresses_move(address: str, more: dict[str, object], moves: bool) -> None:
     body = an_address(address, **more)  # type: ignore[arg-type]
-    assert moving.addresses_of([body], OLD) == ([body] if moves else [])
+    assert address_migration.addresses_of([body], OLD) == ([body] if moves else [])
 
 
 def test_addresses_move_oldest_first() -> None:
@@ -179,7 +179,7 @@ def test_addresses_move_oldest_first() -> None:
     first."""
     four = [an_address(f"192.0.2.{n}") for n in (3, 1, 2)]
     six = [an_address(f"2001:db8::{n}") for n in (3, 1, 2)]
-    assert moving.addresses_of([*four, *six], OLD) == [*four, *reversed(six)]
+    assert address_migration.addresses_of([*four, *six], OLD) == [*four, *reversed(six)]
 
 
 def test_addresses_of_ipv6_are_usable_when_their_own_routes_are_there() -> None:
@@ -193,30 +193,30 @@ def test_addresses_of_ipv6_are_usable_when_their_own_routes_are_there() -> None:
             ("2001:db8::2", NEW, MAIN),
         )
     )
-    assert moving.are_usable(addresses, [one, two], NEW)
-    assert not moving.are_usable(addresses, [one], NEW)
-    assert not moving.are_usable(addresses, [one, elsewhere, not_local], NEW)
-    assert moving.are_usable(addresses[:1], [], NEW)
+    assert address_migration.are_usable(addresses, [one, two], NEW)
+    assert not address_migration.are_usable(addresses, [one], NEW)
+    assert not address_migration.are_usable(addresses, [one, elsewhere, not_local], NEW)
+    assert address_migration.are_usable(addresses[:1], [], NEW)
 
 
 def test_an_address_that_is_still_asked_for_is_not_waited_for() -> None:
     tentative = an_address("2001:db8::1", flags=TENTATIVE)
-    assert moving.are_usable([tentative], [], NEW)
+    assert address_migration.are_usable([tentative], [], NEW)
 
 
 def test_of_an_address_with_a_peer_its_own_is_waited_for() -> None:
     mine, peer = (ip_address(f"2001:db8::{n}").packed for n in (1, 2))
     header = struct.pack("=BBBBI", V6, 128, 0, 0, OLD.index)
     body = header + attributes({ADDRESS: peer, LOCAL: mine})
-    assert moving.are_usable([body], [a_route(V6, 128, 255, dst=mine, oif=7)], NEW)
-    assert not moving.are_usable([body], [a_route(V6, 128, 255, dst=peer, oif=7)], NEW)
+    assert address_migration.are_usable([body], [a_route(V6, 128, 255, dst=mine, oif=7)], NEW)
+    assert not address_migration.are_usable([body], [a_route(V6, 128, 255, dst=peer, oif=7)], NEW)
 
 
 # Routes ------------------------------------------------------------------------------------------
 
 
 def test_a_route_arrives_departs_and_comes_back() -> None:
-    move = moving.route(a_route(gateway="192.0.2.254", oif=OLD.index), OLD, NEW)
+    move = address_migration.route(a_route(gateway="192.0.2.254", oif=OLD.index), OLD, NEW)
     requests = [
         (request.kind, request.flags, rtnetlink.u32(read_route(request)[OIF]))
         for change in (move.arrive, move.depart)
@@ -229,16 +229,16 @@ def test_whatever_a_route_has_moves_along() -> None:
     body = a_route(
         gateway="192.0.2.254", oif=2, metrics=b"its metrics!", unknown=b"1234", table=7, scope=200
     )
-    its = read_route(moving.route(body, OLD, NEW).arrive.do)
+    its = read_route(address_migration.route(body, OLD, NEW).arrive.do)
     assert (its[METRICS], its[77]) == (b"its metrics!", b"1234")
-    assert moving.route(body, OLD, NEW).arrive.do.body[:12] == body[:12]
+    assert address_migration.route(body, OLD, NEW).arrive.do.body[:12] == body[:12]
 
 
 @pytest.mark.parametrize("flags", [0, 0x4, 0x1 | 0x10, 0x4 | 0x10])
 def test_of_the_flags_only_those_that_can_be_asked_for_move(flags: int) -> None:
     """A route may be down or offloaded; it may be on-link by decree."""
     body = a_route(oif=2, flags=flags)
-    (there,) = struct.unpack_from("=I", moving.route(body, OLD, NEW).arrive.do.body, 8)
+    (there,) = struct.unpack_from("=I", address_migration.route(body, OLD, NEW).arrive.do.body, 8)
     assert there == flags & 0x4
 
 
@@ -267,7 +267,7 @@ def test_of_the_flags_only_those_that_can_be_asked_for_move(flags: int) -> None:
     ],
 )
 def test_which_routes_move(route: bytes, moves: bool) -> None:
-    assert moving.routes_of([route], OLD) == ([route] if moves else [])
+    assert address_migration.routes_of([route], OLD) == ([route] if moves else [])
 
 
 def test_routes_without_a_gateway_come_first() -> None:
@@ -278,14 +278,16 @@ def test_routes_without_a_gateway_come_first() -> None:
         a_route(multipath=a_hop(OLD, "192.0.2.1")),
         a_route(dst="192.0.2.254", oif=2),
     )
-    assert moving.routes_of([far, near, many, peer], OLD) == [near, peer, far, many]
+    assert address_migration.routes_of([far, near, many, peer], OLD) == [near, peer, far, many]
 
 
 @pytest.mark.parametrize(("expires", "told"), [(9000, 90), (50, 1), (0, None), (-1, None)])
 def test_an_expiry_is_told_as_the_kernel_takes_it(expires: int, told: int | None) -> None:
     """It says it in hundredths among other things, and takes it in seconds."""
     cacheinfo = struct.pack("=IIiIIIII", 1, 2, expires, 0, 0, 0, 0, 0)
-    its = read_route(moving.route(a_route(V6, oif=2, cacheinfo=cacheinfo), OLD, NEW).arrive.do)
+    its = read_route(
+        address_migration.route(a_route(V6, oif=2, cacheinfo=cacheinfo), OLD, NEW).arrive.do
+    )
     assert CACHEINFO not in its
     assert its.get(EXPIRES) == (None if told is None else rtnetlink.pack_u32(told))
 
@@ -294,7 +296,7 @@ def test_of_ipv4_all_next_hops_are_told_of_ipv6_those_that_move() -> None:
     for family, gateways in ((V4, ("10.0.0.1", "10.0.0.2")), (V6, ("2001:db8::1", "fe80::2"))):
         mine, theirs = gateways
         hops = a_hop(OLD, mine, 2, flags=0x1 | 0x4) + a_hop(OTHER, theirs, 5, flags=0x10)
-        move = moving.route(a_route(family, multipath=hops), OLD, NEW)
+        move = address_migration.route(a_route(family, multipath=hops), OLD, NEW)
         other = a_hop(OTHER, theirs, 5, flags=0x10) if family == V4 else b""
         assert read_route(move.arrive.do)[MULTIPATH] == a_hop(NEW, mine, 2, flags=0x4) + other
         assert read_route(move.depart.do)[MULTIPATH] == a_hop(OLD, mine, 2, flags=0x4) + other
@@ -311,7 +313,7 @@ def a_nexthop(device: Device | None, flags: int = 0) -> bytes:
 
 
 def test_a_nexthop_object_moves_in_one_go_and_back() -> None:
-    change = moving.nexthop(a_nexthop(OLD, flags=0x4 | 0x10), OLD, NEW)
+    change = address_migration.nexthop(a_nexthop(OLD, flags=0x4 | 0x10), OLD, NEW)
     for request, index in ((change.do, 7), (change.undo, 2)):
         assert (request.kind, request.flags) == (104, 0x500)
         assert struct.unpack_from("=BBBxI", request.body) == (V4, 0, 11, 0x4)
@@ -321,7 +323,7 @@ def test_a_nexthop_object_moves_in_one_go_and_back() -> None:
 
 def test_nexthop_objects_of_other_devices_and_of_none_stay() -> None:
     mine = a_nexthop(OLD)
-    assert moving.nexthops_of([a_nexthop(OTHER), mine, a_nexthop(None)], OLD) == [mine]
+    assert address_migration.nexthops_of([a_nexthop(OTHER), mine, a_nexthop(None)], OLD) == [mine]
 
 
 def a_neighbour(device: Device = OLD, state: int = 0x80, flags: int = 0) -> bytes:
@@ -347,12 +349,12 @@ def a_neighbour(device: Device = OLD, state: int = 0x80, flags: int = 0) -> byte
     ],
 )
 def test_which_neighbours_move(neighbour: bytes, moves: bool) -> None:
-    assert moving.neighbours_of([neighbour], OLD) == ([neighbour] if moves else [])
+    assert address_migration.neighbours_of([neighbour], OLD) == ([neighbour] if moves else [])
 
 
 def test_a_neighbour_arrives_departs_and_comes_back() -> None:
     body = a_neighbour(flags=0x80)
-    move = moving.neighbour(body, OLD, NEW)
+    move = address_migration.neighbour(body, OLD, NEW)
     requests = [r for c in (move.arrive, move.depart) for r in (c.do, c.undo)]
     assert [(r.kind, r.flags) for r in requests] == [(28, 0x600), (29, 0), (29, 0), (28, 0x600)]
     assert [r.body for r in requests] == [a_neighbour(NEW, flags=0x80)] * 2 + [body] * 2
@@ -372,7 +374,7 @@ def test_a_neighbour_that_was_learned_is_to_be_confirmed(
     state: int, flags: int, there: int, optional: bool
 ) -> None:
     """And if it cannot be moved, it is learned anew."""
-    move = moving.neighbour(a_neighbour(state=state, flags=flags), OLD, NEW)
+    move = address_migration.neighbour(a_neighbour(state=state, flags=flags), OLD, NEW)
     assert move.arrive.do.body == a_neighbour(NEW, there, flags)
     assert {change.optional for change in (move.arrive, move.depart)} == {optional}
 
@@ -383,6 +385,6 @@ def test_a_neighbour_that_was_learned_is_to_be_confirmed(
 @given(body=st.binary(min_size=12, max_size=80), family=st.sampled_from([V4, V6]))
 def test_a_route_that_is_sent_back_changes_nothing_else(body: bytes, family: int) -> None:
     """Whatever is in it, departing and coming back are of one body."""
-    move = moving.route(bytes([family]) + body, OLD, NEW)
+    move = address_migration.route(bytes([family]) + body, OLD, NEW)
     assert move.depart.do.body == move.depart.undo.body
     assert move.arrive.do.body == move.arrive.undo.body

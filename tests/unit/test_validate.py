@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from os_vif import limits
+from os_vif import validate
 from os_vif.exception import InvalidValue
 
 ANYTHING = st.one_of(
@@ -27,7 +27,7 @@ ANYTHING = st.one_of(
     ["a", "br-int", "tap" + "x" * 12, "eth0.100", "_", "...", "br_ex", "ü" * 7, "-h", "a\\b"],
 )
 def test_a_name_that_the_kernel_takes(name: str) -> None:
-    assert limits.device_name("field", name) == name
+    assert validate.device_name("field", name) == name
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_name_that_the_kernel_takes(name: str) -> None:
 )
 def test_a_name_that_it_does_not_take(name: object, why: str) -> None:
     with pytest.raises(InvalidValue, match=why) as caught:
-        limits.device_name("vif.vif_name", name)
+        validate.device_name("vif.vif_name", name)
     assert str(caught.value).startswith(f"Invalid value of vif.vif_name, {name!r}: ")
 
 
@@ -70,7 +70,7 @@ def test_a_name_that_it_does_not_take(name: object, why: str) -> None:
     ],
 )
 def test_a_mac_address_in_lower_case(given: str, returned: str) -> None:
-    assert limits.mac("field", given) == returned
+    assert validate.mac("field", given) == returned
 
 
 @pytest.mark.parametrize(
@@ -94,21 +94,21 @@ def test_a_mac_address_in_lower_case(given: str, returned: str) -> None:
 )
 def test_what_is_no_mac_address_of_an_interface(value: object) -> None:
     with pytest.raises(InvalidValue, match=re.escape(f"vif.address, {value!r}: ")):
-        limits.mac("vif.address", value)
+        validate.mac("vif.address", value)
 
 
 @pytest.mark.parametrize("value", [68, 1500, 9000, 65535])
 def test_an_mtu(value: int) -> None:
-    assert limits.mtu("field", value) == value
+    assert validate.mtu("field", value) == value
 
 
 @pytest.mark.parametrize("value", [None, 0, -1, 67, 65536, 100000, "1500", 1500.0, True, b"1"])
 def test_what_is_no_mtu(value: object) -> None:
     with pytest.raises(InvalidValue, match=re.escape(f"network.mtu, {value!r}: ")):
-        limits.mtu("network.mtu", value)
+        validate.mtu("network.mtu", value)
 
 
-@pytest.mark.parametrize("check", [limits.device_name, limits.mac, limits.mtu])
+@pytest.mark.parametrize("check", [validate.device_name, validate.mac, validate.mtu])
 @given(value=ANYTHING)
 def test_a_check_returns_or_raises_invalid_value(
     check: Callable[[str, object], object], value: object
@@ -123,7 +123,7 @@ def test_a_check_returns_or_raises_invalid_value(
 @given(name=st.text(min_size=1))
 def test_a_name_that_passes_obeys_the_kernels_rule(name: str) -> None:
     try:
-        limits.device_name("field", name)
+        validate.device_name("field", name)
     except InvalidValue:
         return
     # dev_valid_name() in net/core/dev.c

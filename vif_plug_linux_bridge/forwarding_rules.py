@@ -28,7 +28,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from os_vif import limits
+from os_vif import validate
 from os_vif.exception import InvalidValue
 from os_vif.wiring.errors import WiringError
 
@@ -185,7 +185,7 @@ def interface(field: str, value: object) -> str:
 
     :raises InvalidValue: with field, value and the broken rule.
     """
-    name = limits.device_name(field, value)
+    name = validate.device_name(field, value)
     if not _INTERFACE.fullmatch(name):
         reason = "for iptables it must be letters, digits and any of _.@=+-, with _ or . the only "
         reason += "ones of these to begin with, and no + at the end, which is a wildcard"

@@ -7,7 +7,7 @@ from os_vif.objects.network import Network
 from os_vif.objects.vif import VIFBridge, VIFOpenVSwitch
 from os_vif.wiring.state import Link, Value
 from os_vif.wiring.steps import DeleteLink, FilterBridge, LeaveBridge, LinkStep
-from vif_plug_linux_bridge.wiring import unused
+from vif_plug_linux_bridge.shapes import gc
 
 HOST = ("192.0.2.1/24", "2001:db8::1/64")
 
@@ -96,19 +96,19 @@ CASES: dict[str, tuple[list[Link], list[list[LinkStep]]]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_what_goes(case: str) -> None:
     links, steps = CASES[case]
-    assert unused.removals(host(*links)) == steps
+    assert gc.removals(host(*links)) == steps
 
 
-def host(*links: Link, filtered: frozenset[str] = frozenset()) -> unused.Host:
+def host(*links: Link, filtered: frozenset[str] = frozenset()) -> gc.Host:
     wanted = frozenset({"br9", "vlan9"})
-    return unused.Host({link.name: link for link in links}, filtered, wanted, interface="wire")
+    return gc.Host({link.name: link for link in links}, filtered, wanted, interface="wire")
 
 
 def test_rules_go_with_their_bridge_or_after_it() -> None:
     found = host(
         bridge(), bridge("br3", alias=""), filtered=frozenset({"br3", "br2", "br1", "br9"})
     )
-    assert unused.removals(found) == [
+    assert gc.removals(found) == [
         [*BRIDGE_GOES, FilterBridge("br1", None)],
         [FilterBridge("br2", None)],
     ]
@@ -123,4 +123,4 @@ def test_the_names_of_vifs() -> None:
         VIFBridge(network=vlan),
         VIFOpenVSwitch(bridge_name="br3", network=vlan),
     ]
-    assert unused.names_of(vifs) == {"br1", "br7", "br2", "vlan7"}
+    assert gc.names_of(vifs) == {"br1", "br7", "br2", "vlan7"}

@@ -3,13 +3,13 @@
 
 from os_vif.wiring.elements import LinuxBridge, VethPair
 from os_vif.wiring.model import Wiring
-from vif_plug_ovs.wiring import names
-from vif_plug_ovs.wiring.request import Request
+from vif_plug_ovs.shapes import names
+from vif_plug_ovs.shapes.request import Request
 
 KIND = "hybrid"
 
 
-def shape(vif: Request) -> Wiring:
+def shape(request: Request) -> Wiring:
     """
     ::
 
@@ -21,15 +21,15 @@ def shape(vif: Request) -> Wiring:
 
     :raises InvalidValue: the VIF has no id or no bridge name.
     """
-    mark = vif.mark(KIND)
-    qvb, qvo = names.veth_pair(vif.need_id())
-    qbr = LinuxBridge(vif.need_linux_bridge(), mark, ageing=0)
-    port = vif.port(qvo, mark, qos_type=vif.qos_type)
+    mark = request.mark(KIND)
+    qvb, qvo = names.veth_pair(request.need_id())
+    qbr = LinuxBridge(request.need_linux_bridge(), mark, ageing=0)
+    port = request.port(qvo, mark, qos_type=request.qos_type)
     return Wiring(
         (
             qbr,
-            VethPair(qvb, qvo, qbr.name, vif.mtu, mark),
-            vif.ovs_bridge(mark),
+            VethPair(qvb, qvo, qbr.name, request.mtu, mark),
+            request.ovs_bridge(mark),
             port,
         ),
         sign=port,

@@ -18,8 +18,8 @@ from os_vif.objects.vif import (
 )
 from os_vif.wiring.model import Wiring
 from vif_plug_ovs import exception
-from vif_plug_ovs.wiring import host_device, hybrid, open_vswitch, per_port_bridge, vhost_user
-from vif_plug_ovs.wiring.request import Facts, Kind, Request, Settings, read
+from vif_plug_ovs.shapes import host_device, hybrid, open_vswitch, per_port_bridge, vhost_user
+from vif_plug_ovs.shapes.request import Facts, Kind, Request, Settings, read
 
 __all__ = ["KINDS", "Facts", "Settings", "kind_of", "plugged", "unplugged"]
 
@@ -59,34 +59,34 @@ def kind_of(vif: VIFBase) -> Kind:
     raise NoMatchingVIFClass(name=type(vif).__name__)
 
 
-def _open_vswitch(vif: Request) -> Wiring:
+def _open_vswitch(request: Request) -> Wiring:
     """The tap in the OVS bridge, or in a bridge of its own; hybrid where it was so before."""
-    plain = open_vswitch.shape(vif)
-    if not vif.create_port:  # libvirt makes the port: only the bridge is seen to
-        others = _choice(plain, *_made_of_the_id(vif)).all_elements
-        return Wiring((vif.ovs_bridge(vif.mark(open_vswitch.KIND)),), leftovers=others)
-    if vif.vif_id is None:
+    plain = open_vswitch.shape(request)
+    if not request.create_port:  # libvirt makes the port: only the bridge is seen to
+        others = _choice(plain, *_made_of_the_id(request)).all_elements
+        return Wiring((request.ovs_bridge(request.mark(open_vswitch.KIND)),), leftovers=others)
+    if request.vif_id is None:
         return plain
-    own_bridge, filtered = _made_of_the_id(vif)
-    if vif.settings.per_port_bridge:
+    own_bridge, filtered = _made_of_the_id(request)
+    if request.settings.per_port_bridge:
         return _choice(own_bridge, plain, filtered)
     return _choice(plain, own_bridge, filtered)
 
 
-def _bridge(vif: Request) -> Wiring:
+def _bridge(request: Request) -> Wiring:
     """Hybrid, or what it was before the firewall driver changed.
 
     :raises TapCreationNotSupported: the profile asks for a tap made by os-vif.
     """
-    if vif.create_tap and vif.complete:
-        raise exception.TapCreationNotSupported(vif_type=vif.vif_class)
-    wanted = hybrid.shape(vif)
-    return _choice(wanted, open_vswitch.shape(vif), per_port_bridge.shape(vif))
+    if request.create_tap and request.complete:
+        raise exception.TapCreationNotSupported(vif_type=request.vif_class)
+    wanted = hybrid.shape(request)
+    return _choice(wanted, open_vswitch.shape(request), per_port_bridge.shape(request))
 
 
-def _made_of_the_id(vif: Request) -> tuple[Wiring, ...]:
+def _made_of_the_id(request: Request) -> tuple[Wiring, ...]:
     """The shapes whose names are made of the VIF's id."""
-    return (per_port_bridge.shape(vif), hybrid.shape(vif)) if vif.vif_id else ()
+    return (per_port_bridge.shape(request), hybrid.shape(request)) if request.vif_id else ()
 
 
 def _choice(wanted: Wiring, *others: Wiring) -> Wiring:

@@ -21,8 +21,8 @@ from os_vif.wiring.elements import (
 from os_vif.wiring.model import Wiring
 from os_vif.wiring.ownership import Mark
 from vif_plug_linux_bridge import constants
-from vif_plug_linux_bridge.filtering import Filtering
-from vif_plug_linux_bridge.wiring.request import Request, Settings, is_provided, read
+from vif_plug_linux_bridge.forwarding_rules import Filtering
+from vif_plug_linux_bridge.shapes.request import Request, Settings, is_provided, read
 
 __all__ = [
     "FilterOptions",

@@ -5,13 +5,13 @@ from os_vif.objects.vif import VIFPortProfileOpenVSwitch, VIFPortProfileOVSRepre
 from os_vif.wiring.elements import Representor
 from os_vif.wiring.model import Wiring
 from vif_plug_ovs import constants
-from vif_plug_ovs.wiring import names
-from vif_plug_ovs.wiring.request import NETDEV, Facts, Kind, Request
+from vif_plug_ovs.shapes import names
+from vif_plug_ovs.shapes.request import NETDEV, Facts, Kind, Request
 
 KIND = "representor"
 
 
-def shape(vif: Request) -> Wiring:
+def shape(request: Request) -> Wiring:
     """
     ::
 
@@ -21,23 +21,25 @@ def shape(vif: Request) -> Wiring:
     kernel: it is named by the physical function and the number of the VF. The port that a
     representor has left under a former name goes: another's representor may have that name now.
     """
-    mark = vif.mark(KIND)
-    bridge = vif.ovs_bridge(mark)
-    former = (name for name in vif.facts.ports if name != vif.device)
-    renamed = tuple(Wiring((vif.port(name, mark),)) for name in former)  # such shapes never stand
-    name = vif.need_device()
-    if vif.datapath_type == NETDEV:
-        devargs = f"{vif.facts.pf_address},representor=[{vif.facts.vf_number}]"
-        port = vif.port(
+    mark = request.mark(KIND)
+    bridge = request.ovs_bridge(mark)
+    former = (name for name in request.facts.ports if name != request.device)
+    renamed = tuple(
+        Wiring((request.port(name, mark),)) for name in former
+    )  # such shapes never stand
+    name = request.need_device()
+    if request.datapath_type == NETDEV:
+        devargs = f"{request.facts.pf_address},representor=[{request.facts.vf_number}]"
+        port = request.port(
             name,
             mark,
             interface_type=constants.OVS_DPDK_INTERFACE_TYPE,
             options={"dpdk-devargs": devargs},
-            mtu_request=vif.mtu,
+            mtu_request=request.mtu,
         )
         return Wiring((bridge, port), alternatives=renamed)
-    port = vif.port(name, mark, qos_type=vif.qos_type)
-    return Wiring((Representor(name, vif.mtu), bridge, port), alternatives=renamed)
+    port = request.port(name, mark, qos_type=request.qos_type)
+    return Wiring((Representor(name, request.mtu), bridge, port), alternatives=renamed)
 
 
 def device(vif_id: str | None, facts: Facts) -> str | None:

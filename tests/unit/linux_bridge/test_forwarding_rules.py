@@ -14,8 +14,8 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from os_vif.exception import InvalidValue
-from vif_plug_linux_bridge import filtering
-from vif_plug_linux_bridge.filtering import Filtering, Rule, merge
+from vif_plug_linux_bridge import forwarding_rules
+from vif_plug_linux_bridge.forwarding_rules import Filtering, Rule, merge
 
 OWN = "os-vif-FORWARD"
 MARKED = '--comment "os-vif:'
@@ -90,7 +90,7 @@ class Iptables:
         return self.restore(merge(self.saved(), wanted.bridge, wanted.rules, *regexes))
 
     def remove(self, bridge: str) -> bool:
-        return self.restore(filtering.unfilter(self.saved(), bridge))
+        return self.restore(forwarding_rules.unfilter(self.saved(), bridge))
 
     @property
     def own(self) -> list[str]:
@@ -162,7 +162,7 @@ def jump(generation: int) -> str:
     ],
 )
 def test_the_rules_of_a_bridge(arguments: tuple[object, ...], rules: list[str]) -> None:
-    made = filtering.rules_for(*arguments)  # type: ignore[arg-type]
+    made = forwarding_rules.rules_for(*arguments)  # type: ignore[arg-type]
     mark = '-m comment --comment "os-vif:br1" '
     assert [rule.text.replace(mark, "") for rule in made] == rules
 
@@ -448,9 +448,9 @@ def test_when_the_last_bridge_goes_so_does_everything() -> None:
     before = table.saved()
     for wanted in (FLAT, NARROW):
         table.ensure(wanted)
-    assert filtering.bridges(table.saved()) == ("br1", "br2")
+    assert forwarding_rules.bridges(table.saved()) == ("br1", "br2")
     assert table.remove("br1")
-    assert filtering.bridges(table.saved()) == ("br2",)
+    assert forwarding_rules.bridges(table.saved()) == ("br2",)
     assert not table.remove("br1")
     assert table.remove("br2")
     assert table.saved() == before
@@ -460,8 +460,8 @@ def test_the_rules_that_a_bridge_has() -> None:
     table = Iptables()
     for wanted in (FLAT, NARROW):
         table.ensure(wanted)
-    assert filtering.rules_of(table.saved(), "br2") == NARROW.rules
-    assert filtering.rules_of(table.saved(), "br9") == ()
+    assert forwarding_rules.rules_of(table.saved(), "br2") == NARROW.rules
+    assert forwarding_rules.rules_of(table.saved(), "br9") == ()
 
 
 def test_a_table_that_nobody_has_used_yet_may_not_be_shown() -> None:
@@ -472,7 +472,7 @@ def test_a_table_that_nobody_has_used_yet_may_not_be_shown() -> None:
 
 def test_a_table_that_iptables_cannot_read_is_left_alone() -> None:
     said = "# Table `filter' is incompatible, use 'nft' tool.\n"
-    with pytest.raises(filtering.UnreadableRules, match="use 'nft' tool"):
+    with pytest.raises(forwarding_rules.UnreadableRules, match="use 'nft' tool"):
         merge(said, "br1", FLAT.rules)
 
 
@@ -578,7 +578,7 @@ def test_bridges_leave_each_other_in_peace(every: list[Filtering], forward: list
 
 
 def rules(table: Iptables) -> Iterator[Rule]:
-    entries = filtering.parse(table.saved()).get(OWN, ())
+    entries = forwarding_rules.parse(table.saved()).get(OWN, ())
     return (entry.rule for entry in entries if entry.rule)
 
 

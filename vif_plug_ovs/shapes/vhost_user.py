@@ -5,12 +5,12 @@ from os_vif.objects.fields import VIFVHostUserMode
 from os_vif.objects.vif import VIFPortProfileOpenVSwitch, VIFPortProfileOVSRepresentor
 from os_vif.wiring.model import Wiring
 from vif_plug_ovs import constants
-from vif_plug_ovs.wiring.request import NETDEV, Kind, Request
+from vif_plug_ovs.shapes.request import NETDEV, Kind, Request
 
 KIND = "vhostuser"
 
 
-def shape(vif: Request) -> Wiring:
+def shape(request: Request) -> Wiring:
     """
     ::
 
@@ -21,15 +21,15 @@ def shape(vif: Request) -> Wiring:
 
     :raises InvalidValue: mode, or the server's path, is not set.
     """
-    mark = vif.mark(KIND)
+    mark = request.mark(KIND)
     how: dict[str, object] = {"interface_type": constants.OVS_VHOSTUSER_INTERFACE_TYPE}
-    if vif.need("vif.mode", vif.vhost_mode) == VIFVHostUserMode.SERVER:
+    if request.need("vif.mode", request.vhost_mode) == VIFVHostUserMode.SERVER:
         how = {
             "interface_type": constants.OVS_VHOSTUSER_CLIENT_INTERFACE_TYPE,
-            "options": {"vhost-server-path": vif.need("vif.path", vif.vhost_path)},
+            "options": {"vhost-server-path": request.need("vif.path", request.vhost_path)},
         }
-    port = vif.port(vif.need_device(), mark, mtu_request=vif.mtu, **how)
-    return Wiring((vif.ovs_bridge(mark), port))
+    port = request.port(request.need_device(), mark, mtu_request=request.mtu, **how)
+    return Wiring((request.ovs_bridge(mark), port))
 
 
 VIF_KIND = Kind(

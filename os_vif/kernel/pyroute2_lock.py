@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one gate to pyroute2.
+"""The lock that keeps callers of pyroute2 apart.
 
 pyroute2 0.9 runs an event loop inside its calls: of two greenthreads of an eventlet process that
-are in it at once, one fails ("event loop is already running"). It is imported behind the gate as
+are in it at once, one fails ("event loop is already running"). It is imported under the lock as
 well: Python lets the greenthreads of a process into a module that one of them is still importing,
 and the import of pyroute2 0.8 switches greenthreads.
 """
 
 import threading
 
-gate = threading.Lock()
+pyroute2_lock = threading.Lock()

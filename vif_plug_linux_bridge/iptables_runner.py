@@ -3,7 +3,7 @@
 
 :func:`ensure`, :func:`remove`, :func:`pending` and :func:`bridges` run inside the privileged
 daemon. They start ``iptables-save`` and ``iptables-restore`` (and ``ip6tables-...``), of whichever
-backend the host has, and leave all thinking to :mod:`vif_plug_linux_bridge.filtering`.
+backend the host has, and leave all thinking to :mod:`vif_plug_linux_bridge.forwarding_rules`.
 """
 
 import os
@@ -20,8 +20,8 @@ from os_vif.exception import ExceptionBase
 from os_vif.locks import KeyedLocks
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.errors import DeadlineExceeded, WiringError
-from vif_plug_linux_bridge import filtering
-from vif_plug_linux_bridge.filtering import Filtering, Rule, UnreadableRules
+from vif_plug_linux_bridge import forwarding_rules
+from vif_plug_linux_bridge.forwarding_rules import Filtering, Rule, UnreadableRules
 
 LOG = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def bridges(use_ipv6: bool, deadline: Deadline) -> tuple[str, ...]:
     """
     if _path(f"{IPV4}-save") is None:
         return ()
-    found = (filtering.bridges(text) for _, text in _saved(use_ipv6, deadline))
+    found = (forwarding_rules.bridges(text) for _, text in _saved(use_ipv6, deadline))
     return tuple(sorted({bridge for names in found for bridge in names}))
 
 
@@ -130,7 +130,7 @@ def _plan(wanted: Filtering) -> Plan:
 def _merge(
     bridge: str, rules: Iterable[Rule], saved: str, regexes: tuple[str, str] = ("", "")
 ) -> str | None:
-    return filtering.merge(saved, bridge, rules, *regexes)
+    return forwarding_rules.merge(saved, bridge, rules, *regexes)
 
 
 def _programs(use_ipv6: bool) -> tuple[str, ...]:
@@ -142,7 +142,7 @@ def _saved(use_ipv6: bool, deadline: Deadline) -> Iterable[tuple[str, str]]:
     yield IPV4, save(IPV4, deadline)
     try:
         six = save(IPV6, deadline)
-        filtering.parse(six)
+        forwarding_rules.parse(six)
     except (CommandFailed, UnreadableRules) as err:
         if use_ipv6:
             raise
@@ -180,7 +180,7 @@ def settle(program: str, plan: Plan, deadline: Deadline, saved: str) -> bool:
 
 def _take_back(before: dict[str, str], bridge: str, deadline: Deadline) -> None:
     for program, saved in before.items():
-        rules = filtering.rules_of(saved, bridge)
+        rules = forwarding_rules.rules_of(saved, bridge)
         try:
             now = save(program, deadline)
             settle(program, partial(_merge, bridge, rules), deadline, now)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from oslo_log import log as logging
 
-from os_vif.kernel import moving, observe, rtnetlink, sysctl
-from os_vif.kernel.moving import Change, Device, Move, Request
+from os_vif.kernel import address_migration, observe, rtnetlink, sysctl
+from os_vif.kernel.address_migration import Change, Device, Move, Request
 from os_vif.wiring.state import Link
 from os_vif.wiring.steps import JoinBridge, LeaveBridge
 
@@ -189,25 +189,41 @@ class _Moves:
 
 def _read(kernel: rtnetlink.Socket, old: Device, new: Device, with_ipv6: bool) -> _Moves:
     def dump(kind: int, body: bytes) -> list[bytes]:
-        return [one for one in kernel.dump(kind, body) if with_ipv6 or not moving.is_ipv6(one)]
+        return [
+            one
+            for one in kernel.dump(kind, body)
+            if with_ipv6 or not address_migration.is_ipv6(one)
+        ]
 
-    addresses = moving.addresses_of(dump(moving.RTM_GETADDR, moving.EVERY_ADDRESS), old)
-    routes = moving.routes_of(dump(moving.RTM_GETROUTE, moving.EVERY_ROUTE), old)
-    dumped = dump(moving.RTM_GETNEIGH, moving.EVERY_NEIGHBOUR)
-    dumped += dump(moving.RTM_GETNEIGH, moving.EVERY_PROXY)
-    neighbours = moving.neighbours_of(dumped, old)
-    nexthops = moving.nexthops_of(_nexthops(dump), old)
+    addresses = address_migration.addresses_of(
+        dump(address_migration.RTM_GETADDR, address_migration.EVERY_ADDRESS), old
+    )
+    routes = address_migration.routes_of(
+        dump(address_migration.RTM_GETROUTE, address_migration.EVERY_ROUTE), old
+    )
+    dumped = dump(address_migration.RTM_GETNEIGH, address_migration.EVERY_NEIGHBOUR)
+    dumped += dump(address_migration.RTM_GETNEIGH, address_migration.EVERY_PROXY)
+    neighbours = address_migration.neighbours_of(dumped, old)
+    nexthops = address_migration.nexthops_of(_nexthops(dump), old)
 
     def usable_on(device: Device) -> bool:
-        routes = dump(moving.RTM_GETROUTE, moving.EVERY_ROUTE)
-        return moving.are_usable(addresses, routes, device)
+        routes = dump(address_migration.RTM_GETROUTE, address_migration.EVERY_ROUTE)
+        return address_migration.are_usable(addresses, routes, device)
 
     return _Moves(
-        [moving.route(body, old, new) for body in routes if moving.is_to_prefix(body)],
-        [moving.address(body, old, new) for body in addresses],
-        [moving.neighbour(body, old, new) for body in neighbours],
-        [moving.route(body, old, new) for body in routes if not moving.is_to_prefix(body)],
-        [moving.nexthop(body, old, new) for body in nexthops],
+        [
+            address_migration.route(body, old, new)
+            for body in routes
+            if address_migration.is_to_prefix(body)
+        ],
+        [address_migration.address(body, old, new) for body in addresses],
+        [address_migration.neighbour(body, old, new) for body in neighbours],
+        [
+            address_migration.route(body, old, new)
+            for body in routes
+            if not address_migration.is_to_prefix(body)
+        ],
+        [address_migration.nexthop(body, old, new) for body in nexthops],
         usable_on,
     )
 
@@ -231,7 +247,7 @@ def _wait_until(done: Callable[[], bool]) -> None:
 
 def _nexthops(dump: Callable[[int, bytes], list[bytes]]) -> list[bytes]:
     try:
-        return dump(moving.RTM_GETNEXTHOP, moving.EVERY_NEXTHOP)
+        return dump(address_migration.RTM_GETNEXTHOP, address_migration.EVERY_NEXTHOP)
     except OSError as err:
         if err.errno != errno.EOPNOTSUPP:  # before Linux 5.3
             raise
