@@ -835,6 +835,14 @@ def test_a_late_vswitchd_is_logged_by_a_command(
     assert short.port_exists("int-a", BRIDGE)
 
 
+def test_a_device_that_cannot_be_opened_is_logged_by_a_command(
+    base: BaseOVS, caplog: pytest.LogCaptureFixture
+) -> None:
+    """ovs-vswitchd says -1, which ovsdbapp's own transaction takes for a number of a port."""
+    base.ovsdb.add_port(BRIDGE, "missing0").execute(check_error=True)
+    assert "Failed to add interfaces: missing0" in caplog.text
+
+
 def test_a_server_that_was_restarted_is_found_again(ovs: PrivateOvs, base: BaseOVS) -> None:
     assert base.ovsdb.br_exists(BRIDGE).execute(check_error=True)
     ovs.lose_database()

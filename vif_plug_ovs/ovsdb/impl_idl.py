@@ -87,7 +87,10 @@ class Transaction(impl_idl.OvsVsctlTransaction):  # type: ignore[misc]
         """Wait for ovs-vswitchd; what it has not done is logged."""
         if not self.api.whole.wait_for_vswitchd(txn.get_increment_new_value(), self._deadline):
             raise errors.DeadlineExceeded(seconds=self.timeout, what="ovs-vswitchd has not acted")
-        if failed := self.post_commit_failed_interfaces(txn):
+        made = map(txn.get_insert_uuid, txn.expected_ifaces)
+        found = [row for uuid in made if (row := self.api.tables["Interface"].rows.get(uuid))]
+        # ovsdbapp compares the list [-1] with -1, so it misses a device that cannot be opened.
+        if failed := [row.name for row in found if row.ofport in ([], [-1])]:
             raise impl_idl.VswitchdInterfaceAddException(ifaces=", ".join(failed))
 
 
