@@ -709,7 +709,8 @@ print(*(find_spec(package).origin for package in sys.argv[1:]), sep="\\n")
 def must_be_imported(tree: Path) -> None:
     """Raise if the library that is installed would be tested, and not the copy."""
     argv = [sys.executable, "-c", _SAY_WHERE, *PACKAGES]
-    done = subprocess.run(argv, cwd=tree, env=environment(tree), capture_output=True, text=True)
+    # Not from the tree: privileged daemons do not look into their working directory.
+    done = subprocess.run(argv, cwd="/", env=environment(tree), capture_output=True, text=True)
     wanted = [str(tree / package / "__init__.py") for package in PACKAGES]
     if done.stdout.split() != wanted:
         raise RuntimeError(f"{sys.executable} imports {done.stdout}{done.stderr}, not {wanted}")
