@@ -107,6 +107,26 @@ def test_interfaces_are_found_by_their_iface_id(replica: Replica) -> None:
     assert rows.names_of(replica.tables, "active", "iface-status") == ["tap3"]
 
 
+def test_no_look_up_goes_through_all_rows(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host may have thousands of ports."""
+    port = replica.insert("Port", name="tap1")
+    replica.insert("Interface", name="tap1", external_ids=["map", [["iface-id", "a"]]])
+    replica.insert("Bridge", name="br-int", ports=["set", [["uuid", str(port)]]])
+    replica.insert("QoS", external_ids=["map", [["id", qos_id("tap1")]]])
+
+    def refuse(_: object) -> None:
+        raise AssertionError("every row of a table is looked at")
+
+    tables = replica.tables
+    monkeypatch.setattr(type(tables.tables["Port"].rows), "__iter__", refuse)
+    assert rows.ports(tables, {"tap1": "br-int", "tap2": "br-int"}).keys() == {"tap1"}
+    assert rows.bridges(tables, ["br-int", "br-none"]).keys() == {"br-int"}
+    assert len(rows.qos_of(tables, "tap1")) == 1
+    assert rows.names_of(tables, "a") == ["tap1"]
+
+
 def test_a_bridge_as_a_value(replica: Replica) -> None:
     ids = ["map", [["os-vif", "ovs:tap:a"]]]
     replica.insert("Bridge", name="br-int", datapath_type="netdev", external_ids=ids)
