@@ -150,10 +150,15 @@ def mapping(row: Row, column: str) -> dict[str, str]:
     return {key.value: value.value for key, value in row._data[column].values.items()}
 
 
-def map_value(row: Row, column: str, key: str) -> str:
-    """Return one value of the map of strings that a column holds, empty if there is none."""
-    found = row._data[column].values.get(data.Atom(types.StringType, key))
-    return str(found.value) if found else ""
+def map_value(column: str, key: str) -> Callable[[Row], str]:
+    """Return what reads one value of a column with a map of strings, empty if there is none."""
+    atom = data.Atom(types.StringType, key)
+
+    def value(row: Row) -> str:
+        found = row._data[column].values.get(atom)
+        return str(found.value) if found else ""
+
+    return value
 
 
 def first_referrer(rows: Iterable[Row], column: str, key: uuid.UUID) -> Row | None:

@@ -4,7 +4,6 @@
 See ovs-vswitchd.conf.db(5) for what the columns mean.
 """
 
-import functools
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -109,7 +108,7 @@ def new_replica(remote: str) -> Replica:
     for table in _NAMED:
         made.add_index(table, _NAME, _name)
     for table, key in (("QoS", _ID), ("Interface", _IFACE_ID)):
-        made.add_index(table, key, functools.partial(map_value, column="external_ids", key=key))
+        made.add_index(table, key, map_value("external_ids", key))
     return made
 
 

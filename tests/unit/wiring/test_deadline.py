@@ -27,12 +27,16 @@ def test_it_remembers_for_messages_how_long_it_was() -> None:
 
 def test_what_is_left_is_never_negative() -> None:
     deadline = Deadline(0.001)
+    assert not Deadline(10).expired
     time.sleep(0.002)
     assert left(deadline) == 0
+    assert deadline.expired
 
 
-def test_zero_seconds_are_no_deadline() -> None:
-    assert Deadline(0).remaining() is None
+@pytest.mark.parametrize("never", [Deadline.never(), Deadline(0)])
+def test_zero_seconds_are_no_deadline(never: Deadline) -> None:
+    assert never.remaining() is None
+    assert not never.expired
 
 
 @pytest.mark.parametrize(
