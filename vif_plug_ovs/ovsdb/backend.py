@@ -3,14 +3,13 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from ovs.db import idl
-
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.ownership import IFACE_ID
 from os_vif.wiring.state import Found, Port
 from os_vif.wiring.steps import RowStep
 from vif_plug_ovs.ovsdb import connection, rows
 from vif_plug_ovs.ovsdb.operations import Operation, operations
+from vif_plug_ovs.ovsdb.python_ovs import Replica
 
 #: An operation that changes nothing; next_cfg is counted up with it.
 _NOTHING: Operation = {"op": "comment", "comment": "os-vif: go over the configuration again"}
@@ -56,7 +55,7 @@ class NativeRows:
     def commit(self, steps: Sequence[RowStep], deadline: Deadline) -> int | None:
         """See :meth:`os_vif.wiring.engine.Rows.commit`."""
         return self._connection.commit(
-            lambda tables: operations(steps, _Replica(tables)), deadline
+            lambda tables: operations(steps, RowLookup(tables)), deadline
         )
 
     def count_up(self, deadline: Deadline) -> int:
@@ -75,7 +74,7 @@ class NativeRows:
         """See :meth:`os_vif.wiring.engine.Rows.device_states`."""
         likely = {name: self._likely_bridges.get(name, "") for name in ports}
 
-        def all_work(tables: idl.Idl) -> bool:
+        def all_work(tables: Replica) -> bool:
             found = rows.ports(tables, likely)
             return all(port.works_with(ports[name]) for name, port in found.items())
 
@@ -84,10 +83,10 @@ class NativeRows:
         return self._connection.read(lambda tables: rows.ports(tables, likely))
 
 
-class _Replica:
+class RowLookup:
     """The look-ups of :class:`vif_plug_ovs.ovsdb.operations.Lookup`."""
 
-    def __init__(self, tables: idl.Idl) -> None:
+    def __init__(self, tables: Replica) -> None:
         self._tables = tables
 
     def uuid(self, table: str, name: str) -> str | None:

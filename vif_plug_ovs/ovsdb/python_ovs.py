@@ -62,10 +62,6 @@ class Replica(idl.Idl):  # type: ignore[misc]
         """Return whether the replica is filled and follows the server."""
         return bool(self.state == self.IDL_S_MONITORING and self.session.is_connected())
 
-    def awaits_monitor_reply(self, request_id: object) -> bool:
-        """Return whether a request is the pending one to monitor the tables."""
-        return bool(request_id == self._monitor_request_id)
-
     def fetch_anew(self) -> None:
         """Connect again and fetch everything: half an update may be in the replica."""
         self.last_id = str(uuid.UUID(int=0))
@@ -150,10 +146,15 @@ def mapping(row: Row, column: str) -> dict[str, str]:
     return {key.value: value.value for key, value in row._data[column].values.items()}
 
 
-def map_value(row: Row, column: str, key: str) -> str:
-    """Return one value of the map of strings that a column holds, empty if there is none."""
-    found = row._data[column].values.get(data.Atom(types.StringType, key))
-    return str(found.value) if found else ""
+def map_value(column: str, key: str) -> Callable[[Row], str]:
+    """Return what reads one value of a column with a map of strings, empty if there is none."""
+    atom = data.Atom(types.StringType, key)
+
+    def value(row: Row) -> str:
+        found = row._data[column].values.get(atom)
+        return str(found.value) if found else ""
+
+    return value
 
 
 def first_referrer(rows: Iterable[Row], column: str, key: uuid.UUID) -> Row | None:
@@ -219,7 +220,7 @@ class Session(ovs.jsonrpc.Session):  # type: ignore[misc]
         message = super().recv()
         if message is None or message.id is None:
             return message
-        if self._replica.awaits_monitor_reply(message.id):
+        if message.id == self._replica._monitor_request_id:
             if message.type == message.T_ERROR and message.error != "unknown method":
                 self._refused(message.error)
             else:

@@ -4,7 +4,6 @@
 See ovs-vswitchd.conf.db(5) for what the columns mean.
 """
 
-import functools
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -109,7 +108,7 @@ def new_replica(remote: str) -> Replica:
     for table in _NAMED:
         made.add_index(table, _NAME, _name)
     for table, key in (("QoS", _ID), ("Interface", IFACE_ID)):
-        made.add_index(table, key, functools.partial(map_value, column="external_ids", key=key))
+        made.add_index(table, key, map_value("external_ids", key))
     return made
 
 
@@ -131,7 +130,8 @@ def qos_of(replica: Replica, device: str) -> list[Row]:
 def qos_types(replica: Replica, devices: Iterable[str]) -> dict[str, str]:
     """Return the types of the QoS rows that os-vif made, by device; empty where it is not said."""
     found = ((device, qos_of(replica, device)) for device in devices)
-    return {device: map_value(rows[0], "external_ids", "_type") for device, rows in found if rows}
+    type_of = map_value("external_ids", "_type")
+    return {device: type_of(rows[0]) for device, rows in found if rows}
 
 
 def names_of(replica: Replica, value: str, key: str = IFACE_ID) -> list[str]:
@@ -139,9 +139,9 @@ def names_of(replica: Replica, value: str, key: str = IFACE_ID) -> list[str]:
 
     By iface-id it is a look-up; by another key all interfaces are read, 2,000 in a few ms.
     """
-    rows = replica.tables["Interface"].rows
+    rows, value_of = replica.tables["Interface"].rows, map_value("external_ids", key)
     found = rows.indexes[key].get(value) if key in rows.indexes else rows.values()
-    return [_name(row) for row in found if value and map_value(row, "external_ids", key) == value]
+    return [_name(row) for row in found if value and value_of(row) == value]
 
 
 def switch(replica: Replica) -> Row:
