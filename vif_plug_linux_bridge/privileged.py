@@ -4,11 +4,10 @@
 import math
 from typing import Any
 
-from os_vif.kernel import packing
-from os_vif.kernel.pyroute2_lock import pyroute2_lock
+from os_vif.kernel import execute, observe, packing
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.steps import FilterBridge
-from vif_plug_linux_bridge import constants, privsep
+from vif_plug_linux_bridge import constants, iptables_runner, privsep
 from vif_plug_linux_bridge.forwarding_rules import Filtering
 
 Outcome = tuple[int, str, int]
@@ -39,8 +38,6 @@ def filtered(until: float = math.inf) -> list[str]:
     :raises CommandFailed: iptables refused to show its rules.
     :raises DeadlineExceeded: it did not answer.
     """
-    from vif_plug_linux_bridge import iptables_runner  # only the daemon needs it
-
     return list(iptables_runner.bridges(use_ipv6=False, deadline=Deadline.until(until)))
 
 
@@ -50,11 +47,6 @@ def change_links(groups: list[Any], go_on: bool = False, until: float = math.inf
 
     :param until: as of :func:`filtered`; iptables may have to be waited for.
     """
-    # Here, because only the daemon needs them: importing them would take half of our time.
-    with pyroute2_lock:
-        from os_vif.kernel import execute, observe
-        from vif_plug_linux_bridge import iptables_runner
-
     deadline = Deadline.until(until)
 
     def filter_bridge(step: FilterBridge) -> None:

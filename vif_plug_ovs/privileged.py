@@ -3,8 +3,7 @@
 
 from typing import Any
 
-from os_vif.kernel import packing
-from os_vif.kernel.pyroute2_lock import pyroute2_lock
+from os_vif.kernel import execute, packing
 from os_vif.wiring.steps import CreateLink, DeleteLink, SetLink
 from vif_plug_ovs import constants, privsep
 
@@ -24,8 +23,4 @@ def change_links(groups: list[Any], go_on: bool = False, until: float = 0) -> li
 
     :param until: the end of the deadline; nothing here waits.
     """
-    # Here, because only the daemon needs pyroute2: half of the time that importing us would take.
-    with pyroute2_lock:
-        from os_vif.kernel import execute
-
     return execute.execute(groups, go_on, allowed=ALLOWED)

@@ -12,9 +12,7 @@ import random
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from pyroute2.netlink.exceptions import NetlinkError
-
-from os_vif.kernel import observe, sysctl
+from os_vif.kernel import observe, rtnetlink, sysctl
 from os_vif.wiring.ownership import Mark
 from os_vif.wiring.state import FIRST_GROUP
 from os_vif.wiring.steps import DeleteLink, LinkStep
@@ -26,9 +24,11 @@ SECONDS_TOGETHER, SECONDS_PER_LINK = 0.035, 20e-6
 
 
 class Netlink(Protocol):
-    """What is asked of pyroute2."""
+    """What is asked of the sockets of a call."""
 
     def link(self, command: str, **details: Any) -> Any: ...
+
+    def set(self, index: int, attributes: bytes) -> None: ...
 
 
 def together(netlink: Netlink, steps: Iterable[LinkStep]) -> None:
@@ -54,19 +54,19 @@ def together(netlink: Netlink, steps: Iterable[LinkStep]) -> None:
             if link.kind == wanted[link.name] and link.alias.startswith(f"{Mark.KEY}:")
         }
         for index in ours:
-            netlink.link("set", index=index, group=group)
+            netlink.set(index, rtnetlink.group(group))
         if observe.members(group) == ours.keys():
             netlink.link("del", group=group)
             return
-    except (NetlinkError, OSError):
+    except OSError:
         pass  # they are deleted one by one
     for index, its_group in ours.items():
-        with contextlib.suppress(NetlinkError, OSError):
-            netlink.link("set", index=index, group=its_group)
+        with contextlib.suppress(OSError):
+            netlink.set(index, rtnetlink.group(its_group))
 
 
 def is_worthwhile(kinds: Iterable[str], links: int) -> bool:
-    """Tell whether it takes less time to delete links together than one by one.
+    """Return whether it takes less time to delete links together than one by one.
 
     :param kinds: theirs.
     :param links: how many the host has.

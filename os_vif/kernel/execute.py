@@ -6,15 +6,14 @@ import errno
 import functools
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
-
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
 
 from os_vif.kernel import bridge_membership, deletions, observe, packing, rtnetlink, sysctl, tap
 from os_vif.kernel.pyroute2_lock import pyroute2_lock
 from os_vif.wiring.errors import WiringError
+from os_vif.wiring.state import Value
 from os_vif.wiring.steps import (
     CreateLink,
     DeleteLink,
@@ -25,12 +24,12 @@ from os_vif.wiring.steps import (
     SetLink,
 )
 
-#: attribute -> (rtnetlink's name of it, factor); only bridges have these
+#: attribute -> (its number in linux/if_link.h, bytes, factor); only bridges have these
 _BRIDGE_OPTIONS = {
-    "ageing": ("br_ageing_time", 100),  # USER_HZ
-    "forward_delay": ("br_forward_delay", 100),
-    "stp": ("br_stp_state", 1),
-    "mcast_snooping": ("br_mcast_snooping", 1),
+    "ageing": (4, 4, 100),  # USER_HZ
+    "forward_delay": (1, 4, 100),
+    "stp": (5, 4, 1),
+    "mcast_snooping": (23, 1, 1),
 }
 
 _FLAGS = {"up": rtnetlink.UP, "promisc": rtnetlink.PROMISC}
@@ -75,19 +74,30 @@ def execute(
 
 class _Netlink(contextlib.ExitStack):
     """The sockets of one call: ours for what is set on links of any kind; pyroute2's, which takes
-    longer to open than a tap to make, where it is needed."""
+    longer to import and to open than a tap to make, where a link is made or deleted."""
 
     @functools.cached_property
     def _kernel(self) -> rtnetlink.Socket:
         return self.enter_context(rtnetlink.Socket())
 
     @functools.cached_property
-    def _pyroute2(self) -> IPRoute:
+    def _pyroute2(self) -> Any:
+        from pyroute2 import IPRoute
+
         return self.enter_context(IPRoute())
 
     def link(self, command: str, **details: Any) -> Any:
-        """As pyroute2's."""
-        return self._pyroute2.link(command, **details)
+        """As pyroute2's.
+
+        :raises OSError: the kernel refused it.
+        """
+        ip = self._pyroute2
+        from pyroute2.netlink.exceptions import NetlinkError
+
+        try:
+            return ip.link(command, **details)
+        except NetlinkError as err:
+            raise OSError(err.code, err.args[-1]) from err
 
     def set(self, index: int, attributes: bytes, flags: int = 0, change: int = 0) -> None:
         """Set attributes and flags of a link, in one message.
@@ -106,7 +116,7 @@ def _take_group(
         try:
             take(step)
             taken += 1
-        except (NetlinkError, OSError, WiringError) as err:
+        except (OSError, WiringError) as err:
             # So that it is set back, too; all other steps are all or nothing in themselves.
             taken += isinstance(step, SetLink) and isinstance(err, rtnetlink.AnswerLost)
             if not reason:
@@ -117,7 +127,7 @@ def _take_group(
 
 
 def _code(err: Exception) -> int:
-    return int(getattr(err, "code", None) or getattr(err, "errno", None) or 0)
+    return int(getattr(err, "errno", None) or 0)
 
 
 def _take(
@@ -175,7 +185,7 @@ def _set(netlink: _Netlink, step: SetLink) -> None:
             continue  # somebody else was faster, and its addresses would be gone
         sysctl.write(observe.own_name(step.name), key, int(step.attributes[key]))
     for options in _bridge_options(step):
-        netlink.link("set", index=index, kind="bridge", **options)
+        netlink.set(index, rtnetlink.link_info("bridge", options))
     attributes = b"".join(_common(step))
     change = sum(bit for key, bit in _FLAGS.items() if key in step.attributes)
     if attributes or change:
@@ -183,20 +193,22 @@ def _set(netlink: _Netlink, step: SetLink) -> None:
         netlink.set(index, attributes, flags, change)
 
 
-def _bridge_options(step: SetLink) -> Iterable[dict[str, int]]:
-    """A bridge's options, message by message.
+def _bridge_options(step: SetLink) -> Iterator[bytes]:
+    """Return a bridge's options, message by message.
 
     With STP on, the kernel refuses a forward delay below 2 s; and within one message it looks at
     the delay first. So STP goes off before it. On it may go at any time: the kernel raises the
     delay to 2 s then (br_stp_if.c, br_stp_start).
     """
-    options = {
-        name: int(step.attributes[key]) * factor
-        for key, (name, factor) in _BRIDGE_OPTIONS.items()
-        if key in step.attributes
-    }
-    stp = {"br_stp_state": options.pop("br_stp_state")} if "stp" in step.attributes else {}
-    return filter(None, (stp, options))
+    asked = [key for key in _BRIDGE_OPTIONS if key in step.attributes]
+    for keys in (["stp"] if "stp" in asked else [], [key for key in asked if key != "stp"]):
+        if keys:
+            yield b"".join(_bridge_option(key, step.attributes[key]) for key in keys)
+
+
+def _bridge_option(key: str, value: Value) -> bytes:
+    number, size, factor = _BRIDGE_OPTIONS[key]
+    return rtnetlink.attribute(number, (int(value) * factor).to_bytes(size, sys.byteorder))
 
 
 def _common(step: SetLink) -> Iterator[bytes]:
@@ -208,8 +220,7 @@ def _common(step: SetLink) -> Iterator[bytes]:
     if "mtu" in attributes:
         yield rtnetlink.attribute(rtnetlink.MTU, rtnetlink.pack_u32(int(attributes["mtu"])))
     if "group" in attributes:
-        group = rtnetlink.pack_u32(int(attributes["group"]))
-        yield rtnetlink.attribute(rtnetlink.GROUP, group)
+        yield rtnetlink.group(int(attributes["group"]))
     if "master" in attributes:
         master = _index(str(attributes["master"])) if attributes["master"] else 0
         yield rtnetlink.attribute(rtnetlink.MASTER, rtnetlink.pack_u32(master))
@@ -227,8 +238,8 @@ def _delete(netlink: _Netlink, step: DeleteLink, allowed: packing.Allowed) -> No
         return
     try:
         netlink.link("del", index=link.index)
-    except (NetlinkError, OSError) as err:
-        if _code(err) != errno.ENODEV:
+    except OSError as err:
+        if err.errno != errno.ENODEV:
             raise
 
 

@@ -25,9 +25,8 @@ _SKIP_STATS = 1 << 3  # RTEXT_FILTER_SKIP_STATS
 _SCOPE_LINK = 253
 
 # linux/if_link.h, linux/if_addr.h
-_IFLA_IFNAME, _IFLA_LINK, _IFLA_LINKINFO, _IFLA_EXT_MASK = 3, 5, 18, 29
+_IFLA_IFNAME, _IFLA_LINK, _IFLA_EXT_MASK = 3, 5, 29
 _IFLA_CARRIER, _IFLA_LINK_NETNSID = 33, 37
-_INFO_KIND, _INFO_DATA = 1, 2
 _IFLA_TUN_QUEUES = (8, 9)  # those in use, and those that are switched off
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 
@@ -165,9 +164,9 @@ def _decode(name: str, message: bytes) -> Link:
 
 def _kind_and_data(top: _Attributes) -> tuple[str, _Attributes]:
     """Return a link's kind, and what only links of its kind have."""
-    info = dict(rtnetlink.attributes(top.get(_IFLA_LINKINFO, b"")))
-    data = dict(rtnetlink.attributes(info.get(_INFO_DATA, b"")))
-    return _text(info.get(_INFO_KIND, b"")), data
+    info = dict(rtnetlink.attributes(top.get(rtnetlink.LINKINFO, b"")))
+    data = dict(rtnetlink.attributes(info.get(rtnetlink.INFO_DATA, b"")))
+    return _text(info.get(rtnetlink.INFO_KIND, b"")), data
 
 
 def _text(value: bytes) -> str:

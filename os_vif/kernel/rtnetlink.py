@@ -26,7 +26,8 @@ _NESTED = 0x8000
 
 #: Messages about a link, its attributes and flags (linux/rtnetlink.h, if_link.h, if.h).
 NEW_LINK, GET_LINK = 16, 18
-ADDRESS, MTU, MASTER, OPERSTATE, ALIAS, GROUP = 1, 4, 10, 16, 20, 27
+ADDRESS, MTU, MASTER, OPERSTATE, LINKINFO, ALIAS, GROUP = 1, 4, 10, 16, 18, 20, 27
+INFO_KIND, INFO_DATA = 1, 2
 UP, PROMISC = 0x1, 0x100
 LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, device type, index, flags, change
 
@@ -228,6 +229,19 @@ def attribute(kind: int, value: bytes) -> bytes:
     """Encode an attribute."""
     size = _ATTRIBUTE.size + len(value)
     return _ATTRIBUTE.pack(size, kind) + value + bytes(-size % 4)
+
+
+def link_info(kind: str, data: bytes) -> bytes:
+    """Make the attribute that only links of a kind have (``IFLA_LINKINFO``).
+
+    :param data: attributes by the numbers of that kind.
+    """
+    return attribute(LINKINFO, attribute(INFO_KIND, kind.encode()) + attribute(INFO_DATA, data))
+
+
+def group(number: int) -> bytes:
+    """Make the attribute that puts a link into a group."""
+    return attribute(GROUP, pack_u32(number))
 
 
 def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:

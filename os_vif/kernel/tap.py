@@ -12,14 +12,16 @@ counts for more than the owner, and hands QEMU a descriptor, for which no right 
 import errno
 import fcntl
 import os
+import platform
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pyroute2.netlink.rtnl.ifinfmsg.tuntap import TUNDEV, TUNSETIFF, TUNSETPERSIST
+TUNDEV = "/dev/net/tun"
 
-# linux/if_tun.h
-TUNSETOWNER = 0x400454CC
+# linux/if_tun.h: _IOW('T', number, int); how its direction is written differs by architecture
+_WRITES = 0x8 if platform.machine().startswith(("ppc", "mips", "sparc", "alpha")) else 0x4
+TUNSETIFF, TUNSETPERSIST, TUNSETOWNER = (_WRITES << 28 | 0x454CA + n for n in range(3))
 _IFF_TAP, _IFF_MULTI_QUEUE, _IFF_NO_PI, _IFF_TUN_EXCL = 0x0002, 0x0100, 0x1000, 0x8000
 
 _ROOT = 0

@@ -3,12 +3,13 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from os_vif.kernel import deletions, execute, observe, packing
+from os_vif.kernel import deletions, execute, observe, packing, rtnetlink
 from os_vif.wiring.elements import Tap
 from os_vif.wiring.model import Wiring
 from os_vif.wiring.ownership import Mark
@@ -60,7 +61,18 @@ class Wire:
                     wire.asked.append((command, how))
                 return self._route.link(command, **how)
 
-        monkeypatch.setattr(execute, "IPRoute", Watched)
+        plain = execute._Netlink.set
+
+        def set_(netlink: Any, index: int, attributes: bytes, *flags: int) -> None:
+            how: dict[str, object] = {"index": index}
+            if group := dict(rtnetlink.attributes(attributes)).get(rtnetlink.GROUP):
+                how["group"] = rtnetlink.u32(group)
+            wire.before("set", how)
+            wire.asked.append(("set", how))
+            plain(netlink, index, attributes, *flags)
+
+        monkeypatch.setattr("pyroute2.IPRoute", Watched)
+        monkeypatch.setattr(execute._Netlink, "set", set_)
 
     @property
     def by_group(self) -> list[dict[str, object]]:

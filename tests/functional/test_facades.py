@@ -747,7 +747,7 @@ def test_a_server_that_does_not_tell_its_schema_is_asked(
 ) -> None:
     """Before Open vSwitch 2.9 a server had no database that tells what its databases are."""
     monkeypatch.setattr(impl_idl, "_schemas", {})
-    with connection.get(ovs.remote).current(Deadline(AMPLE)) as tables:
+    with connection.get(ovs.remote).synchronized(Deadline(AMPLE)) as tables:
         monkeypatch.setattr(tables, "server_tables", None)
         impl_idl.learn_schema(ovs.remote, Deadline(AMPLE))
     assert base.ovsdb.has_table_column("Interface", "statistics")

@@ -680,3 +680,17 @@ def test_what_the_kernel_refuses_to_say_is_an_error(monkeypatch: pytest.MonkeyPa
     with pytest.raises(OSError, match="not supported") as failure:
         see("lo")
     assert failure.value.errno == errno.EOPNOTSUPP
+
+
+def test_a_tap_is_made_and_set_without_pyroute2() -> None:
+    """To import it takes longer than all else that a daemon does for its first VIF."""
+    program = f"""
+import sys
+from os_vif.kernel import execute, packing
+from os_vif.wiring.steps import CreateLink, SetLink
+steps = [CreateLink("tap1", "tun", {ALIAS!r}), SetLink("tap1", {{"mtu": 1400, "up": True}})]
+assert execute.execute([[packing.pack(step) for step in steps]]) == [(2, "", 0)]
+assert "pyroute2" not in sys.modules
+"""
+    run([sys.executable, "-W", "ignore", "-c", program])
+    assert see("tap1").attributes["mtu"] == 1400

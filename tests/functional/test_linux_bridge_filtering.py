@@ -3,6 +3,7 @@
 
 import fcntl
 import itertools
+import math
 import os
 import random
 import re
@@ -27,7 +28,7 @@ from tests.rig import run, wait_until
 from tests.rig.guest import DEVICE, BridgeGuest
 from tests.rig.namespace import NetworkNamespace
 from tests.rig.stopwatch import within
-from tests.unit.linux_bridge.test_filtering import Iptables
+from tests.unit.linux_bridge.test_forwarding_rules import Iptables
 from vif_plug_linux_bridge import forwarding_rules, iptables_runner, privsep
 from vif_plug_linux_bridge import privileged as entry
 from vif_plug_linux_bridge.forwarding_rules import Filtering
@@ -332,7 +333,7 @@ def test_reject_answers(backend: Backend, reaches: Callable[..., bool]) -> None:
 WORKER = """
 import sys
 from os_vif.wiring.deadline import Deadline
-from vif_plug_linux_bridge import firewall
+from vif_plug_linux_bridge import iptables_runner
 from vif_plug_linux_bridge.forwarding_rules import Filtering
 
 rounds, *names = sys.argv[1:]
@@ -340,9 +341,9 @@ print(flush=True)
 sys.stdin.readline()
 for _ in range(int(rounds)):
     for name in names:
-        firewall.remove(name, False, Deadline(60))
+        iptables_runner.remove(name, False, Deadline(60))
     for name in names:
-        firewall.ensure(Filtering(name, name != "br-both"), Deadline(60))
+        iptables_runner.ensure(Filtering(name, name != "br-both"), Deadline(60))
 """
 
 
@@ -471,16 +472,16 @@ def test_a_deadline_that_has_expired_is_none_without_end(backend: Backend) -> No
     """Told as 0 seconds, it let iptables write after the verb had failed."""
     before, step = backend.rules(), packing.pack(FilterBridge("br1", asdict(FLAT)))
     backend.log.unlink()
-    [[taken, why, _]] = entry.change_links([[step]], timeout=0.0)
+    [[taken, why, _]] = entry.change_links([[step]], until=time.monotonic())
     assert (taken, "iptables-save -t filter was not started" in why) == (0, True)
     with pytest.raises(DeadlineExceeded):
-        entry.filtered(timeout=0.0)
+        entry.filtered(until=time.monotonic())
     for act in (iptables_runner.ensure, iptables_runner.pending):
         with pytest.raises(DeadlineExceeded):
             act(FLAT, Deadline.until(time.monotonic() - 1))  # it waited for the daemon
     assert not backend.log.exists()
     assert backend.rules() == before
-    assert entry.change_links([[step]], timeout=None) == [(1, "", 0)]
+    assert entry.change_links([[step]], until=math.inf) == [(1, "", 0)]
 
 
 def test_a_write_that_took_effect_too_late_is_taken_back(backend: Backend) -> None:

@@ -357,7 +357,7 @@ def test_a_replug_waits_for_a_device_that_was_lost(
     wait_until(lambda: not works(ovs, vif.vif_name), what="ovs-vswitchd to miss the tap")
     osvif.configure(ovs_vsctl_timeout=SHORT)
     ovs.freeze("vswitchd")
-    fails(lambda: osvif.plug(vif), errors.NotAsDescribed)
+    fails(lambda: osvif.plug(vif), errors.DeadlineExceeded)
     ovs.thaw("vswitchd")
     osvif.configure(ovs_vsctl_timeout=AMPLE)
     osvif.plug(vif)
