@@ -188,8 +188,13 @@ JOBS: list[tuple[LinkStep, set[str]]] = [
 ]
 
 
+def _id(value: LinkStep | set[str]) -> str:
+    """The same in each process: a set has no order."""
+    return "-".join(sorted(value)) if isinstance(value, set) else str(value)
+
+
 @pytest.mark.parametrize("allowed", [OVS, LINUX_BRIDGE], ids=lambda allowed: allowed.plugin)
-@pytest.mark.parametrize(("step", "takers"), JOBS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("step", "takers"), JOBS, ids=_id)
 def test_a_daemon_takes_only_the_steps_that_are_its_job(
     step: LinkStep, takers: set[str], allowed: packing.Allowed
 ) -> None:
