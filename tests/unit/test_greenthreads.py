@@ -20,11 +20,18 @@ class Slow:
 
 sys.meta_path.insert(0, Slow)
 import os_vif.internal.ip.api
+from os_vif.kernel import packing
+from os_vif.wiring.steps import CreateLink
 from vif_plug_linux_bridge import privileged as linux_bridge, privsep as of_linux_bridge
 from vif_plug_ovs import privileged as ovs, privsep as of_ovs
 of_linux_bridge.vif_plug.set_client_mode(False)
 of_ovs.vif_plug.set_client_mode(False)
 assert "pyroute2" not in sys.modules
+
+def a_bridge_called_lo(plugin):
+    """What the kernel refuses: the name is taken."""
+    return [[packing.pack(CreateLink("lo", "bridge", f"os-vif:{plugin}:test:1"))]]
+
 for each in [eventlet.spawn(lambda: CALL) for _ in range(3)]:
     each.wait()
 assert "pyroute2" in sys.modules
@@ -35,8 +42,8 @@ assert "pyroute2" in sys.modules
     "call",
     [
         "os_vif.internal.ip.api.ip.delete('no-device', check_exit_code=[19])",
-        "ovs.change_links([])",
-        "linux_bridge.change_links([])",
+        "ovs.change_links(a_bridge_called_lo('ovs'))",
+        "linux_bridge.change_links(a_bridge_called_lo('linux_bridge'))",
     ],
 )
 def test_greenthreads_wait_for_a_module_that_another_is_importing(call: str) -> None:
