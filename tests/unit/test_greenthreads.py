@@ -29,7 +29,7 @@ of_ovs.vif_plug.set_client_mode(False)
 assert "pyroute2" not in sys.modules
 
 def a_bridge_called_lo(plugin):
-    """What the kernel refuses: the name is taken."""
+    # the kernel refuses it: the name is taken
     return [[packing.pack(CreateLink("lo", "bridge", f"os-vif:{plugin}:test:1"))]]
 
 for each in [eventlet.spawn(lambda: CALL) for _ in range(3)]:
