@@ -98,7 +98,7 @@ def unplug_all(pairs: Iterable[tuple[VIFBase, InstanceInfo]], /) -> list[Result]
 
 
 def host_info(permitted_vif_type_names: Collection[str] | None = None) -> HostInfo:
-    """Tell which VIF and port profile classes this host can plug, in which versions.
+    """Return which VIF and port profile classes this host can plug, in which versions.
 
     A plugin that cannot say so is logged and left out.
 
@@ -175,7 +175,7 @@ def _outcomes(verb: Callable[[list[Pair]], Iterable[Result]], pairs: list[Pair])
 
 
 def _checked(outcome: object, vif: VIFBase) -> Result:
-    """A plugin's result, which may be anything."""
+    """Return a plugin's result, which may be anything."""
     match outcome:
         case Result(its_vif, Exception() | None) if its_vif is vif:
             return outcome
@@ -185,7 +185,7 @@ def _checked(outcome: object, vif: VIFBase) -> Result:
 def _wrapped(
     result: Result, wrapper: type[exception.PlugException | exception.UnplugException]
 ) -> Result:
-    """A result whose error is like the one that the verb for one VIF raises."""
+    """Return a result whose error is like the one that the verb for one VIF raises."""
     if result.error is None:
         return result
     failure = wrapper(vif=result.vif, err=result.error)

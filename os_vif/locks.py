@@ -51,6 +51,6 @@ class KeyedLocks:
 
 
 def busy(deadline: Deadline) -> DeadlineExceeded:
-    """The error of whoever waited in vain."""
+    """Return the error of whoever waited in vain."""
     what = "another thread is busy with the same VIF"
     return DeadlineExceeded(seconds=deadline.elapsed(), what=what)

@@ -67,7 +67,7 @@ class PluginBase(abc.ABC):
 
     @abc.abstractmethod
     def describe(self) -> HostPluginInfo:
-        """Tell which VIF and port profile classes this plugin plugs, in which versions."""
+        """Return which VIF and port profile classes this plugin plugs, in which versions."""
 
     @abc.abstractmethod
     def plug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:

@@ -151,7 +151,7 @@ def rules_for(
     forward_bridge_interface: Iterable[str] = (ALL,),
     drop_action: str = "DROP",
 ) -> tuple[Rule, ...]:
-    """The rules of a bridge, in their order.
+    """Return the rules of a bridge, in their order.
 
     What stays within the bridge is accepted always. It gets to iptables where br_netfilter is
     loaded and ``bridge-nf-call-iptables`` is on, the kernel's default; nova-network's rules for a
@@ -297,13 +297,13 @@ def _entry(text: str) -> Entry:
 
 
 def bridges(saved: str) -> tuple[str, ...]:
-    """The bridges that have rules of ours."""
+    """Return the bridges that have rules of ours."""
     entries = parse(saved).get(OWN_FORWARD, ())
     return tuple(sorted({entry.mark for entry in entries if entry.mark and ":" not in entry.mark}))
 
 
 def rules_of(saved: str, bridge: str) -> tuple[Rule, ...]:
-    """The rules that a bridge has."""
+    """Return the rules that a bridge has."""
     entries = parse(saved).get(OWN_FORWARD, ())
     return tuple(entry.rule for entry in entries if entry.rule and entry.mark == bridge)
 
@@ -318,7 +318,8 @@ def merge(
     iptables_top_regex: str = "",
     iptables_bottom_regex: str = "",
 ) -> str | None:
-    """What to tell ``iptables-restore --noflush`` so that a bridge has these rules and no others.
+    """Return what to tell ``iptables-restore --noflush`` so that a bridge has these rules and no
+    others.
 
     The jump to our chain is put below the rules of FORWARD that match ``iptables_top_regex`` and
     above those that match ``iptables_bottom_regex``, as ``iptables-save`` prints them. It is the
@@ -349,7 +350,7 @@ def merge(
 
 
 def unfilter(saved: str, bridge: str) -> str | None:
-    """What to tell ``iptables-restore --noflush`` so that a bridge has no rules.
+    """Return what to tell ``iptables-restore --noflush`` so that a bridge has no rules.
 
     :returns: None if it has none.
     """

@@ -99,7 +99,7 @@ def remove(bridge: str, use_ipv6: bool, deadline: Deadline) -> bool:
 
 
 def pending(wanted: Filtering, deadline: Deadline) -> tuple[str, ...]:
-    """What :func:`ensure` would write, one text per family that is not as described.
+    """Return what :func:`ensure` would write, one text per family that is not as described.
 
     :raises CommandFailed: iptables refused to show its rules.
     :raises DeadlineExceeded: it did not happen in time.
@@ -110,7 +110,8 @@ def pending(wanted: Filtering, deadline: Deadline) -> tuple[str, ...]:
 
 
 def bridges(use_ipv6: bool, deadline: Deadline) -> tuple[str, ...]:
-    """The bridges that have rules of ours in either family; none where there is no iptables.
+    """Return the bridges that have rules of ours in either family; none where there is no
+    iptables.
 
     :param use_ipv6: see :func:`remove`.
     :raises CommandFailed: iptables refused to show its rules.
@@ -138,7 +139,7 @@ def _programs(use_ipv6: bool) -> tuple[str, ...]:
 
 
 def _saved(use_ipv6: bool, deadline: Deadline) -> Iterable[tuple[str, str]]:
-    """The rules of both families; of IPv6 only if they can be read, unless it is in use."""
+    """Return the rules of both families; of IPv6 only if they can be read, unless it is in use."""
     yield IPV4, save(IPV4, deadline)
     try:
         six = save(IPV6, deadline)

@@ -94,7 +94,7 @@ class LinuxBridgePlugin(PluginBase):
     )
 
     def describe(self) -> HostPluginInfo:
-        """Tell which VIFs can be plugged; they need no port profile."""
+        """Return which VIFs can be plugged; they need no port profile."""
         return HostPluginInfo(plugin_name=constants.PLUGIN_NAME, vif_info=[supported(VIFBridge)])
 
     def plug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:

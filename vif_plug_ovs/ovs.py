@@ -34,7 +34,7 @@ LOG = logging.getLogger(__name__)
 
 
 def is_trunk_bridge(bridge_name: str) -> bool:
-    """Whether an OVS bridge is that of a trunk."""
+    """Return whether an OVS bridge is that of a trunk."""
     return names.is_trunk_bridge(bridge_name)
 
 
@@ -135,7 +135,7 @@ class OvsPlugin(PluginBase):
     )
 
     def describe(self) -> HostPluginInfo:
-        """Tell which VIFs can be plugged, all with a port profile of Open vSwitch."""
+        """Return which VIFs can be plugged, all with a port profile of Open vSwitch."""
         return HostPluginInfo(
             plugin_name=constants.PLUGIN_NAME,
             vif_info=[supported(vif, *kind.profiles) for vif, kind in shapes.KINDS.items()],
@@ -207,18 +207,19 @@ class OvsPlugin(PluginBase):
             yield Result(vif, next(outcomes) if isinstance(one, Wiring) else one)
 
     def supports_tc_qdisc(self, vif: VIFBase) -> bool:
-        """Whether a VIF's port has a device of the kernel, and so a queueing discipline."""
+        """Return whether a VIF's port has a device of the kernel, and so a queueing discipline."""
         datapath_type = request.datapath_type(shapes.kind_of(vif), vif)
         return datapath_type == constants.OVS_DATAPATH_SYSTEM
 
     @staticmethod
     def gen_port_name(prefix: str, vif_id: str, max_length: int = NIC_NAME_LEN) -> str:
-        """The name of a device or port: a prefix and as much of a VIF's id as fits."""
+        """Return the name of a device or port: a prefix and as much of a VIF's id as fits."""
         return names.prefixed(prefix, vif_id, max_length)
 
     @staticmethod
     def get_veth_pair_names(vif: VIFBase) -> tuple[str, str]:
-        """The names of a hybrid plug's veth pair: in the Linux bridge, in the OVS bridge."""
+        """Return the names of a hybrid plug's veth pair: in the Linux bridge, in the OVS
+        bridge."""
         return names.veth_pair(vif.id)
 
     def _settings(self) -> shapes.Settings:
@@ -237,7 +238,8 @@ class OvsPlugin(PluginBase):
         )
 
     def _last_facts(self, vif: VIFBase, deadline: Deadline) -> shapes.Facts:
-        """What is known of a VF's representor when the VF may be gone, or renamed, already."""
+        """Return what is known of a VF's representor when the VF may be gone, or renamed,
+        already."""
         ports = self._ports(vif, deadline)
         try:
             return replace(_facts(vif), ports=ports)
@@ -278,7 +280,8 @@ def _raise(results: Sequence[Result]) -> None:
 
 
 def option(config: Any, opt: cfg.Opt) -> Any:
-    """An option that a group made from an older list of options may lack: then its default."""
+    """Return an option that a group made from an older list of options may lack: then its
+    default."""
     return getattr(config, opt.dest, opt.default)
 
 

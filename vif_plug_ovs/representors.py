@@ -195,7 +195,7 @@ def vf_port(port_name: str | None) -> VfPort | None:
 
 
 def representor(pf_address: str, vf_number: int, netdevs: Collection[Netdev]) -> Representor:
-    """Tell which of the host's devices represents a VF.
+    """Return which of the host's devices represents a VF.
 
     It is a port of the PF's own switch whose name says this VF number, this PF's number (if any)
     and the local controller. Its place decides between the PFs of a switch that may have the same
@@ -218,7 +218,7 @@ def representor(pf_address: str, vf_number: int, netdevs: Collection[Netdev]) ->
 
 
 def own_device(address: str, netdevs: Collection[Netdev], switchdev: bool = False) -> str | None:
-    """Tell which device is a function's own; None if there is none.
+    """Return which device is a function's own; None if there is none.
 
     Of several (nfp has one PF for all its ports) it is the port with the number of the function,
     else the first port: all of them are ports of the same switch.

@@ -93,7 +93,7 @@ class Move:
 
 
 def addresses_of(dumped: Iterable[bytes], device: Device) -> list[bytes]:
-    """The addresses of one device, the oldest first, less those that come with any link."""
+    """Return the addresses of one device, the oldest first, less those that come with any link."""
     its = [body for body in dumped if _index(body) == device.index and not _comes_by_itself(body)]
     # The kernel lists those of IPv6 the other way round.
     return [
@@ -107,7 +107,8 @@ def _index(body: bytes) -> int:
 
 
 def _comes_by_itself(body: bytes) -> bool:
-    """Whether an address is the link-local one that the kernel gives each device that does IPv6.
+    """Return whether an address is the link-local one that the kernel gives each device that does
+    IPv6.
 
     Linux says so since 5.18; before, it is told by how it is made (RFC 4291, RFC 7217).
     """
@@ -120,7 +121,7 @@ def _comes_by_itself(body: bytes) -> bool:
 
 
 def is_ipv6(body: bytes) -> bool:
-    """Whether an address, or a route, is one of IPv6."""
+    """Return whether an address, or a route, is one of IPv6."""
     return body[0] == socket.AF_INET6
 
 
@@ -158,12 +159,13 @@ def _address_flags(body: bytes) -> int:
 
 
 def _is_known_to_be_free(body: bytes) -> bool:
-    """Whether nobody else has an address of IPv6; the kernel may be about to find out."""
+    """Return whether nobody else has an address of IPv6; the kernel may be about to find out."""
     return is_ipv6(body) and not _address_flags(body) & (_IFA_F_TENTATIVE | _IFA_F_DADFAILED)
 
 
 def are_usable(addresses: Iterable[bytes], routes: Iterable[bytes], device: Device) -> bool:
-    """Whether addresses that have arrived on a device are the host's there, as its routes tell.
+    """Return whether addresses that have arrived on a device are the host's there, as its routes
+    tell.
 
     Those of IPv6 are so some time after they were added.
 
@@ -195,7 +197,8 @@ def _relabelled(attributes: _Attributes, device: Device, old: Device) -> _Attrib
 
 
 def routes_of(dumped: Iterable[bytes], device: Device) -> list[bytes]:
-    """The routes through one device, those without a gateway first: the others build on them.
+    """Return the routes through one device, those without a gateway first: the others build on
+    them.
 
     The kernel makes some with an address, and network managers make such themselves; the two look
     the same, and one more request for what is there does no harm.
@@ -205,7 +208,8 @@ def routes_of(dumped: Iterable[bytes], device: Device) -> list[bytes]:
 
 
 def _is_configured(body: bytes) -> bool:
-    """Whether a route is none of those that come with a link or an address, nor one of multicast
+    """Return whether a route is none of those that come with a link or an address, nor one of
+    multicast
     or MPLS.
 
     The local table holds what the kernel makes for addresses, and AnyIP routes of administrators.
@@ -219,7 +223,7 @@ def _is_configured(body: bytes) -> bool:
 
 
 def is_to_prefix(body: bytes) -> bool:
-    """Whether a route is one that the kernel makes for the prefix of an address of IPv6.
+    """Return whether a route is one that the kernel makes for the prefix of an address of IPv6.
 
     It may stay when the address goes: it does if the address was not to live for ever.
     """
@@ -277,7 +281,8 @@ def _redirected(body: bytes, its: dict[int, bytes], old: Device, new: Device) ->
 
 
 def _told(its: dict[int, bytes]) -> _Attributes:
-    """The attributes that the kernel takes; it tells an expiry in another way than it is told."""
+    """Return the attributes that the kernel takes; it tells an expiry in another way than it is
+    told."""
     for kind, value in its.items():
         if kind != _RTA_CACHEINFO:
             yield kind, value
@@ -314,7 +319,7 @@ def _hops(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def nexthops_of(dumped: Iterable[bytes], device: Device) -> list[bytes]:
-    """The nexthop objects through one device; groups are made of such."""
+    """Return the nexthop objects through one device; groups are made of such."""
     return [body for body in dumped if _nexthop_attributes(body).get(_NHA_OIF) == _oif(device)]
 
 
@@ -348,7 +353,7 @@ def _oif(device: Device) -> bytes:
 
 
 def neighbours_of(dumped: Iterable[bytes], device: Device) -> list[bytes]:
-    """What is known of a device's neighbours, and those in whose stead it answers.
+    """Return what is known of a device's neighbours, and those in whose stead it answers.
 
     Some are written down by somebody: permanent ones, proxies, those of a control plane. Others
     the kernel has found out itself. Those that it looks for, and has not found, are left out.

@@ -229,7 +229,7 @@ def _read(kernel: rtnetlink.Socket, old: Device, new: Device, with_ipv6: bool) -
 
 
 def _can_send(kernel: rtnetlink.Socket, link: Link) -> bool:
-    """Whether a link that is up has noticed that it has a carrier, if it had none before.
+    """Return whether a link that is up has noticed that it has a carrier, if it had none before.
 
     Until then the kernel drops what is sent through it.
     """

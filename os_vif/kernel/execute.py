@@ -212,7 +212,7 @@ def _bridge_option(key: str, value: Value) -> bytes:
 
 
 def _common(step: SetLink) -> Iterator[bytes]:
-    """The attributes that every link has, as rtnetlink has them."""
+    """Return the attributes that every link has, as rtnetlink has them."""
     attributes = step.attributes
     if "mac" in attributes:
         mac = bytes.fromhex(str(attributes["mac"]).replace(":", ""))

@@ -66,7 +66,7 @@ def _told(kernel: rtnetlink.Socket, name: str) -> bytes:
 
 
 def _addresses(kernel: rtnetlink.Socket, index: int) -> Iterator[str]:
-    """A link's addresses, as in ``10.0.0.1/24``, less those of IPv6 of link scope."""
+    """Return a link's addresses, as in ``10.0.0.1/24``, less those of IPv6 of link scope."""
     kernel.only_what_is_asked_for()
     for answer in kernel.dump(_RTM_GETADDR, _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, index)):
         family, length, _, scope, its_index = _ADDRESS.unpack_from(answer)
@@ -111,7 +111,7 @@ def members(group: int) -> set[int]:
 
 
 def ports(bridge: int) -> set[int]:
-    """The links that are in a bridge; all by their indexes.
+    """Return the links that are in a bridge; all by their indexes.
 
     The kernel leaves out the others (``link_master_filtered``), so it takes no longer on a host of
     many links; before Linux 4.4 it lists them as well.

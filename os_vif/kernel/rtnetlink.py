@@ -170,7 +170,7 @@ class Socket:
                 yield kind, flags, body
 
     def _messages(self, sequence: int) -> list["_Message"]:
-        """The messages of the next datagram that answers a request.
+        """Return the messages of the next datagram that answers a request.
 
         Others may come before it: what was not read of the answers to a request that failed.
         """
@@ -212,7 +212,7 @@ def _raise_error(kind: int, flags: int, body: bytes) -> None:
 
 
 def _explanation(said: bytes) -> str:
-    """What the kernel says of an error besides its number, if anything (Linux 4.12)."""
+    """Return what the kernel says of an error besides its number, if anything (Linux 4.12)."""
     its = dict(attributes(said))
     return f": {its[_EXPLANATION].rstrip(bytes(1)).decode()}" if _EXPLANATION in its else ""
 

@@ -17,7 +17,7 @@ _Primitive = dict[str, Any]
 
 
 def get(obj: ovo_base.VersionedObject, name: str) -> Any:
-    """A field of a versioned object; None when it is not set, or there is no such field."""
+    """Return a field of a versioned object; None when it is not set, or there is no such field."""
     return getattr(obj, name) if name in obj.fields and name in obj else None
 
 

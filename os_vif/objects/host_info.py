@@ -94,7 +94,7 @@ class HostVIFInfo(
         )
 
     def has_port_profile(self, name: str) -> bool:
-        """Tell whether the host takes a class of port profile with this VIF."""
+        """Return whether the host takes a class of port profile with this VIF."""
         return name in self._port_profiles()
 
     def get_port_profile(self, name: str) -> HostPortProfileInfo:
@@ -132,7 +132,7 @@ class HostPluginInfo(
     }
 
     def has_vif(self, name: str) -> bool:
-        """Tell whether the plugin takes a class of VIF."""
+        """Return whether the plugin takes a class of VIF."""
         return any(info.vif_object_name == name for info in self.vif_info)
 
     def get_vif(self, name: str) -> HostVIFInfo:
@@ -171,7 +171,7 @@ class HostInfo(
     }
 
     def has_plugin(self, name: str) -> bool:
-        """Tell whether the host has a plugin."""
+        """Return whether the host has a plugin."""
         return any(info.plugin_name == name for info in self.plugin_info)
 
     def get_plugin(self, name: str) -> HostPluginInfo:

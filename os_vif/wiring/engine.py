@@ -546,7 +546,7 @@ def _is_worth_a_look(failure: Exception | None, deadline: Deadline) -> bool:
 
 
 def _is_still_unknown(before: Exception | None, now: Exception | None) -> bool:
-    """Whether an outcome is unknown because the server could not be asked again."""
+    """Return whether an outcome is unknown because the server could not be asked again."""
     return isinstance(before, errors.OutcomeUnknown) and isinstance(now, errors.NotConnected)
 
 
@@ -633,7 +633,8 @@ def _made_again(job: _Job, rows: Iterable[RowStep]) -> str:
 
 
 def _told(job: _Job) -> Exception | None:
-    """What is raised of a job's failure; not as if the host were as before, when it is not."""
+    """Return what is raised of a job's failure; not as if the host were as before, when it is
+    not."""
     failure = errors.final(job.failure)
     if failure is None or not job.left or isinstance(failure, errors.OutcomeUnknown):
         return failure

@@ -87,14 +87,16 @@ class Port:
         return self.ofport is None and not self.error and not self.bond
 
     def works_with(self, index: int) -> bool:
-        """Whether it has opened the device of this index, and not one that had its name before.
+        """Return whether it has opened the device of this index, and not one that had its name
+        before.
 
         :param index: 0 for whichever device.
         """
         return self.works and (not index or not self.ifindex or self.ifindex == index)
 
     def interface(self, key: str) -> str | int | None:
-        """A value of the Interface row, by ovs-vsctl's notation: ``column`` or ``column:key``."""
+        """Return a value of the Interface row, by ovs-vsctl's notation: ``column`` or
+        ``column:key``."""
         column, _, inner = key.partition(":")
         match column:
             case "type":

@@ -60,20 +60,20 @@ def described(wanted: Request) -> Wiring:
 
 
 def vlan_device(vlan: int, parent: str, mtu: int | None, mac: str | None = None) -> VlanDevice:
-    """The device through which the frames of a VLAN travel."""
+    """Return the device through which the frames of a VLAN travel."""
     name = vlan_name(vlan)
     return VlanDevice(name, parent, vlan, mtu, mark("vlan", name), mac)
 
 
 def vlan_name(vlan: int) -> str:
-    """The name of that device."""
+    """Return the name of that device."""
     return f"vlan{vlan}"
 
 
 def bridged(
     bridge: str, interface: str | None, mtu: int | None, firewall: Filtering | None
 ) -> tuple[Element, ...]:
-    """A bridge with an interface in it.
+    """Return a bridge with an interface in it.
 
     The rules come before the interface, so nothing is ever forwarded without them; and putting
     the interface into the bridge comes last, because the host goes on through the bridge then.
@@ -108,7 +108,7 @@ class FilterOptions(Protocol):
 
 
 def filtering(bridge: str, options: FilterOptions, gateway: bool) -> Filtering:
-    """What the firewall is to say about a bridge.
+    """Return what the firewall is to say about a bridge.
 
     :param gateway: whether traffic may be forwarded to and from it at all.
     :raises InvalidValue: an option could not be written into a rule.
@@ -125,5 +125,5 @@ def filtering(bridge: str, options: FilterOptions, gateway: bool) -> Filtering:
 
 
 def mark(kind: str, device: str) -> Mark:
-    """What a device that is made for all guests of a network bears."""
+    """Return what a device that is made for all guests of a network bears."""
     return Mark(constants.PLUGIN_NAME, kind, device)

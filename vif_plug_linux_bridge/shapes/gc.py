@@ -30,17 +30,17 @@ class Host:
     interface: str | None
 
     def ports(self, bridge: str) -> list[Link]:
-        """The links in a bridge."""
+        """Return the links in a bridge."""
         return [link for link in self.links.values() if link.attributes["master"] == bridge]
 
     def is_busy(self, name: str) -> bool:
-        """Whether a link is wanted, or another one is stacked on it."""
+        """Return whether a link is wanted, or another one is stacked on it."""
         stacked = (link.attributes.get("parent") for link in self.links.values())
         return name in self.wanted or name in stacked
 
 
 def names_of(vifs: Iterable[VIFBase]) -> frozenset[str]:
-    """The bridges and VLAN devices of VIFs."""
+    """Return the bridges and VLAN devices of VIFs."""
     bridged = [vif for vif in vifs if isinstance(vif, VIFBridge)]
     bridges = {get(vif, "bridge_name") for vif in bridged}
     networks = filter(None, (get(vif, "network") for vif in bridged))
@@ -49,7 +49,8 @@ def names_of(vifs: Iterable[VIFBase]) -> frozenset[str]:
 
 
 def removals(host: Host) -> list[list[LinkStep]]:
-    """The steps that take away what nothing uses: for each bridge, VLAN device or set of rules.
+    """Return the steps that take away what nothing uses: for each bridge, VLAN device or set of
+    rules.
 
     A bridge is in use while it has a port besides the interface of the host that joined it, while
     something is stacked on it, and while it is named as wanted. So is one with addresses that have
@@ -81,14 +82,16 @@ def _vlan(host: Host, link: Link) -> list[LinkStep]:
 
 
 def _joined(host: Host, bridge: Link, port: Link) -> bool:
-    """Whether a port is the interface that we have put into a bridge, and may be taken out."""
+    """Return whether a port is the interface that we have put into a bridge, and may be taken
+    out."""
     if _is_ours(port, "vlan"):
         return not bridge.addresses  # else the host itself uses the VLAN
     return port.name == host.interface or port.kind in _OF_THE_HOST
 
 
 def _interrupted(host: Host, bridge: Link) -> list[Link]:
-    """The interface that has left a bridge, where addresses had come to it and not yet gone."""
+    """Return the interface that has left a bridge, where addresses had come to it and not yet
+    gone."""
     return [
         link
         for link in host.links.values()

@@ -16,7 +16,7 @@ LOG = logging.getLogger(__name__)
 
 
 def rows(config: Any) -> "NativeRows | VsctlRows":
-    """The rows of the database that an option group points to.
+    """Return the rows of the database that an option group points to.
 
     :param config: a group that holds ``OvsPlugin.CONFIG_OPTS``, or an older list of them.
     :raises InvalidValue: the remote is of no known form, or a TLS file is bad.

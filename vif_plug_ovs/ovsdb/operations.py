@@ -32,19 +32,19 @@ class Lookup(Protocol):
     """Where the rows that a transaction builds on are found."""
 
     def uuid(self, table: str, name: str) -> str | None:
-        """The UUID of a named row, or None."""
+        """Return the UUID of a named row, or None."""
 
     def qos(self, device: str) -> list[str]:
-        """The UUIDs of the QoS rows that os-vif made for a device."""
+        """Return the UUIDs of the QoS rows that os-vif made for a device."""
 
     def ports(self, bridge: str) -> list[str]:
-        """The UUIDs of the ports on a bridge."""
+        """Return the UUIDs of the ports on a bridge."""
 
     def unused_ofport(self) -> int:
-        """An OpenFlow port number that no interface has on any bridge."""
+        """Return an OpenFlow port number that no interface has on any bridge."""
 
     def switch(self) -> str:
-        """The UUID of the one row of the table Open_vSwitch."""
+        """Return the UUID of the one row of the table Open_vSwitch."""
 
 
 def operations(steps: Iterable[RowStep], lookup: Lookup) -> list[Operation]:

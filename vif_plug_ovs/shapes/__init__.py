@@ -27,7 +27,7 @@ __all__ = ["KINDS", "Facts", "Settings", "kind_of", "plugged", "unplugged"]
 def plugged(
     vif: VIFBase, instance: InstanceInfo, settings: Settings, facts: Facts | None = None
 ) -> Wiring:
-    """The wiring of a VIF that is to be plugged.
+    """Return the wiring of a VIF that is to be plugged.
 
     :raises NoMatchingVIFClass: this plugin does not know the VIF's class.
     :raises InvalidValue: a field is missing or has an impossible value.
@@ -37,7 +37,7 @@ def plugged(
 
 
 def unplugged(vif: VIFBase, instance: InstanceInfo, facts: Facts | None = None) -> Wiring:
-    """The wiring of a VIF that is to be unplugged: drawn from names alone.
+    """Return the wiring of a VIF that is to be unplugged: drawn from names alone.
 
     It does not depend on settings; what the VIF may have under any of them is in it.
 
@@ -60,7 +60,8 @@ def kind_of(vif: VIFBase) -> Kind:
 
 
 def _open_vswitch(request: Request) -> Wiring:
-    """The tap in the OVS bridge, or in a bridge of its own; hybrid where it was so before."""
+    """Return the tap in the OVS bridge, or in a bridge of its own; hybrid where it was so
+    before."""
     plain = open_vswitch.shape(request)
     if not request.create_port:  # libvirt makes the port: only the bridge is seen to
         others = _choice(plain, *_made_of_the_id(request)).all_elements
@@ -85,7 +86,7 @@ def _bridge(request: Request) -> Wiring:
 
 
 def _made_of_the_id(request: Request) -> tuple[Wiring, ...]:
-    """The shapes whose names are made of the VIF's id."""
+    """Return the shapes whose names are made of the VIF's id."""
     return (per_port_bridge.shape(request), hybrid.shape(request)) if request.vif_id else ()
 
 

@@ -15,27 +15,28 @@ _QOS_NAMESPACE = uuid.UUID("68da264a-847f-42a8-8ab0-5e774aee3d95")
 
 
 def prefixed(prefix: str, vif_id: str, length: int = NIC_NAME_LENGTH) -> str:
-    """A prefix and as much of a VIF's id as fits."""
+    """Return a prefix and as much of a VIF's id as fits."""
     return (prefix + vif_id)[:length]
 
 
 def hybrid_bridge(vif_id: str) -> str:
-    """The Linux bridge of a hybrid plug, as Nova names it."""
+    """Return the Linux bridge of a hybrid plug, as Nova names it."""
     return prefixed("qbr", vif_id)
 
 
 def veth_pair(vif_id: str) -> tuple[str, str]:
-    """The ends of a hybrid plug's veth pair: in the Linux bridge, in the OVS bridge."""
+    """Return the ends of a hybrid plug's veth pair: in the Linux bridge, in the OVS bridge."""
     return prefixed("qvb", vif_id), prefixed("qvo", vif_id)
 
 
 def port_bridge(vif_id: str) -> str:
-    """The OVS bridge that a VIF has for itself."""
+    """Return the OVS bridge that a VIF has for itself."""
     return prefixed("pb", vif_id)
 
 
 def patch_pair(vif_id: str) -> tuple[str, str]:
-    """The patch ports between a VIF's own bridge and the integration bridge, in this order."""
+    """Return the patch ports between a VIF's own bridge and the integration bridge, in this
+    order."""
     return (
         prefixed("pbp", vif_id, PATCH_NAME_LENGTH),
         prefixed("ibp", vif_id, PATCH_NAME_LENGTH),
@@ -43,15 +44,15 @@ def patch_pair(vif_id: str) -> tuple[str, str]:
 
 
 def dpdk_representor(vif_id: str) -> str:
-    """The port of a representor that DPDK drives: it is no device of the kernel."""
+    """Return the port of a representor that DPDK drives: it is no device of the kernel."""
     return prefixed("vfr", vif_id)
 
 
 def is_trunk_bridge(bridge: str) -> bool:
-    """Whether an OVS bridge is that of a trunk, made by Neutron or for it."""
+    """Return whether an OVS bridge is that of a trunk, made by Neutron or for it."""
     return bridge.startswith(constants.TRUNK_BR_PREFIX)
 
 
 def qos_id(device: str) -> str:
-    """The ``external_ids:id`` of a device's QoS row."""
+    """Return the ``external_ids:id`` of a device's QoS row."""
     return str(uuid.uuid5(_QOS_NAMESPACE, device))

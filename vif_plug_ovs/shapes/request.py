@@ -78,32 +78,32 @@ class Request:
     multiqueue: bool = False
 
     def mark(self, kind: str) -> Mark:
-        """The ownership mark of what is made for this VIF."""
+        """Return the ownership mark of what is made for this VIF."""
         return Mark(constants.PLUGIN_NAME, kind, self.vif_id or self.need_device())
 
     def need(self, name: str, value: Any) -> Any:
-        """A value that plug cannot do without.
+        """Return a value that plug cannot do without.
 
         :raises InvalidValue: it is not set.
         """
         return validate.required(name, value) if self.complete else value
 
     def need_id(self) -> str:
-        """The VIF's id, for names that are made of it.
+        """Return the VIF's id, for names that are made of it.
 
         :raises InvalidValue: it is not set.
         """
         return str(validate.required("vif.id", self.vif_id))
 
     def need_device(self) -> str:
-        """The name of the guest's device, which is that of its port.
+        """Return the name of the guest's device, which is that of its port.
 
         :raises InvalidValue: neither it nor the VIF's id is set.
         """
         return str(validate.required("vif.vif_name", self.device))
 
     def need_linux_bridge(self) -> str:
-        """The name of a hybrid plug's Linux bridge.
+        """Return the name of a hybrid plug's Linux bridge.
 
         :raises InvalidValue: it is not set.
         """
@@ -121,13 +121,13 @@ class Request:
         return None if self.datapath_type == NETDEV else self.settings.default_qos_type
 
     def ovs_bridge(self, mark: Mark) -> OvsBridge:
-        """The bridge that the VIF belongs to. That of a trunk goes with the trunk's VIF."""
+        """Return the bridge that the VIF belongs to. That of a trunk goes with the trunk's VIF."""
         trunk = names.is_trunk_bridge(self.bridge)
         on_remove = OnRemove.DELETE if trunk else OnRemove.KEEP
         return OvsBridge(self.bridge, self.datapath_type, mark, on_remove)
 
     def port(self, name: str, mark: Mark, **how: Any) -> OvsPort:
-        """The port that stands for the VIF on its bridge, with its ids.
+        """Return the port that stands for the VIF on its bridge, with its ids.
 
         A new one is isolated if so configured (bug 1734320), but never on the bridge of a trunk,
         where nobody would retag it (bug 2069543).
@@ -236,7 +236,7 @@ def found_by(vif: VIFBase, kind: str) -> tuple[str, str] | None:
 
 
 def representor(vif: VIFBase) -> tuple[str, str | None]:
-    """The PCI address whose representor is wanted, and what the profile calls that.
+    """Return the PCI address whose representor is wanted, and what the profile calls that.
 
     The name is no device's: Nova makes it up. It is never used to rename or to name anything.
 

@@ -79,7 +79,7 @@ class IpCommand:
         _unsupported("delete")
 
     def exists(self, device: str) -> bool:
-        """Tell whether there is a device of that name."""
+        """Return whether there is a device of that name."""
         _unsupported("exists")
 
 
