@@ -77,8 +77,8 @@ def unplug(vif: VIFBase, instance_info: InstanceInfo) -> None:
 def plug_all(pairs: Iterable[tuple[VIFBase, InstanceInfo]], /) -> list[Result]:
     """Plug the VIFs of an instance, or of a host: like :func:`plug` for each, and much faster.
 
-    A VIF that fails is undone alone, and the others are plugged without it. A plugin's deadline
-    holds for each of the chunks into which it divides its VIFs.
+    A VIF that fails is rolled back alone, and the others are plugged without it. A plugin's
+    deadline holds for each of the chunks into which it divides its VIFs.
 
     :param pairs: VIFs, each with the virtual machine that it belongs to.
     :returns: for each pair, in order, whether and why it failed.

@@ -11,7 +11,7 @@ from os_vif.wiring.errors import DeadlineExceeded
 
 
 class KeyedLocks:
-    """A lock for each key, held while somebody has it."""
+    """A lock for each key, held by one thread at a time."""
 
     def __init__(self) -> None:
         self._forget()
@@ -51,6 +51,6 @@ class KeyedLocks:
 
 
 def busy(deadline: Deadline) -> DeadlineExceeded:
-    """Return the error of whoever waited in vain."""
+    """Return the error of a thread that waited in vain."""
     what = "another thread is busy with the same VIF"
     return DeadlineExceeded(seconds=deadline.elapsed(), what=what)

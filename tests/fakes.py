@@ -376,7 +376,7 @@ class FakeRows:
 
     def _must_be_free(self, name: str) -> None:
         if name in self.bridges or name in self.ports:
-            raise errors.StateChanged(what=f"{name} has come into being")
+            raise errors.StateChanged(what=f"{name} already exists")
 
     def _must_have(self, name: str, ids: Mapping[str, str] | None) -> None:
         """A port that is gone is no error, one that has become another's is."""

@@ -10,16 +10,16 @@ Our rules are in a chain of our own, ``os-vif-FORWARD``, to which FORWARD jumps 
     -A os-vif-FORWARD -i br2 -m comment --comment "os-vif:br2" -j ACCEPT
     -A os-vif-FORWARD -o br2 -m comment --comment "os-vif:br2" -j ACCEPT
 
-A comment says whose a rule is: what has none of ours is somebody else's and is never touched,
+A comment says whose a rule is: what has none of ours is another program's and is never touched,
 wherever it is. The chain has three parts: what single pairs of interfaces may do, what bridges may
 not, what bridges may. So a packet passes only if both bridges that it crosses let it, whichever
 was plugged first.
 
 The text of iptables-save goes in, the input of ``iptables-restore --noflush`` comes out, which
 each of the backends carries out as a whole or not at all. Rules are added and deleted one by one,
-so that other rules keep their counters. Whoever writes puts a jump of the next generation in
-place of the one that he has read. Where somebody else has written meanwhile, there is no such jump
-to delete (or, the first time, no such chain to make), and iptables-restore fails: nobody's rules
+so that other rules keep their counters. A process that writes puts a jump of the next generation
+in place of the one that it has read. Where another has written meanwhile, there is no such jump to
+delete (or, the first time, no such chain to make), and iptables-restore fails: nobody's rules
 can get lost, with no lock that all processes, versions and containers would have to agree on.
 """
 

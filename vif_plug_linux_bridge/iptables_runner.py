@@ -25,7 +25,7 @@ from vif_plug_linux_bridge.forwarding_rules import Filtering, Rule, UnreadableRu
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds in which rules are taken back although the deadline has come.
+#: Seconds in which rules are rolled back although the deadline has come.
 UNDO_SECONDS = 0.5
 #: How often rules are written that turn out to be other ones afterwards.
 ATTEMPTS = 3
@@ -66,7 +66,7 @@ def ensure(wanted: Filtering, deadline: Deadline) -> bool:
 
     :returns: whether anything was written.
     :raises CommandFailed: iptables refused; IPv4 and IPv6 are as they were.
-    :raises DeadlineExceeded: it did not happen in time. The rules were taken back, unless that
+    :raises DeadlineExceeded: it did not happen in time. The rules were rolled back, unless that
         could not be done within half a second either; the same call again settles it.
     """
     before: dict[str, str] = {}
@@ -172,7 +172,7 @@ def settle(program: str, plan: Plan, deadline: Deadline, saved: str) -> bool:
                 raise
             refused, why = text, err
         except DeadlineExceeded as err:
-            if why:  # such as that somebody holds the lock of the legacy backend
+            if why:  # such as that another program holds the lock of the legacy backend
                 raise why from err
             raise
         saved = save(program, deadline)
@@ -186,7 +186,7 @@ def _take_back(before: dict[str, str], bridge: str, deadline: Deadline) -> None:
             now = save(program, deadline)
             settle(program, partial(_merge, bridge, rules), deadline, now)
         except ExceptionBase as err:
-            LOG.warning("The rules (%s) of %s were not taken back: %s", program, bridge, err)
+            LOG.warning("The rules (%s) of %s were not rolled back: %s", program, bridge, err)
 
 
 # The programs ------------------------------------------------------------------------------------

@@ -49,14 +49,14 @@ class LinuxBridgePlugin(PluginBase):
             "iptables_top_regex",
             default="",
             help="Rules of the chain FORWARD that match this regular expression, in the notation "
-            "of iptables-save, are somebody else's that must stay above ours.",
+            "of iptables-save, are another program's that must stay above ours.",
             deprecated_group="DEFAULT",
         ),
         cfg.StrOpt(
             "iptables_bottom_regex",
             default="",
             help="Rules of the chain FORWARD that match this regular expression, in the notation "
-            "of iptables-save, are somebody else's that must stay below ours.",
+            "of iptables-save, are another program's that must stay below ours.",
             deprecated_group="DEFAULT",
         ),
         cfg.StrOpt(
@@ -98,7 +98,7 @@ class LinuxBridgePlugin(PluginBase):
         return HostPluginInfo(plugin_name=constants.PLUGIN_NAME, vif_info=[supported(VIFBridge)])
 
     def plug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:
-        """Make sure of the VIF's bridge, unless its network is somebody else's to provide.
+        """Make sure of the VIF's bridge, unless Neutron provides its network.
 
         :raises NoMatchingVIFClass: it is no VIFBridge.
         :raises InvalidValue: a field or an option is missing or has an impossible value.
@@ -117,7 +117,7 @@ class LinuxBridgePlugin(PluginBase):
     def gc(self, wanted: Iterable[VIFBase]) -> tuple[str, ...]:
         """Take away the bridges, VLAN devices and rules of ours that nothing uses any more.
 
-        What is in use or wanted stays, and so does what somebody else made. Addresses and routes
+        What is in use or wanted stays, and so does what others made. Addresses and routes
         that a bridge took over move back to its interface: hardware, bond, team, VLAN device or
         ``flat_interface``; a bridge with another kind of port is taken to have a guest.
 

@@ -140,7 +140,7 @@ def _new_address(body: bytes) -> Request:
 
 def _address_on(body: bytes, device: Device, old: Device) -> bytes:
     family, length, low_flags, scope, _ = _ADDRESS.unpack_from(body)
-    # Of IPv6 it is not asked again whether somebody else has it: the host has it already, on the
+    # Of IPv6 it is not asked again whether another host has it: the host has it already, on the
     # same segment and with the same MAC address, and until the answer came nobody could use it.
     flags = _address_flags(body) | (_IFA_F_NODAD if _is_known_to_be_free(body) else 0)
     told = {**_address_attributes(body), _IFA_FLAGS: rtnetlink.pack_u32(flags)}
@@ -355,8 +355,9 @@ def _oif(device: Device) -> bytes:
 def neighbours_of(dumped: Iterable[bytes], device: Device) -> list[bytes]:
     """Return what is known of a device's neighbours, and those in whose stead it answers.
 
-    Some are written down by somebody: permanent ones, proxies, those of a control plane. Others
-    the kernel has found out itself. Those that it looks for, and has not found, are left out.
+    Some are written by the administrator or a program: permanent ones, proxies, those of a control
+    plane. Others the kernel has found out itself. Those that it looks for, and has not found, are
+    left out.
     """
     headers = ((_NEIGHBOUR.unpack_from(body), body) for body in dumped)
     return [

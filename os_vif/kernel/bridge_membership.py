@@ -31,7 +31,7 @@ _DONE = {errno.EEXIST, errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL}
 
 
 def join(step: JoinBridge) -> None:
-    """Put an interface into a bridge; whatever fails, all of it is taken back.
+    """Put an interface into a bridge; whatever fails, all of it is rolled back.
 
     The bridge takes over the interface's MAC address if it has no addresses of its own, so that
     the neighbours need not learn anew. It does IPv6 only if it takes over IPv6 addresses.
@@ -50,7 +50,7 @@ def join(step: JoinBridge) -> None:
 
 
 def leave(step: LeaveBridge) -> None:
-    """Take the last interface out of a bridge; whatever fails, all of it is taken back.
+    """Take the last interface out of a bridge; whatever fails, all of it is rolled back.
 
     :raises OSError: the kernel refused something, or the bridge has other ports, perhaps since a
         moment ago; all is as before.
@@ -118,9 +118,9 @@ def _take(
     changes: Sequence[Change],
     before_undo: Sequence[Request] = (),
 ) -> None:
-    """Make changes in one call; they are taken back in one call, too.
+    """Make changes in one call; they are rolled back in one call, too.
 
-    :param before_undo: what is asked for before they are taken back.
+    :param before_undo: what is asked for before they are rolled back.
     :raises OSError: the kernel refused one of them; the others are made nevertheless.
     """
     refusals = _request(kernel, [change.do for change in changes])
@@ -135,7 +135,7 @@ def _take(
 
 
 def _take_back(kernel: rtnetlink.Socket, requests: Sequence[Request]) -> None:
-    """Let nothing that goes wrong hide why it had to be taken back."""
+    """Let nothing that goes wrong hide why it had to be rolled back."""
     with _logged():
         for why in _request(kernel, requests):
             with _logged():
@@ -169,7 +169,7 @@ class _Moves:
 
     def arriving(self) -> Iterator[Change]:
         """Return what comes into being on the new device first."""
-        # An address brings its own along, and would leave it behind if it were taken back.
+        # An address brings its own along, and would leave it behind if it were rolled back.
         yield from (move.arrive for move in self.prefixes)
         yield from (move.arrive for move in self.addresses)
 

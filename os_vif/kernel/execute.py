@@ -117,7 +117,7 @@ def _take_group(
             take(step)
             taken += 1
         except (OSError, WiringError) as err:
-            # So that it is set back, too; all other steps are all or nothing in themselves.
+            # So that it is rolled back, too; all other steps are all or nothing in themselves.
             taken += isinstance(step, SetLink) and isinstance(err, rtnetlink.AnswerLost)
             if not reason:
                 reason, code = f"{step}: {err.args[-1] if err.args else err}", _code(err)
@@ -167,7 +167,7 @@ def _create(netlink: _Netlink, step: CreateLink) -> None:
 
 
 def _refuse_strangers(netlink: _Netlink, name: str) -> None:
-    """Delete a tap to which somebody attached before it had an owner."""
+    """Delete a tap to which another process attached before it had an owner."""
     if observe.queues(name) > 1:
         netlink.link("del", index=_index(name))
         raise OSError(errno.EBUSY, f"another process opened {name} while it was made")
@@ -182,7 +182,7 @@ def _set(netlink: _Netlink, step: SetLink) -> None:
     index = _index(step.name)
     for key in step.attributes.keys() & sysctl.FAMILY:
         if key == "disable_ipv6" and step.attributes[key] and _has_ipv6(step.name):
-            continue  # somebody else was faster, and its addresses would be gone
+            continue  # another process was faster, and its addresses would be gone
         sysctl.write(observe.own_name(step.name), key, int(step.attributes[key]))
     for options in _bridge_options(step):
         netlink.set(index, rtnetlink.link_info("bridge", options))

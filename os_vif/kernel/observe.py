@@ -90,7 +90,7 @@ def own_name(name: str) -> str:
 
 
 def queues(name: str) -> int:
-    """Count the queues of a tap, those that are switched off too: each is somebody's descriptor.
+    """Count the queues of a tap, those that are switched off too: each is a process's descriptor.
 
     :returns: 0 where the kernel does not say (before Linux 4.17).
     :raises OSError: there is no such device, or the kernel refused to say.

@@ -78,7 +78,7 @@ class Allowed:
             self.check_filter(step)
 
 
-#: For tests, and for whoever asks himself only.
+#: For tests, and for a process that executes its own steps.
 ANYTHING = Allowed()
 
 

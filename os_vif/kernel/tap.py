@@ -33,7 +33,7 @@ def created(name: str, *, multiqueue: bool) -> Iterator[None]:
     """Make a tap of root's that stays if the block succeeds, and goes with it if that fails.
 
     Until then it hangs on our descriptor, so one that was not finished dies with this process.
-    One of several queues may be somebody else's as well, who attached to it before it had an
+    One of several queues may be another process's as well, that attached to it before it had an
     owner: see :func:`os_vif.kernel.observe.queues`.
 
     :raises FileExistsError: the name is taken.

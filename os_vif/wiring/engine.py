@@ -39,7 +39,7 @@ from os_vif.wiring.steps import (
 
 LOG = logging.getLogger(__name__)
 
-#: How often a verb looks again after somebody else has changed what it was about to change.
+#: How often a verb looks again after another process has changed what it was about to change.
 ATTEMPTS = 5
 #: Seconds in which a failed verb is rolled back, even past its deadline.
 ROLLBACK_SECONDS = 0.5
@@ -93,7 +93,7 @@ class Rows(Protocol):
 
         :raises StateChanged: what the steps build on has changed; nothing was written.
         :raises TransactionRefused: nothing was written.
-        :raises OutcomeUnknown: the server fell silent after the transaction was sent.
+        :raises OutcomeUnknown: the server stopped answering after the transaction was sent.
         """
 
     def count_up(self, deadline: Deadline) -> int:
@@ -280,7 +280,7 @@ class Engine:
                 job.failure = errors.Contradiction(report=report(job.plan.refused))
             elif job.plan.reported:
                 LOG.warning("Left as it is: %s", report(job.plan.reported))
-            if job.plan.awaited and not job.plan:  # somebody else has written it just now
+            if job.plan.awaited and not job.plan:  # another process has written it just now
                 job.cfg = found.pending
         return found
 
@@ -423,7 +423,7 @@ class Engine:
     def _set_up_again(
         self, jobs: list[_Job], links: Mapping[str, Link], deadline: Deadline
     ) -> None:
-        """Repair what ovs-vswitchd has set back: opening a device, it writes back the flags that
+        """Repair what ovs-vswitchd has changed: opening a device, it writes back the flags that
         it has read, though we may have set it up in between.
 
         :param links: as they are now.
@@ -514,7 +514,7 @@ class Engine:
     def _until_unchanged(
         wirings: Sequence[Wiring], attempt: Callable[[list[_Job]], None], deadline: Deadline
     ) -> list[Exception | None]:
-        """Attempt again, for a few times, what failed because somebody else was faster, or the
+        """Attempt again, for a few times, what failed because another process was faster, or the
         server went away during a commit."""
         jobs = [_Job(wiring) for wiring in wirings]
         again = list(range(len(jobs)))

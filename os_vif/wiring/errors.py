@@ -11,9 +11,9 @@
         +-- NotConnected        the OVSDB server could not be reached in time
         +-- TransactionRefused  the OVSDB server refused the transaction
         +-- DeadlineExceeded    it did not happen in time
-        +-- OutcomeUnknown      the server fell silent after the transaction was sent: try again
+        +-- OutcomeUnknown      the server did not answer what was sent to it: try again
         |   +-- NotRolledBack   it failed, and not all that had been done could be rolled back
-        +-- StateChanged        somebody else was faster; the engine looks again
+        +-- StateChanged        another process was faster; the engine looks again
 """
 
 from os_vif.exception import ExceptionBase

@@ -44,8 +44,8 @@ def links_back(
     executed = [step for step in steps if now is None or step.may_stand(now)]
     if any(step.is_last for step in executed):
         return ()
-    # A link that was made or replaced has no attributes to be set back.
+    # A link that was made or replaced has no attributes to roll back.
     new = {step.name for step in executed if isinstance(step, CreateLink | DeleteLink)}
-    undone = [s for s in executed if not (isinstance(s, SetLink) and s.name in new)]
-    undone.sort(key=lambda step: not step.is_undone_last)
-    return tuple(undo for step in reversed(undone) for undo in step.inverse(before))
+    steps = [s for s in executed if not (isinstance(s, SetLink) and s.name in new)]
+    steps.sort(key=lambda step: not step.is_rolled_back_last)
+    return tuple(back for step in reversed(steps) for back in step.inverse(before))

@@ -39,7 +39,7 @@ __all__ = [
 
 
 def described(wanted: Request) -> Wiring:
-    """Return the wiring of a VIF: its network's bridge, whoever uses it too.
+    """Return the wiring of a VIF: its network's bridge, which other VIFs use too.
 
     :param wanted: its names are those by which the kernel itself calls links.
     :raises InvalidValue: an option could not be written into a rule.

@@ -66,7 +66,7 @@ def read(vif: VIFBridge, settings: Settings) -> Request:
 
 
 def is_provided(vif: VIFBridge) -> bool:
-    """Return whether there is anything to make for a VIF: else somebody else makes its bridge."""
+    """Return whether there is anything to make for a VIF: else Neutron makes its bridge."""
     network = validate.required("vif.network", get(vif, "network"))
     return bool(get(network, "should_provide_bridge")) and not get(network, "multi_host")
 

@@ -2,7 +2,7 @@
 """Pure: the steps of a plan as the operations of one OVSDB transaction (RFC 7047, section 5.2).
 
 Every operation on a row that must still be there is preceded by a ``wait`` for it, so that the
-server refuses the whole transaction when somebody else was faster.
+server refuses the whole transaction when another client was faster.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -221,7 +221,7 @@ class _Transaction:
     def _must_be_free(self, table: str, name: str) -> None:
         uuid = self._lookup.uuid(table, name)
         if uuid and uuid not in self._removed:
-            raise StateChanged(what=f"{table} {name} has come into being")
+            raise StateChanged(what=f"{table} {name} already exists")
 
 
 def _vlan_columns(vlan: Vlan) -> Iterator[tuple[str, Any]]:
@@ -277,7 +277,7 @@ def _still_has(where: list[Any], name: str, ids: Mapping[str, str]) -> Iterator[
     """Wait for a port that is still whose it was.
 
     With an iface-id that, and what else it had, must be there; others may have added more.
-    Without one nothing may have been added either, or it could be somebody's by now.
+    Without one nothing may have been added either, or it could be another VIF's by now.
     """
     yield _wait("Interface", [*where, ["external_ids", "includes", _map(ids)]], "name", name)
     if "iface-id" not in ids:

@@ -236,7 +236,7 @@ class Session(ovs.jsonrpc.Session):  # type: ignore[misc]
                 LOG.warning("%s: %s; going on without", remotes.shown(self.get_name()), said)
                 del columns[column]
                 self.missing.add((table, column))
-                # not force_reconnect(), which the next message that has arrived would take back
+                # not force_reconnect(), whose effect the next message that has arrived would end
                 self.rpc.error(errno.EPROTO)
                 return
         self.refusal = f"its schema is not one of Open vSwitch that os-vif knows: {said}"

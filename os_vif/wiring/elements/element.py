@@ -28,7 +28,7 @@ class LinkStep:
     #: Whether a plan is done when it is: nothing is rolled back after it.
     is_last: ClassVar[bool] = False
     #: Whether its inverse comes after those of all other steps.
-    is_undone_last: ClassVar[bool] = False
+    is_rolled_back_last: ClassVar[bool] = False
 
     def inverse(self, before: Found) -> Iterable[LinkStep]:
         """Return the steps that lead back to what was found before it."""

@@ -17,7 +17,7 @@ class FilterBridge(LinkStep):
     """
 
     #: A bridge that is not empty by the time of a rollback stays, and so do its rules.
-    is_undone_last: ClassVar[bool] = True
+    is_rolled_back_last: ClassVar[bool] = True
 
     bridge: str
     settings: Mapping[str, Any] | None

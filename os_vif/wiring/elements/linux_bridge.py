@@ -12,7 +12,7 @@ from os_vif.wiring.ownership import Mark
 class LinuxBridge(LinkElement):
     """A bridge of the kernel; its own network stack is kept out of the guests' traffic.
 
-    One that others use too (``on_remove`` is KEEP) keeps its settings if somebody else made it:
+    One that others use too (``on_remove`` is KEEP) keeps its settings if os-vif has not made it:
     the administrator's STP may be all that holds a loop open.
     """
 

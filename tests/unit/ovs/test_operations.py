@@ -424,8 +424,8 @@ def test_the_operations_of_steps(
 @pytest.mark.parametrize(
     ("step", "tables", "what"),
     [
-        (CreateBridge(BR_INT), BRIDGE_ONLY, "Bridge br-int has come into being"),
-        (CreatePort(PORT), BOTH, "Port qvo1 has come into being"),
+        (CreateBridge(BR_INT), BRIDGE_ONLY, "Bridge br-int already exists"),
+        (CreatePort(PORT), BOTH, "Port qvo1 already exists"),
         (CreatePort(PORT), EMPTY, "Bridge br-int is gone"),
         (SetPort("qvo1", {"external_ids:a": "b"}), BRIDGE_ONLY, "Interface qvo1 is gone"),
         (ReopenPort("qvo1"), BRIDGE_ONLY, "Interface qvo1 is gone"),
