@@ -2,8 +2,9 @@
 """The plugin for Open vSwitch: it reads its configuration and drives the engine."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from oslo_config import cfg
@@ -31,6 +32,8 @@ CHUNK = 50
 BUSY = KeyedLocks()
 
 LOG = logging.getLogger(__name__)
+
+_Describe = Callable[[VIFBase, InstanceInfo, Deadline], Wiring]
 
 
 def is_trunk_bridge(bridge_name: str) -> bool:
@@ -143,19 +146,43 @@ class OvsPlugin(PluginBase):
 
     def plug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:
         """Make the VIF's wiring so; see :func:`vif_plug_ovs.shapes.plugged`."""
-        _raise(self.plug_all([(vif, instance_info)]))
+        _raise(self._plug([(vif, instance_info)]))
 
     def unplug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:
         """Take the VIF's wiring away; see :func:`vif_plug_ovs.shapes.unplugged`."""
-        _raise(self.unplug_all([(vif, instance_info)]))
+        _raise(self._unplug([(vif, instance_info)]))
 
     def plug_all(self, pairs: Sequence[Pair], /) -> list[Result]:
         """Make the wirings of several VIFs so, chunk by chunk."""
-        return self._in_chunks(pairs, self._plugged, self._engine().apply_all)
+        return _in_chunks(self._plug, pairs)
 
     def unplug_all(self, pairs: Sequence[Pair], /) -> list[Result]:
         """Take the wirings of several VIFs away, chunk by chunk."""
-        return self._in_chunks(pairs, self._unplugged, self._engine().remove_all)
+        return _in_chunks(self._unplug, pairs)
+
+    def _plug(self, pairs: Sequence[Pair]) -> list[Result]:
+        with self._described(pairs, self._plugged) as chunk:
+            return chunk.results(self._engine().apply_all(chunk.wirings, chunk.deadline))
+
+    def _unplug(self, pairs: Sequence[Pair]) -> list[Result]:
+        with self._described(pairs, self._unplugged) as chunk:
+            return chunk.results(self._engine().remove_all(chunk.wirings, chunk.deadline))
+
+    @contextmanager
+    def _described(self, pairs: Sequence[Pair], describe: _Describe) -> Iterator["_Chunk"]:
+        """Hold VIFs and describe them; each may fail alone."""
+        deadline = Deadline.of_option(self.config.ovs_vsctl_timeout)
+        # In company, a VIF that is busy must leave time for the others.
+        half = deadline.seconds / 2 if deadline.seconds < math.inf else 60
+        patience = deadline if len(pairs) == 1 else deadline.at_most(half)
+        with BUSY.hold_free({key for vif, _ in pairs for key in _keys(vif)}, patience) as held:
+            described = [
+                _attempt(describe, vif, instance, deadline)
+                if _keys(vif) <= held
+                else busy(patience)
+                for vif, instance in pairs
+            ]
+            yield _Chunk([vif for vif, _ in pairs], described, deadline)
 
     def _plugged(self, vif: VIFBase, instance_info: InstanceInfo, deadline: Deadline) -> Wiring:
         facts = None
@@ -167,44 +194,6 @@ class OvsPlugin(PluginBase):
         has_representor = shapes.kind_of(vif).has_representor
         facts = self._last_facts(vif, deadline) if has_representor else None
         return shapes.unplugged(vif, instance_info, facts)
-
-    def _in_chunks(
-        self,
-        pairs: Sequence[Pair],
-        describe: Callable[[VIFBase, InstanceInfo, Deadline], Wiring],
-        drive: Callable[[Sequence[Wiring], Deadline], list[Exception | None]],
-    ) -> list[Result]:
-        """Describe VIFs and drive their wirings through the engine; each may fail alone."""
-        results: list[Result] = []
-        for start in range(0, len(pairs), CHUNK):
-            chunk = pairs[start : start + CHUNK]
-            try:
-                results += list(self._in_one_chunk(chunk, describe, drive))
-            except Exception as err:  # of a chunk; the others are none the worse
-                results += [Result(vif, err) for vif, _ in chunk]
-        return results
-
-    def _in_one_chunk(
-        self,
-        chunk: Sequence[Pair],
-        describe: Callable[[VIFBase, InstanceInfo, Deadline], Wiring],
-        drive: Callable[[Sequence[Wiring], Deadline], list[Exception | None]],
-    ) -> Iterator[Result]:
-        deadline = Deadline.of_option(self.config.ovs_vsctl_timeout)
-        # In company, a VIF that is busy must leave time for the others.
-        half = deadline.seconds / 2 if deadline.seconds < math.inf else 60
-        patience = deadline if len(chunk) == 1 else deadline.at_most(half)
-        with BUSY.hold_free({key for vif, _ in chunk for key in _keys(vif)}, patience) as held:
-            wirings = [
-                _attempt(describe, vif, instance, deadline)
-                if _keys(vif) <= held
-                else busy(patience)
-                for vif, instance in chunk
-            ]
-            good = [one for one in wirings if isinstance(one, Wiring)]
-            outcomes = iter(drive(good, deadline) if good else [])
-        for (vif, _), one in zip(chunk, wirings, strict=True):
-            yield Result(vif, next(outcomes) if isinstance(one, Wiring) else one)
 
     def supports_tc_qdisc(self, vif: VIFBase) -> bool:
         """Return whether a VIF's port has a device of the kernel, and so a queueing discipline."""
@@ -261,8 +250,46 @@ def _keys(vif: VIFBase) -> set[str]:
     return {str(getattr(vif, name)) for name in names if name in vif.fields and name in vif}
 
 
+@dataclass(frozen=True)
+class _Chunk:
+    """VIFs that go into one transaction, each with its wiring or why it has none."""
+
+    vifs: Sequence[VIFBase]
+    described: Sequence[Wiring | Exception]
+    deadline: Deadline
+
+    @property
+    def wirings(self) -> list[Wiring]:
+        """Those that could be described."""
+        return [one for one in self.described if isinstance(one, Wiring)]
+
+    def results(self, outcomes: Iterable[Exception | None]) -> list[Result]:
+        """Return what became of each VIF.
+
+        :param outcomes: of the wirings.
+        """
+        rest = iter(outcomes)
+        return [
+            Result(vif, next(rest) if isinstance(one, Wiring) else one)
+            for vif, one in zip(self.vifs, self.described, strict=True)
+        ]
+
+
+def _in_chunks(
+    verb: Callable[[Sequence[Pair]], list[Result]], pairs: Sequence[Pair]
+) -> list[Result]:
+    results: list[Result] = []
+    for start in range(0, len(pairs), CHUNK):
+        chunk = pairs[start : start + CHUNK]
+        try:
+            results += verb(chunk)
+        except Exception as err:  # of a chunk; the others are none the worse
+            results += [Result(vif, err) for vif, _ in chunk]
+    return results
+
+
 def _attempt(
-    describe: Callable[[VIFBase, InstanceInfo, Deadline], Wiring],
+    describe: _Describe,
     vif: VIFBase,
     instance_info: InstanceInfo,
     deadline: Deadline,

@@ -7,7 +7,7 @@ import functools
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from os_vif.kernel import bridge_membership, deletions, observe, packing, rtnetlink, sysctl, tap
@@ -66,15 +66,22 @@ def execute(
     :raises InvalidValue: one is not a step that os-vif makes, or not one that is allowed.
     """
     groups = packing.unpack_groups(packed, allowed)
-    with pyroute2_lock, _Netlink() as netlink:
-        take = functools.partial(_take, netlink, filter_bridge, allowed)
-        deletions.together(netlink, [step for group in groups for step in group])
-        return [_take_group(take, group, go_on) for group in groups]
+    with pyroute2_lock, _Call(allowed, filter_bridge) as call:
+        deletions.together(call, [step for group in groups for step in group])
+        return [_execute_group(call, group, go_on) for group in groups]
 
 
-class _Netlink(contextlib.ExitStack):
-    """The sockets of one call: ours for what is set on links of any kind; pyroute2's, which takes
-    longer to import and to open than a tap to make, where a link is made or deleted."""
+class _Call(contextlib.ExitStack):
+    """What one call may do, and its sockets.
+
+    Ours is for what is set on links of any kind; pyroute2's, which takes longer to import and to
+    open than a tap to make, is for links that are made or deleted.
+    """
+
+    def __init__(self, allowed: packing.Allowed, filter_bridge: Filter) -> None:
+        super().__init__()
+        self.allowed = allowed
+        self.filter_bridge = filter_bridge
 
     @functools.cached_property
     def _kernel(self) -> rtnetlink.Socket:
@@ -108,13 +115,11 @@ class _Netlink(contextlib.ExitStack):
         self._kernel.change(rtnetlink.NEW_LINK, 0, body)
 
 
-def _take_group(
-    take: Callable[[LinkStep], None], group: Iterable[LinkStep], go_on: bool
-) -> Outcome:
+def _execute_group(call: _Call, group: Iterable[LinkStep], go_on: bool) -> Outcome:
     taken, reason, code = 0, "", 0
     for step in group:
         try:
-            take(step)
+            _EXECUTORS[type(step)](call, step)
             taken += 1
         except (OSError, WiringError) as err:
             # So that it is rolled back, too; all other steps are all or nothing in themselves.
@@ -130,67 +135,49 @@ def _code(err: Exception) -> int:
     return int(getattr(err, "errno", None) or 0)
 
 
-def _take(
-    netlink: _Netlink, filter_bridge: Filter, allowed: packing.Allowed, step: LinkStep
-) -> None:
-    match step:
-        case CreateLink():
-            _create(netlink, step)
-        case SetLink():
-            _set(netlink, step)
-        case DeleteLink():
-            _delete(netlink, step, allowed)
-        case FilterBridge():
-            filter_bridge(step)
-        case JoinBridge():
-            bridge_membership.join(step)
-        case LeaveBridge():
-            bridge_membership.leave(step)
-
-
-def _create(netlink: _Netlink, step: CreateLink) -> None:
+def _create(call: _Call, step: CreateLink) -> None:
     if step.kind == "tun":
         with tap.created(step.name, multiqueue=step.multiqueue):
             if step.multiqueue:
-                _refuse_strangers(netlink, step.name)
-            _mark(netlink, step)
+                _refuse_strangers(call, step.name)
+            _mark(call, step)
         return
     options: dict[str, Any] = {"peer": step.peer} if step.peer else {}
     if step.parent:
         options = {"link": _index(step.parent), "vlan_id": step.vlan}
-    netlink.link("add", ifname=step.name, kind=step.kind, **options)
+    call.link("add", ifname=step.name, kind=step.kind, **options)
     try:
-        _mark(netlink, step)
+        _mark(call, step)
     except BaseException:
-        netlink.link("del", index=_index(step.name))
+        call.link("del", index=_index(step.name))
         raise
 
 
-def _refuse_strangers(netlink: _Netlink, name: str) -> None:
+def _refuse_strangers(call: _Call, name: str) -> None:
     """Delete a tap to which another process attached before it had an owner."""
     if observe.queues(name) > 1:
-        netlink.link("del", index=_index(name))
+        call.link("del", index=_index(name))
         raise OSError(errno.EBUSY, f"another process opened {name} while it was made")
 
 
-def _mark(netlink: _Netlink, step: CreateLink) -> None:
+def _mark(call: _Call, step: CreateLink) -> None:
     for name in filter(None, (step.name, step.peer)):
-        netlink.set(_index(name), rtnetlink.attribute(rtnetlink.ALIAS, step.alias.encode()))
+        call.set(_index(name), rtnetlink.attribute(rtnetlink.ALIAS, step.alias.encode()))
 
 
-def _set(netlink: _Netlink, step: SetLink) -> None:
+def _set(call: _Call, step: SetLink) -> None:
     index = _index(step.name)
     for key in step.attributes.keys() & sysctl.FAMILY:
         if key == "disable_ipv6" and step.attributes[key] and _has_ipv6(step.name):
             continue  # another process was faster, and its addresses would be gone
         sysctl.write(observe.own_name(step.name), key, int(step.attributes[key]))
     for options in _bridge_options(step):
-        netlink.set(index, rtnetlink.link_info("bridge", options))
+        call.set(index, rtnetlink.link_info("bridge", options))
     attributes = b"".join(_common(step))
     change = sum(bit for key, bit in _FLAGS.items() if key in step.attributes)
     if attributes or change:
         flags = sum(bit for key, bit in _FLAGS.items() if step.attributes.get(key))
-        netlink.set(index, attributes, flags, change)
+        call.set(index, attributes, flags, change)
 
 
 def _bridge_options(step: SetLink) -> Iterator[bytes]:
@@ -226,18 +213,18 @@ def _common(step: SetLink) -> Iterator[bytes]:
         yield rtnetlink.attribute(rtnetlink.MASTER, rtnetlink.pack_u32(master))
 
 
-def _delete(netlink: _Netlink, step: DeleteLink, allowed: packing.Allowed) -> None:
+def _delete(call: _Call, step: DeleteLink) -> None:
     link = observe.links([step.name]).get(step.name)
     if link is None:
         return
     if link.kind != step.kind:
         raise OSError(errno.EPERM, f"it is a {link.kind or 'hardware'} device")
-    if not allowed.may_delete(link.alias):
-        raise OSError(errno.EPERM, f"it does not bear the mark {allowed.mark}...")
+    if not call.allowed.may_delete(link.alias):
+        raise OSError(errno.EPERM, f"it does not bear the mark {call.allowed.mark}...")
     if step.if_empty and observe.ports(link.index):
         return
     try:
-        netlink.link("del", index=link.index)
+        call.link("del", index=link.index)
     except OSError as err:
         if err.errno != errno.ENODEV:
             raise
@@ -252,3 +239,13 @@ def _index(name: str) -> int:
         return socket.if_nametoindex(name)
     except OSError as err:
         raise OSError(errno.ENODEV, f"no device {name}") from err
+
+
+_EXECUTORS: Mapping[type[LinkStep], Callable[[_Call, Any], object]] = {
+    CreateLink: _create,
+    SetLink: _set,
+    DeleteLink: _delete,
+    FilterBridge: lambda call, step: call.filter_bridge(step),
+    JoinBridge: lambda _, step: bridge_membership.join(step),
+    LeaveBridge: lambda _, step: bridge_membership.leave(step),
+}

@@ -10,7 +10,7 @@ KeyboardInterrupt) leaves nothing behind.
 """
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -166,6 +166,33 @@ class _Job:
         return self.plan.links[: self.links_taken]
 
 
+class _Batch:
+    """Wirings that go through the engine together, each of which may fail alone."""
+
+    def __init__(self, wirings: Iterable[Wiring]) -> None:
+        self._jobs = [_Job(wiring) for wiring in wirings]
+
+    def attempts(self, deadline: Deadline) -> Iterator[list[_Job]]:
+        """Yield all jobs; then, for a few times, fresh ones of those that failed because another
+        process was faster, or the server went away during a commit."""
+        again = list(range(len(self._jobs)))
+        for _ in range(ATTEMPTS):
+            fresh = [_Job(self._jobs[i].wiring) for i in again]
+            yield fresh
+            for i, job in zip(again, fresh, strict=True):
+                job.left = job.left or self._jobs[i].left
+                if not _is_still_unknown(self._jobs[i].failure, job.failure):
+                    self._jobs[i] = job
+            again = [i for i in again if _is_worth_a_look(self._jobs[i].failure, deadline)]
+            if not again:
+                break
+            LOG.info("%s; looking again", self._jobs[again[0]].failure)
+
+    def outcomes(self) -> list[Exception | None]:
+        """Return for each wiring None, or why it failed."""
+        return [_raised(job) for job in self._jobs]
+
+
 class Engine:
     """Applies and removes wirings with two backends.
 
@@ -200,24 +227,30 @@ class Engine:
 
         :returns: for each wiring None, or what :meth:`apply` would have raised.
         """
-        return self._until_unchanged(wirings, lambda jobs: self._apply(jobs, deadline), deadline)
+        batch = _Batch(wirings)
+        for jobs in batch.attempts(deadline):
+            try:
+                self._make(jobs, deadline)
+            except BaseException as interruption:  # a greenthread's timeout, for instance
+                _fail(jobs, interruption)
+                if not isinstance(interruption, Exception):
+                    raise
+            finally:
+                self._roll_back(jobs, deadline)
+        return batch.outcomes()
 
     def remove_all(self, wirings: Sequence[Wiring], deadline: Deadline) -> list[Exception | None]:
         """Remove several wirings; one that fails stays alone.
 
         :returns: for each wiring None, or what :meth:`remove` would have raised.
         """
-        return self._until_unchanged(wirings, lambda jobs: self._remove(jobs, deadline), deadline)
-
-    def _apply(self, jobs: list[_Job], deadline: Deadline) -> None:
-        try:
-            self._make(jobs, deadline)
-        except BaseException as interruption:  # a greenthread's timeout, for instance
-            for job in _live(jobs):
-                job.failure = _as_exception(interruption)
-            raise
-        finally:
-            self._roll_back(jobs, deadline)
+        batch = _Batch(wirings)
+        for jobs in batch.attempts(deadline):
+            try:
+                self._take_away(jobs, deadline)
+            except Exception as failure:
+                _fail(jobs, failure)
+        return batch.outcomes()
 
     def _make(self, jobs: list[_Job], deadline: Deadline) -> None:
         found = self._plan(jobs, to_apply, deadline)
@@ -234,7 +267,7 @@ class Engine:
         links = self._verify(jobs, deadline, final=final)
         self._set_up_again(jobs, links, deadline)
 
-    def _remove(self, jobs: list[_Job], deadline: Deadline) -> None:
+    def _take_away(self, jobs: list[_Job], deadline: Deadline) -> None:
         self._plan(jobs, to_remove, deadline)
         self._commit(jobs, deadline)
         self._change_links(jobs, deadline, _only(DeleteLink))  # while ovs-vswitchd catches up
@@ -510,31 +543,6 @@ class Engine:
             if failed and not isinstance(failed, errors.StateChanged):
                 _left([job], "links", failed)
 
-    @staticmethod
-    def _until_unchanged(
-        wirings: Sequence[Wiring], attempt: Callable[[list[_Job]], None], deadline: Deadline
-    ) -> list[Exception | None]:
-        """Attempt again, for a few times, what failed because another process was faster, or the
-        server went away during a commit."""
-        jobs = [_Job(wiring) for wiring in wirings]
-        again = list(range(len(jobs)))
-        for _ in range(ATTEMPTS):
-            fresh = [_Job(wirings[i]) for i in again]
-            try:
-                attempt(fresh)
-            except Exception as failure:  # of all: nothing could be observed, for instance
-                for job in fresh:
-                    job.failure = job.failure or failure
-            for i, job in zip(again, fresh, strict=True):
-                job.left = job.left or jobs[i].left
-                if not _is_still_unknown(jobs[i].failure, job.failure):
-                    jobs[i] = job
-            again = [i for i in again if _is_worth_a_look(jobs[i].failure, deadline)]
-            if not again:
-                break
-            LOG.info("%s; looking again", jobs[again[0]].failure)
-        return [_told(job) for job in jobs]
-
 
 #: After these nothing was written.
 _NOT_WRITTEN = (errors.StateChanged, errors.TransactionRefused)
@@ -593,8 +601,11 @@ def _index(links: Mapping[str, Link], name: str) -> int:
     return links[name].index if name in links else 0
 
 
-def _as_exception(error: BaseException) -> Exception:
-    return error if isinstance(error, Exception) else RuntimeError(repr(error))
+def _fail(jobs: Iterable[_Job], error: BaseException) -> None:
+    """Let all that have not failed yet fail for the same reason."""
+    failure = error if isinstance(error, Exception) else RuntimeError(repr(error))
+    for job in _live(jobs):
+        job.failure = failure
 
 
 def _raise_first(failures: Iterable[Exception | None]) -> None:
@@ -632,7 +643,7 @@ def _made_again(job: _Job, rows: Iterable[RowStep]) -> str:
     return f"{said} was made again, without what os-vif does not read of it, such as other_config"
 
 
-def _told(job: _Job) -> Exception | None:
+def _raised(job: _Job) -> Exception | None:
     """Return what is raised of a job's failure; not as if the host were as before, when it is
     not."""
     failure = errors.final(job.failure)

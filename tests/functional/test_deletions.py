@@ -61,7 +61,7 @@ class Wire:
                     wire.asked.append((command, how))
                 return self._route.link(command, **how)
 
-        plain = execute._Netlink.set
+        plain = execute._Call.set
 
         def set_(netlink: Any, index: int, attributes: bytes, *flags: int) -> None:
             how: dict[str, object] = {"index": index}
@@ -72,7 +72,7 @@ class Wire:
             plain(netlink, index, attributes, *flags)
 
         monkeypatch.setattr("pyroute2.IPRoute", Watched)
-        monkeypatch.setattr(execute._Netlink, "set", set_)
+        monkeypatch.setattr(execute._Call, "set", set_)
 
     @property
     def by_group(self) -> list[dict[str, object]]:

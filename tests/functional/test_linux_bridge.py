@@ -531,14 +531,18 @@ def test_our_bridge_keeps_ipv6_addresses_that_somebody_gave_it(
 
 def killed_before(step: int, work: Callable[[], object]) -> bool:
     """Do something in another process, which dies before its n-th step in the kernel."""
-    real, steps = execute._take, iter(range(1000))
+    steps = iter(range(1000))
 
-    def take(*arguments: Any) -> None:
-        if next(steps) == step:
-            os.kill(os.getpid(), signal.SIGKILL)
-        real(*arguments)
+    def dying(execute_step: Callable[..., object]) -> Callable[..., object]:
+        def die_or_execute(*arguments: Any) -> None:
+            if next(steps) == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            execute_step(*arguments)
 
-    with mock.patch.object(execute, "_take", take), Child(work) as process:
+        return die_or_execute
+
+    executors = {kind: dying(real) for kind, real in execute._EXECUTORS.items()}
+    with mock.patch.object(execute, "_EXECUTORS", executors), Child(work) as process:
         process.wait()
         return process.killed
 

@@ -504,7 +504,7 @@ class Requests:
         self.act = self.refuse
         outer = self
 
-        class Netlink(execute._Netlink):
+        class Call(execute._Call):
             def link(self, *arguments: Any, **fields: Any) -> Any:
                 outer.ask()
                 return super().link(*arguments, **fields)
@@ -513,7 +513,7 @@ class Requests:
                 outer.ask()
                 super().set(*arguments)
 
-        monkeypatch.setattr(execute, "_Netlink", Netlink)
+        monkeypatch.setattr(execute, "_Call", Call)
 
     def ask(self) -> None:
         self.count += 1
