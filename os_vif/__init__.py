@@ -50,7 +50,7 @@ def plug(vif: VIFBase, instance_info: InstanceInfo) -> None:
     :param vif: what to attach; ``vif.plugin`` names the plugin that does it.
     :param instance_info: the virtual machine that the VIF belongs to.
     :raises LibraryNotInitialized: :func:`initialize` was not called.
-    :raises InvalidValue: it is no VIF, or does not name its plugin.
+    :raises InvalidValue: it is not a VIF, or does not name its plugin.
     :raises NoMatchingPlugin: there is no such plugin, or (as its subclass ``PluginLoadFailed``) it
         is installed but could not be loaded.
     :raises PlugException: everything else; the cause is its ``__cause__``.
@@ -110,7 +110,7 @@ def host_info(permitted_vif_type_names: Collection[str] | None = None) -> HostIn
         try:
             description = plugin.describe()
             if not isinstance(description, HostPluginInfo):
-                raise TypeError(f"{description!r} is no HostPluginInfo")
+                raise TypeError(f"{description!r} is not a HostPluginInfo")
             described.append(description)
         except Exception:
             LOG.exception("os-vif plugin %s cannot describe itself and is left out", name)
@@ -179,7 +179,7 @@ def _checked(outcome: object, vif: VIFBase) -> Result:
     match outcome:
         case Result(its_vif, Exception() | None) if its_vif is vif:
             return outcome
-    raise TypeError(f"{outcome!r} is no Result of the VIF")
+    raise TypeError(f"{outcome!r} is not a Result of the VIF")
 
 
 def _wrapped(

@@ -11,8 +11,8 @@
     ├── UnplugException                os_vif.unplug() failed; __cause__ tells why
     ├── NoMatchingPlugin               no plugin of that name is installed
     │   └── PluginLoadFailed           it is installed, and could not be loaded
-    ├── NoMatchingVIFClass             nobody knows a VIF class of that name
-    ├── NoMatchingPortProfileClass     nobody knows a port profile class of that name
+    ├── NoMatchingVIFClass             a plugin does not plug that VIF class, or nobody knows it
+    ├── NoMatchingPortProfileClass     as NoMatchingVIFClass, of a port profile class
     ├── NoSupportedVIFVersion          two sides share no version of a VIF class
     ├── NoSupportedPortProfileVersion  two sides share no version of a port profile class
     ├── NetworkMissingPhysicalNetwork  the network has no physical network
@@ -130,7 +130,7 @@ class PluginLoadFailed(NoMatchingPlugin):
 
 
 class NoMatchingVIFClass(ExceptionBase):
-    """There is no VIF class of that name.
+    """A plugin does not plug VIFs of that class, or nobody knows it.
 
     :param name: the name, as in ``VIFOpenVSwitch``.
     """
@@ -139,7 +139,7 @@ class NoMatchingVIFClass(ExceptionBase):
 
 
 class NoMatchingPortProfileClass(ExceptionBase):
-    """There is no port profile class of that name.
+    """A host does not take that class of port profile with a VIF, or nobody knows it.
 
     :param name: the name, as in ``VIFPortProfileOpenVSwitch``.
     """

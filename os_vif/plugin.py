@@ -13,12 +13,12 @@ from os_vif.objects.vif import VIFBase, VIFPortProfileBase
 
 
 def option_group(plugin_name: str) -> str:
-    """Name of the configuration group of a plugin."""
+    """Return the name of the configuration group of a plugin."""
     return f"os_vif_{plugin_name}"
 
 
 def supported(vif: type[VIFBase], *profiles: type[VIFPortProfileBase]) -> HostVIFInfo:
-    """Say that a plugin takes a VIF class, with these port profiles, in every version so far.
+    """Return that a plugin takes a VIF class, with these port profiles, in every version so far.
 
     Older versions of our classes lack fields but change no meaning, so all of them are taken.
     """

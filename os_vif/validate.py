@@ -82,7 +82,7 @@ def device_name(field: str, value: object) -> str:
 def mac(field: str, value: object) -> str:
     """Check that a value is the MAC address of one interface; return it in lower case.
 
-    :raises InvalidValue: it is no MAC address, all zeros, or a group address.
+    :raises InvalidValue: it is not a MAC address, is all zeros, or a group address.
     """
     text = str(value).lower()
     if not _MAC.fullmatch(text):
@@ -95,9 +95,9 @@ def mac(field: str, value: object) -> str:
 
 
 def vlan(field: str, value: object) -> int:
-    """Check a VLAN's number (IEEE 802.1Q; 0 and 4095 are no VLANs).
+    """Check a VLAN's number (IEEE 802.1Q; 0 and 4095 are not VLANs).
 
-    :raises InvalidValue: it is no number from 1 to 4094.
+    :raises InvalidValue: it is not a number from 1 to 4094.
     """
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= VLAN_MAX:
         raise InvalidValue(
@@ -109,7 +109,7 @@ def vlan(field: str, value: object) -> int:
 def mtu(field: str, value: object) -> int:
     """Check an MTU in bytes.
 
-    :raises InvalidValue: it is no number from 68 to 65535.
+    :raises InvalidValue: it is not a number from 68 to 65535.
     """
     if not isinstance(value, int) or not MTU_MIN <= value <= MTU_MAX:
         raise InvalidValue(

@@ -349,14 +349,6 @@ def merge(
     return "\n".join(("*filter", *lines, "COMMIT", "")) if lines else None
 
 
-def unfilter(saved: str, bridge: str) -> str | None:
-    """Return what to tell ``iptables-restore --noflush`` so that a bridge has no rules.
-
-    :returns: None if it has none.
-    """
-    return merge(saved, bridge, ())
-
-
 def _rule(item: Entry | Rule) -> Rule | None:
     return item if isinstance(item, Rule) else item.rule
 

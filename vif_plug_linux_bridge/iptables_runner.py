@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """iptables: the one place that reads and writes its rules.
 
-:func:`ensure`, :func:`remove`, :func:`pending` and :func:`bridges` run inside the privileged
-daemon. They start ``iptables-save`` and ``iptables-restore`` (and ``ip6tables-...``), of whichever
-backend the host has, and leave all thinking to :mod:`vif_plug_linux_bridge.forwarding_rules`.
+:func:`ensure`, :func:`remove` and :func:`bridges` run inside the privileged daemon. They start
+``iptables-save`` and ``iptables-restore`` (and ``ip6tables-...``), of whichever backend the host
+has, and leave all thinking to :mod:`vif_plug_linux_bridge.forwarding_rules`.
 """
 
 import os
@@ -96,17 +96,6 @@ def remove(bridge: str, use_ipv6: bool, deadline: Deadline) -> bool:
         for program, saved in _saved(use_ipv6, deadline):
             wrote |= settle(program, partial(_merge, bridge, ()), deadline, saved)
     return wrote
-
-
-def pending(wanted: Filtering, deadline: Deadline) -> tuple[str, ...]:
-    """Return what :func:`ensure` would write, one text per family that is not as described.
-
-    :raises CommandFailed: iptables refused to show its rules.
-    :raises DeadlineExceeded: it did not happen in time.
-    """
-    plan = _plan(wanted)
-    texts = (plan(save(program, deadline)) for program in _programs(wanted.use_ipv6))
-    return tuple(text for text in texts if text is not None)
 
 
 def bridges(use_ipv6: bool, deadline: Deadline) -> tuple[str, ...]:

@@ -100,7 +100,7 @@ class LinuxBridgePlugin(PluginBase):
     def plug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:
         """Make sure of the VIF's bridge, unless Neutron provides its network.
 
-        :raises NoMatchingVIFClass: it is no VIFBridge.
+        :raises NoMatchingVIFClass: it is not a VIFBridge.
         :raises InvalidValue: a field or an option is missing or has an impossible value.
         :raises WiringError: see :mod:`os_vif.wiring.errors`.
         """

@@ -75,7 +75,7 @@ def look_up(address: str, root: str = sysfs.ROOT) -> Representor:
     :param address: of the VF, as in 0000:03:00.2.
     :param root: where /sys is.
     :raises InvalidValue: the address is malformed.
-    :raises PciDeviceNotFoundById: there is no such device, or (NotVirtualFunction) it is no VF.
+    :raises PciDeviceNotFoundById: there is no such device, or (NotVirtualFunction) it is not a VF.
     :raises RepresentorNotFound: there is none, for example because the PF is not in switchdev
         mode; or (AmbiguousRepresentor) nothing tells which one it is.
     :raises OSError: the kernel refused to say.
@@ -103,7 +103,7 @@ def virtual_function(address: str, root: str = sysfs.ROOT) -> VirtualFunction:
     :param address: of the VF, as in 0000:03:00.2.
     :param root: where /sys is.
     :raises InvalidValue: the address is malformed.
-    :raises PciDeviceNotFoundById: there is no such device, or (NotVirtualFunction) it is no VF.
+    :raises PciDeviceNotFoundById: there is no such device, or (NotVirtualFunction) it is not a VF.
     :raises OSError: the kernel refused to say.
     """
     function = _function(address, root)
@@ -120,8 +120,8 @@ def interface(
     :param of_pf: look for the device of the PF of this VF instead.
     :param switchdev: take only the port of a switch: an uplink.
     :raises InvalidValue: the address is malformed.
-    :raises PciDeviceNotFoundById: there is no such function, or it is no VF (NotVirtualFunction),
-        or it has no such device (NoInterfaceOfPciDevice), as a VF that a guest has.
+    :raises PciDeviceNotFoundById: there is no such function, or (NotVirtualFunction) it is not a
+        VF, or it has no such device (NoInterfaceOfPciDevice), as a VF that a guest has.
     :raises OSError: the kernel refused to say.
     """
     function = _function(address, root)

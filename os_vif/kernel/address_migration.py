@@ -209,8 +209,7 @@ def routes_of(dumped: Iterable[bytes], device: Device) -> list[bytes]:
 
 def _is_configured(body: bytes) -> bool:
     """Return whether a route is none of those that come with a link or an address, nor one of
-    multicast
-    or MPLS.
+    multicast or MPLS.
 
     The local table holds what the kernel makes for addresses, and AnyIP routes of administrators.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Change links. This runs inside a plugin's privileged daemon, on one netlink socket a call."""
+"""Change links. This runs inside a plugin's privileged daemon."""
 
 import contextlib
 import errno
@@ -52,7 +52,7 @@ def execute(
     filter_bridge: Filter = _no_filter,
     allowed: packing.Allowed = packing.ANYTHING,
 ) -> list[Outcome]:
-    """Take groups of steps, in their order; a failure ends its group, and steps before it stay.
+    """Execute groups of steps, in their order; a failure ends its group, and steps before it stay.
 
     All of them are checked before the first is taken. A failure is returned, not raised, because
     the caller has to know how far each group went.

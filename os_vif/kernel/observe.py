@@ -154,7 +154,7 @@ def _decode(name: str, message: bytes) -> Link:
         **_kind_attributes(kind, data),
         **sysctl.read(_text(top[_IFLA_IFNAME]), _SYSCTLS.get(kind, ("disable_ipv6",))),
     }
-    if _IFLA_LINK in top and kind != "veth":  # whose other end is no parent
+    if _IFLA_LINK in top and kind != "veth":  # whose other end is not a parent
         here = _IFLA_LINK_NETNSID not in top
         attributes["parent"] = _link_name(top[_IFLA_LINK]) if here else ""
     alias, carrier = _text(top.get(rtnetlink.ALIAS, b"")), _flag(top.get(_IFLA_CARRIER, b""))

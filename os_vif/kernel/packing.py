@@ -110,7 +110,7 @@ def unpack_groups(
 ) -> list[list[LinkStep]]:
     """Turn groups of primitives into groups of checked steps.
 
-    :raises InvalidValue: see :func:`unpack`; or they are no groups.
+    :raises InvalidValue: see :func:`unpack`; or they are not groups.
     """
     for value in (packed, *(packed if isinstance(packed, Sequence) else ())):
         if not isinstance(value, Sequence) or isinstance(value, str | bytes):

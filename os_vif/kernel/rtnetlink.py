@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The letters of rtnetlink: messages and attributes, one socket, requests and dumps.
+"""The wire format of rtnetlink: messages and attributes, one socket, requests and dumps.
 
 Written by hand for uses where pyroute2 does not serve. Every re-plug reads a few links and every
 plug sets some, and pyroute2 takes 0.3 to 0.7 ms to open its socket and as much for each answer;

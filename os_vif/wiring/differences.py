@@ -30,7 +30,7 @@ PRESENT, OWNER = "present", "owner"
 
 
 def report(differences: Iterable[Difference]) -> str:
-    """Say of each difference what was wanted and what was found."""
+    """Return of each difference what was wanted and what was found, as one text."""
     return "; ".join(_line(one) for one in differences)
 
 

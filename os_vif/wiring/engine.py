@@ -61,7 +61,7 @@ class Links(Protocol):
     def execute(
         self, groups: Sequence[Sequence[LinkStep]], deadline: Deadline, *, go_on: bool = False
     ) -> list[Exception | None]:
-        """Take groups of steps in one privileged call; a failure ends its group only.
+        """Execute groups of steps in one privileged call; a failure ends its group only.
 
         :param deadline: for the answer of the privileged daemon.
         :param go_on: let a failure not even end its group.
@@ -88,7 +88,7 @@ class Rows(Protocol):
         """
 
     def commit(self, steps: Sequence[RowStep], deadline: Deadline) -> int | None:
-        """Take the steps in one transaction; return the configuration number it made (None when
+        """Execute the steps in one transaction; return the configuration number it made (None when
         there turned out to be nothing to do).
 
         :raises StateChanged: what the steps build on has changed; nothing was written.

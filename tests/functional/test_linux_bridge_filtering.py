@@ -158,7 +158,6 @@ def test_what_is_there_is_not_written_again(backend: Backend, use_ipv6: bool) ->
     for program in ("iptables", "ip6tables"):
         run([program, "-N", "nova"])
     assert ensure(*every) == [True] * 4
-    assert all(iptables_runner.pending(wanted, Deadline(AMPLE)) == () for wanted in every)
     before = [backend.rules(program) for program in ("iptables", "ip6tables")]
     written = [backend.calls(f"{program}-restore") for program in ("iptables", "ip6tables")]
     assert written == [[0] * 4, [0] * 4 * use_ipv6]
@@ -476,9 +475,8 @@ def test_a_deadline_that_has_expired_is_none_without_end(backend: Backend) -> No
     assert (taken, "iptables-save -t filter was not started" in why) == (0, True)
     with pytest.raises(DeadlineExceeded):
         entry.filtered(until=time.monotonic())
-    for act in (iptables_runner.ensure, iptables_runner.pending):
-        with pytest.raises(DeadlineExceeded):
-            act(FLAT, Deadline.until(time.monotonic() - 1))  # it waited for the daemon
+    with pytest.raises(DeadlineExceeded):
+        iptables_runner.ensure(FLAT, Deadline.until(time.monotonic() - 1))  # waited for the daemon
     assert not backend.log.exists()
     assert backend.rules() == before
     assert entry.change_links([[step]], until=math.inf) == [(1, "", 0)]
@@ -539,7 +537,7 @@ def test_programs_are_found_without_a_path(
     netns: NetworkNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    assert iptables_runner.pending(FLAT, Deadline(AMPLE))
+    assert iptables_runner.ensure(FLAT, Deadline(AMPLE))
 
 
 def test_a_host_without_ipv6_has_none_of_our_rules_there(backend: Backend) -> None:

@@ -2,7 +2,7 @@
 """The database of Open vSwitch (RFC 7047).
 
 ``drivers``      chooses the way to the database that the configuration asks for
-``backend``      the native way, as the engine wants it: observe, commit, settle
+``backend``      the native way, as the engine wants it: observe, commit, wait
 ``connection``   a replica that callers share, transactions of many callers
 ``rows``         the columns we replicate, and rows as values of ``os_vif.wiring.state``
 ``operations``   pure: steps of a plan as the operations of one transaction

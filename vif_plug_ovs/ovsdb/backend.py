@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OVSDB as the engine wants it: observe, commit, settle."""
+"""OVSDB as the engine wants it: observe, commit, wait for ovs-vswitchd."""
 
 from collections.abc import Collection, Mapping, Sequence
 

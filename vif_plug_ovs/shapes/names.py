@@ -7,7 +7,7 @@ from vif_plug_ovs import constants
 
 #: Linux takes 15 characters; Nova, Neutron and os-vif have always used 14.
 NIC_NAME_LENGTH = 14
-#: Patch ports are no devices, so their names are not bound to that.
+#: Patch ports are not devices, so their names are not bound to that.
 PATCH_NAME_LENGTH = 64
 
 #: The namespace of the UUIDs by which QoS rows belong to a device.

@@ -90,7 +90,7 @@ class Iptables:
         return self.restore(merge(self.saved(), wanted.bridge, wanted.rules, *regexes))
 
     def remove(self, bridge: str) -> bool:
-        return self.restore(forwarding_rules.unfilter(self.saved(), bridge))
+        return self.restore(merge(self.saved(), bridge, ()))
 
     @property
     def own(self) -> list[str]:
