@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The example in the README runs as shown."""
+"""The examples in README and manual run as shown."""
 
 import re
 from pathlib import Path
+
+import pytest
 
 from os_vif.kernel import observe
 from tests.rig.ovs import PrivateOvs
@@ -10,14 +12,16 @@ from tests.rig.snapshot import difference, snapshot
 from vif_plug_ovs import privsep
 from vif_plug_ovs.ovsdb import connection
 
-README = Path(__file__).parents[2] / "README.rst"
+ROOT = Path(__file__).parents[2]
 DEVICE = "tap8f6a1f6b-5d"
 
 
-def test_the_example_plugs_and_unplugs(ovs_dummy: PrivateOvs) -> None:
+@pytest.mark.parametrize("page", ["README.rst", "doc/source/user/usage.rst"])
+def test_the_example_plugs_and_unplugs(ovs_dummy: PrivateOvs, page: str) -> None:
     """Its daemon listens where the options point to by default."""
-    (block,) = re.findall(r"code-block:: python\n\n((?:    .*\n|\n)+)", README.read_text())
-    example = re.sub(r"^    ", "", block, flags=re.MULTILINE)
+    text = (ROOT / page).read_text().partition("Linux bridges\n")[0]
+    blocks = re.findall(r"code-block:: python\n\n((?:    .*\n|\n)+)", text)
+    example = re.sub(r"^    ", "", "".join(blocks), flags=re.MULTILINE)
     setup, plug, unplug = re.split(r"^(?=os_vif\.(?:un)?plug)", example, flags=re.MULTILINE)
     privsep.vif_plug.set_client_mode(False)
     ovs_dummy.vsctl("add-br", "br-int")

@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The four verbs with real plugins, installed for the test."""
 
-import importlib
-import importlib.util
-import inspect
 import logging
 import subprocess
 import sys
@@ -16,7 +13,6 @@ from oslo_config import cfg
 
 import os_vif
 from os_vif import exception
-from tests.compat import facts
 from tests.unit.conftest import GOOD, Installed
 from tests.vifs import instance, vif_id, vif_open_vswitch
 
@@ -423,52 +419,3 @@ def test_an_import_does_nothing(module: str) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert done.stderr == ""
-
-
-# Signatures -------------------------------------------------------------------------------------
-
-
-def api() -> list[Any]:
-    """(module, path in it, fact) of all that others use, for the modules that exist."""
-    found = []
-    for module, names in facts("api").items():
-        package = module.partition(".")[0]
-        if importlib.util.find_spec(package) is None or module.endswith(".exception"):
-            continue  # exceptions: see test_exception
-        try:
-            importlib.import_module(module)
-        except ModuleNotFoundError:
-            continue
-        for name, fact in names.items():
-            members = {name: fact}
-            if isinstance(fact, dict):
-                members = {
-                    f"{name}.{member}": what
-                    for member, what in {**fact["methods"], **fact["attributes"]}.items()
-                }
-            found += [
-                pytest.param(module, path, what, id=f"{module}.{path}")
-                for path, what in members.items()
-            ]
-    return found
-
-
-def signature(function: Any) -> str:
-    """Parameters as they are written, without annotations."""
-    written = inspect.signature(function)
-    bare = [p.replace(annotation=p.empty) for p in written.parameters.values()]
-    return str(written.replace(parameters=bare, return_annotation=written.empty))
-
-
-@pytest.mark.parametrize(("module", "path", "fact"), api())
-def test_what_others_use_is_there_as_it_was(module: str, path: str, fact: Any) -> None:
-    owner: Any = importlib.import_module(module)
-    *classes, name = path.split(".")
-    for one in classes:
-        owner = getattr(owner, one)
-    found = getattr(owner, name)
-    if isinstance(fact, str) and fact.removeprefix("privileged ").startswith("("):
-        # A class method is asked for itself, to see its first parameter too.
-        assert signature(getattr(found, "__func__", found)) == fact.removeprefix("privileged ")
-    else:
-        assert found == fact

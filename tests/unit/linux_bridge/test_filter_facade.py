@@ -1,25 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The historic interface to iptables: the options of a caller."""
 
-import importlib
 import subprocess
 import sys
 from typing import Any
 
 import pytest
 
-from tests.compat import facts
-from tests.unit.ovs.test_facade_signatures import described
 from vif_plug_linux_bridge import iptables, linux_net, privileged, privsep
 from vif_plug_linux_bridge.iptables import IptablesManager
-
-MODULES = [name for name in facts("api") if name.startswith("vif_plug_linux_bridge.")]
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_it_is_as_it_was(module: str) -> None:
-    for name, fact in facts("api")[module].items():
-        assert described(getattr(importlib.import_module(module), name), fact) == fact
 
 
 def test_a_manager_is_deprecated_and_holds_options() -> None:

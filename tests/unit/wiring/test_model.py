@@ -5,8 +5,12 @@ import dataclasses
 
 import pytest
 
+from os_vif.wiring import elements
 from os_vif.wiring.elements import (
+    BridgePort,
     DeviceMtu,
+    ForwardingFilter,
+    HostInterface,
     LinuxBridge,
     OnRemove,
     OvsBridge,
@@ -14,6 +18,7 @@ from os_vif.wiring.elements import (
     Representor,
     Tap,
     VethPair,
+    VlanDevice,
 )
 from os_vif.wiring.elements.element import unique
 from os_vif.wiring.model import Wiring
@@ -49,7 +54,16 @@ ELEMENTS = [
     DeviceMtu("tap1", 1450),
     OvsBridge("br-int", "system", MARK),
     OvsPort("tap1", "br-int", MARK),
+    HostInterface("eth1", 1450),
+    VlanDevice("vlan5", "eth1", 5, 1450, MARK),
+    BridgePort("vlan5", "br100", 1450),
+    ForwardingFilter("br100", {}),
 ]
+
+
+def test_the_list_of_elements_is_complete() -> None:
+    names = {type(element).__name__ for element in ELEMENTS}
+    assert names == set(elements.__all__) - {"Element", "OnRemove"}
 
 
 @pytest.mark.parametrize("element", ELEMENTS, ids=lambda element: type(element).__name__)

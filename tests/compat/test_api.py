@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The modules of vif_plug_ovs that code elsewhere imports: names, signatures, values."""
+"""The modules that code elsewhere imports: names, signatures, values."""
 
 import importlib
 import inspect
@@ -12,7 +12,9 @@ import pytest
 
 from tests.compat import facts
 
-FACTS = {name: found for name, found in facts("api").items() if name.startswith("vif_plug_ovs.")}
+FACTS = facts("api")
+#: What plugins outside of this repository are made of.
+FACADES = [name for name in FACTS if name.startswith("vif_plug_ovs.")]
 PRIVILEGED = "privileged "
 
 
@@ -24,7 +26,8 @@ def things() -> Iterator[Any]:
 
 def signature(function: Any) -> str:
     """As in the facts: names, order and defaults, without types."""
-    found = inspect.signature(function)
+    # A class method is asked for itself, to see its first parameter too.
+    found = inspect.signature(getattr(function, "__func__", function))
     bare = [one.replace(annotation=inspect.Parameter.empty) for one in found.parameters.values()]
     return str(inspect.Signature(bare))
 
@@ -55,11 +58,7 @@ def test_it_is_as_it_was(module: str, name: str, fact: Any) -> None:
     assert described(thing, fact) == fact
 
 
-def test_the_facts_are_not_empty() -> None:
-    assert set(FACTS) >= {f"vif_plug_ovs.{name}" for name in ("linux_net", "ovsdb.ovsdb_lib")}
-
-
-@pytest.mark.parametrize("module", list(FACTS))
+@pytest.mark.parametrize("module", FACADES)
 def test_it_can_be_imported_first(module: str) -> None:
-    """No cycle of imports bites whoever comes in by this door."""
+    """No cycle of imports is met by a caller that begins with this module."""
     subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
