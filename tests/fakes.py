@@ -132,7 +132,7 @@ class FakeLinks:
                 taken += 1
                 self.taken.append(step)
         if first is not None:
-            first.taken = taken
+            first.executed = taken
         return first
 
     def _take(self, step: LinkStep) -> None:

@@ -26,7 +26,7 @@ from vif_plug_linux_bridge.forwarding_rules import Filtering, Rule, UnreadableRu
 LOG = logging.getLogger(__name__)
 
 #: Seconds in which rules are rolled back although the deadline has come.
-UNDO_SECONDS = 0.5
+ROLLBACK_SECONDS = 0.5
 #: How often rules are written that turn out to be other ones afterwards.
 ATTEMPTS = 3
 
@@ -71,13 +71,13 @@ def ensure(wanted: Filtering, deadline: Deadline) -> bool:
     """
     before: dict[str, str] = {}
     wrote = False
-    with turn(deadline):
+    with _locked(deadline):
         try:
             for program in _programs(wanted.use_ipv6):
                 before[program] = save(program, deadline)
-                wrote |= settle(program, _plan(wanted), deadline, before[program])
+                wrote |= write(program, _plan(wanted), deadline, before[program])
         except ExceptionBase:
-            _take_back(before, wanted.bridge, deadline.at_least(UNDO_SECONDS))
+            _roll_back(before, wanted.bridge, deadline.at_least(ROLLBACK_SECONDS))
             raise
     return wrote
 
@@ -92,9 +92,9 @@ def remove(bridge: str, use_ipv6: bool, deadline: Deadline) -> bool:
     :raises DeadlineExceeded: it did not happen in time.
     """
     wrote = False
-    with turn(deadline):
+    with _locked(deadline):
         for program, saved in _saved(use_ipv6, deadline):
-            wrote |= settle(program, partial(_merge, bridge, ()), deadline, saved)
+            wrote |= write(program, partial(_merge, bridge, ()), deadline, saved)
     return wrote
 
 
@@ -141,7 +141,7 @@ def _saved(use_ipv6: bool, deadline: Deadline) -> Iterable[tuple[str, str]]:
         yield IPV6, six
 
 
-def settle(program: str, plan: Plan, deadline: Deadline, saved: str) -> bool:
+def write(program: str, plan: Plan, deadline: Deadline, saved: str) -> bool:
     """Plan, write and look again, until there is nothing to write.
 
     :param program: ``iptables`` or ``ip6tables``.
@@ -168,12 +168,12 @@ def settle(program: str, plan: Plan, deadline: Deadline, saved: str) -> bool:
     return written > 0
 
 
-def _take_back(before: dict[str, str], bridge: str, deadline: Deadline) -> None:
+def _roll_back(before: dict[str, str], bridge: str, deadline: Deadline) -> None:
     for program, saved in before.items():
         rules = forwarding_rules.rules_of(saved, bridge)
         try:
             now = save(program, deadline)
-            settle(program, partial(_merge, bridge, rules), deadline, now)
+            write(program, partial(_merge, bridge, rules), deadline, now)
         except ExceptionBase as err:
             LOG.warning("The rules (%s) of %s were not rolled back: %s", program, bridge, err)
 
@@ -181,16 +181,16 @@ def _take_back(before: dict[str, str], bridge: str, deadline: Deadline) -> None:
 # The programs ------------------------------------------------------------------------------------
 
 #: One thread of a process at a time; what other processes do, the rules themselves tell.
-_TURNS = KeyedLocks()
+_LOCKS = KeyedLocks()
 
 
 @contextmanager
-def turn(deadline: Deadline) -> Iterator[None]:
+def _locked(deadline: Deadline) -> Iterator[None]:
     """Wait for the other threads of this process.
 
     :raises DeadlineExceeded: one of them is busy with iptables all the time.
     """
-    with _TURNS.hold_free({IPV4}, deadline) as held:
+    with _LOCKS.hold_free({IPV4}, deadline) as held:
         if not held:
             what = "another thread is busy with iptables"
             raise DeadlineExceeded(seconds=deadline.elapsed(), what=what)

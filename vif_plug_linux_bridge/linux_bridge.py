@@ -27,8 +27,8 @@ from vif_plug_linux_bridge.shapes import gc
 
 #: Seconds that plugging may take; the default of the plugin for Open vSwitch.
 TIMEOUT = 120
-#: The bridges that a thread of this process is making.
-BUSY = KeyedLocks()
+#: Of the bridges that a thread of this process is making.
+LOCKS = KeyedLocks()
 
 
 class LinuxBridgePlugin(PluginBase):
@@ -157,7 +157,7 @@ class LinuxBridgePlugin(PluginBase):
 def apply(wanted: Wiring, bridge: str) -> None:
     """Make a bridge's wiring so; two threads that want the same bridge take turns."""
     deadline = Deadline(TIMEOUT)
-    with BUSY.hold({bridge}, deadline):
+    with LOCKS.hold({bridge}, deadline):
         Engine(_links()).apply(wanted, deadline)
 
 

@@ -15,9 +15,7 @@ from os_vif.kernel.daemon import KernelLinks
 from os_vif.locks import KeyedLocks, busy
 from os_vif.objects.host_info import HostPluginInfo
 from os_vif.objects.instance_info import InstanceInfo
-from os_vif.objects.vif import (
-    VIFBase,
-)
+from os_vif.objects.vif import VIFBase
 from os_vif.plugin import Pair, PluginBase, Result, supported
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.engine import Engine
@@ -28,8 +26,8 @@ from vif_plug_ovs.shapes import host_device, names, request
 
 #: VIFs that go into one transaction: few enough for ovs-vswitchd to stay responsive.
 CHUNK = 50
-#: The VIFs that a thread of this process is plugging or unplugging.
-BUSY = KeyedLocks()
+#: Of the VIFs that a thread of this process is plugging or unplugging.
+LOCKS = KeyedLocks()
 
 LOG = logging.getLogger(__name__)
 
@@ -172,14 +170,12 @@ class OvsPlugin(PluginBase):
     def _described(self, pairs: Sequence[Pair], describe: _Describe) -> Iterator["_Chunk"]:
         """Hold VIFs and describe them; each may fail alone."""
         deadline = Deadline.of_option(self.config.ovs_vsctl_timeout)
-        # In company, a VIF that is busy must leave time for the others.
+        # Among several, a VIF that is locked must leave time for the others.
         half = deadline.seconds / 2 if deadline.seconds < math.inf else 60
-        patience = deadline if len(pairs) == 1 else deadline.at_most(half)
-        with BUSY.hold_free({key for vif, _ in pairs for key in _keys(vif)}, patience) as held:
+        until = deadline if len(pairs) == 1 else deadline.at_most(half)
+        with LOCKS.hold_free({key for vif, _ in pairs for key in _keys(vif)}, until) as held:
             described = [
-                _attempt(describe, vif, instance, deadline)
-                if _keys(vif) <= held
-                else busy(patience)
+                _attempt(describe, vif, instance, deadline) if _keys(vif) <= held else busy(until)
                 for vif, instance in pairs
             ]
             yield _Chunk([vif for vif, _ in pairs], described, deadline)

@@ -3,8 +3,8 @@
 
 What the kernel dumped is sent back to it with another device's index, so whatever an address or a
 route has (lifetimes, metrics, flags, attributes that nobody here knows) moves along. First all of
-it comes into being on the new device beside the old, then it goes from the old: at every instant
-there is one or both. Each change names the request that takes it back.
+it is made on the new device beside the old, then it goes from the old: at every instant
+there is one or both. Each change names the request that rolls it back.
 """
 
 import socket
@@ -73,10 +73,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Change:
-    """A request, and the one that takes it back."""
+    """A request, and the one that rolls it back."""
 
     do: Request
-    undo: Request
+    inverse: Request
     #: Whether the host finds it again if the kernel refuses it.
     optional: bool = False
 
@@ -270,7 +270,7 @@ def _route_with(body: bytes, attributes: _Attributes) -> bytes:
 
 
 def _redirected(body: bytes, its: dict[int, bytes], old: Device, new: Device) -> _Attributes:
-    for kind, value in _told(its):
+    for kind, value in _settable(its):
         if kind == _RTA_OIF:
             yield kind, rtnetlink.pack_u32(new.index)
         elif kind == _RTA_MULTIPATH:
@@ -279,7 +279,7 @@ def _redirected(body: bytes, its: dict[int, bytes], old: Device, new: Device) ->
             yield kind, value
 
 
-def _told(its: dict[int, bytes]) -> _Attributes:
+def _settable(its: dict[int, bytes]) -> _Attributes:
     """Return the attributes that the kernel takes; it tells an expiry in another way than it is
     told."""
     for kind, value in its.items():

@@ -39,14 +39,14 @@ def join(step: JoinBridge) -> None:
     :raises OSError: the kernel refused something; all is as before.
     """
     port, bridge = _found(step.name, step.bridge)
-    with rtnetlink.Socket() as kernel, contextlib.ExitStack() as undo:
+    with rtnetlink.Socket() as kernel, contextlib.ExitStack() as rollback:
         first = [] if bridge.addresses else [_set(bridge, rtnetlink.ADDRESS, *_macs(bridge, port))]
         joined = [] if port.attributes["master"] else [_membership(port, 0, bridge.index)]
         if step.mtu is not None:  # not before there is a port: older kernels bound it by theirs
             mtus = (int(bridge.attributes["mtu"]), step.mtu)
             joined.append(_set(bridge, rtnetlink.MTU, *map(rtnetlink.pack_u32, mtus)))
-        _move(kernel, undo, port, bridge, first=first, before_routes=joined)
-        undo.pop_all()
+        _move(kernel, rollback, port, bridge, first=first, before_routes=joined)
+        rollback.pop_all()
 
 
 def leave(step: LeaveBridge) -> None:
@@ -56,13 +56,13 @@ def leave(step: LeaveBridge) -> None:
         moment ago; all is as before.
     """
     port, bridge = _found(step.name, step.bridge)
-    with rtnetlink.Socket() as kernel, contextlib.ExitStack() as undo:
+    with rtnetlink.Socket() as kernel, contextlib.ExitStack() as rollback:
         left = [_membership(port, bridge.index, 0)] if port.attributes["master"] else []
         # Last, for a bridge without a carrier is none that everything could be led back to.
-        _move(kernel, undo, bridge, port, after_routes=left)
+        _move(kernel, rollback, bridge, port, after_routes=left)
         if observe.ports(bridge.index):
             raise OSError(errno.EBUSY, f"{bridge.name} has other ports")
-        undo.pop_all()
+        rollback.pop_all()
 
 
 def _found(port: str, bridge: str) -> tuple[Link, Link]:
@@ -80,7 +80,7 @@ def _found(port: str, bridge: str) -> tuple[Link, Link]:
 
 def _move(
     kernel: rtnetlink.Socket,
-    undo: contextlib.ExitStack,
+    rollback: contextlib.ExitStack,
     old: Link,
     new: Link,
     *,
@@ -98,43 +98,43 @@ def _move(
     :param before_routes: what else is done before routes arrive.
     :param after_routes: what else is done before anything departs.
     """
-    _configure_alike(new, old, undo)
+    _configure_alike(new, old, rollback)
     here, there = Device(old.name, old.index), Device(new.name, new.index)
     # Routes of IPv6, of which it makes no use without an address, are left where they are.
     its = _read(kernel, here, there, with_ipv6=_does_ipv6(new))
-    _take(kernel, undo, [*first, *its.arriving()])
+    _change(kernel, rollback, [*first, *its.arriving()])
     _wait_until(lambda: its.usable_on(there))
-    undo.callback(_wait_until, lambda: its.usable_on(here))
+    rollback.callback(_wait_until, lambda: its.usable_on(here))
     changes = [*before_routes, *its.following(), *after_routes, *its.departing()]
     # Addresses come back in their order only to where none of them was left.
-    _take(kernel, undo, changes, [move.depart.do for move in reversed(its.addresses)])
+    _change(kernel, rollback, changes, [move.depart.do for move in reversed(its.addresses)])
     # Without a cable there is nothing to wait for.
     _wait_until(lambda: _can_send(kernel, new) or not _can_send(kernel, old))
 
 
-def _take(
+def _change(
     kernel: rtnetlink.Socket,
-    undo: contextlib.ExitStack,
+    rollback: contextlib.ExitStack,
     changes: Sequence[Change],
-    before_undo: Sequence[Request] = (),
+    before_rollback: Sequence[Request] = (),
 ) -> None:
     """Make changes in one call; they are rolled back in one call, too.
 
-    :param before_undo: what is asked for before they are rolled back.
+    :param before_rollback: what is asked for before they are rolled back.
     :raises OSError: the kernel refused one of them; the others are made nevertheless.
     """
     refusals = _request(kernel, [change.do for change in changes])
-    taken = list(zip(changes, refusals, strict=True))
-    # What was refused may have come about by another change: with a primary address go others.
-    made = [change for change, why in taken if why is None or why.errno not in _DONE]
-    back = [*before_undo, *(change.undo for change in reversed(made))]
-    undo.callback(_take_back, kernel, back)
-    for change, why in taken:
+    asked = list(zip(changes, refusals, strict=True))
+    # What was refused may have been done by another change: with a primary address go others.
+    made = [change for change, why in asked if why is None or why.errno not in _DONE]
+    back = [*before_rollback, *(change.inverse for change in reversed(made))]
+    rollback.callback(_roll_back, kernel, back)
+    for change, why in asked:
         if why is not None and why.errno not in _DONE and not change.optional:
             raise why
 
 
-def _take_back(kernel: rtnetlink.Socket, requests: Sequence[Request]) -> None:
+def _roll_back(kernel: rtnetlink.Socket, requests: Sequence[Request]) -> None:
     """Let nothing that goes wrong hide why it had to be rolled back."""
     with _logged():
         for why in _request(kernel, requests):
@@ -148,7 +148,7 @@ def _logged() -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        LOG.error("An address, a route or a bridge's port could not be put back: %s", err)
+        LOG.error("An address, a route or a bridge's port could not be rolled back: %s", err)
 
 
 def _request(kernel: rtnetlink.Socket, requests: Sequence[Request]) -> list[OSError | None]:
@@ -168,7 +168,7 @@ class _Moves:
     usable_on: Callable[[Device], bool]
 
     def arriving(self) -> Iterator[Change]:
-        """Return what comes into being on the new device first."""
+        """Return what is made on the new device first."""
         # An address brings its own along, and would leave it behind if it were rolled back.
         yield from (move.arrive for move in self.prefixes)
         yield from (move.arrive for move in self.addresses)
@@ -261,8 +261,8 @@ def _membership(port: Link, before: int, after: int) -> Change:
 
 def _set(link: Link, attribute: int, before: bytes, after: bytes) -> Change:
     header = rtnetlink.link_header(link.index)
-    do, undo = (header + rtnetlink.attribute(attribute, each) for each in (after, before))
-    return Change(Request(rtnetlink.NEW_LINK, 0, do), Request(rtnetlink.NEW_LINK, 0, undo))
+    do, inverse = (header + rtnetlink.attribute(attribute, each) for each in (after, before))
+    return Change(Request(rtnetlink.NEW_LINK, 0, do), Request(rtnetlink.NEW_LINK, 0, inverse))
 
 
 def _macs(*links: Link) -> Iterator[bytes]:
@@ -273,7 +273,7 @@ def _does_ipv6(link: Link) -> bool:
     return not sysctl.read(link.name, ("disable_ipv6",)).get("disable_ipv6", 1)
 
 
-def _configure_alike(link: Link, other: Link, undo: contextlib.ExitStack) -> None:
+def _configure_alike(link: Link, other: Link, rollback: contextlib.ExitStack) -> None:
     """Let a link use addresses as the other one does, of each family of which it has none itself.
 
     Its IPv6 is switched on last.
@@ -282,10 +282,10 @@ def _configure_alike(link: Link, other: Link, undo: contextlib.ExitStack) -> Non
         wanted, found = (sysctl.of_addresses(each.name, family) for each in (other, link))
         for name in wanted.keys() & found.keys():
             if found[name] != wanted[name]:  # the kernel may act on being told the same again
-                undo.callback(_set_back, link.name, family, name, found[name])
+                rollback.callback(_set_back, link.name, family, name, found[name])
                 sysctl.write_of_addresses(link.name, family, name, wanted[name])
     if other.has_ipv6 and link.attributes["disable_ipv6"]:
-        undo.callback(_set_back, link.name, "ipv6", "disable_ipv6", "1")
+        rollback.callback(_set_back, link.name, "ipv6", "disable_ipv6", "1")
         sysctl.write_of_addresses(link.name, "ipv6", "disable_ipv6", "0")
 
 

@@ -70,15 +70,15 @@ class KernelLinks:
         return [_failure(*outcome) for outcome in outcomes]
 
 
-def _failure(taken: int, reason: str, code: int) -> errors.WiringError | None:
+def _failure(executed: int, reason: str, code: int) -> errors.WiringError | None:
     if not reason:
         return None
     refusal = errors.LinkFailed(reason=reason)
-    refusal.taken = taken
+    refusal.executed = executed
     if code not in (errno.EEXIST, errno.ENODEV):  # a link of that name has come, or gone
         return refusal
     changed = errors.StateChanged(what=reason)
-    changed.taken, changed.refusal = taken, refusal if code == errno.ENODEV else None
+    changed.executed, changed.refusal = executed, refusal if code == errno.ENODEV else None
     return changed
 
 

@@ -54,15 +54,15 @@ def execute(
 ) -> list[Outcome]:
     """Execute groups of steps, in their order; a failure ends its group, and steps before it stay.
 
-    All of them are checked before the first is taken. A failure is returned, not raised, because
-    the caller has to know how far each group went.
+    All are checked before the first is executed. A failure is returned, not raised, because the
+    caller has to know how far each group went.
 
     :param packed: groups of steps as :func:`os_vif.kernel.packing.pack` makes them.
     :param go_on: let a failure not even end its group.
     :param filter_bridge: how this plugin filters.
     :param allowed: the steps that are this plugin's job.
-    :returns: for each group how many steps were taken; of the first that failed what and why (or
-        nothing), and its errno.
+    :returns: for each group how many steps were executed; of the first that failed what and why
+        (or nothing), and its errno.
     :raises InvalidValue: one is not a step that os-vif makes, or not one that is allowed.
     """
     groups = packing.unpack_groups(packed, allowed)
@@ -116,19 +116,19 @@ class _Call(contextlib.ExitStack):
 
 
 def _execute_group(call: _Call, group: Iterable[LinkStep], go_on: bool) -> Outcome:
-    taken, reason, code = 0, "", 0
+    executed, reason, code = 0, "", 0
     for step in group:
         try:
             _EXECUTORS[type(step)](call, step)
-            taken += 1
+            executed += 1
         except (OSError, WiringError) as err:
             # So that it is rolled back, too; all other steps are all or nothing in themselves.
-            taken += isinstance(step, SetLink) and isinstance(err, rtnetlink.AnswerLost)
+            executed += isinstance(step, SetLink) and isinstance(err, rtnetlink.AnswerLost)
             if not reason:
                 reason, code = f"{step}: {err.args[-1] if err.args else err}", _code(err)
             if not go_on:
                 break
-    return taken, reason, code
+    return executed, reason, code
 
 
 def _code(err: Exception) -> int:

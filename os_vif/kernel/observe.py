@@ -52,7 +52,7 @@ def links(names: Iterable[str], addressed: Collection[str] = ()) -> dict[str, Li
 
 def _ask(kernel: rtnetlink.Socket, name: str) -> Link | None:
     try:
-        return _decode(name, _told(kernel, name))
+        return _decode(name, _answer(kernel, name))
     except OSError as err:
         if err.errno == errno.ENODEV:
             return None
@@ -60,7 +60,7 @@ def _ask(kernel: rtnetlink.Socket, name: str) -> Link | None:
         raise
 
 
-def _told(kernel: rtnetlink.Socket, name: str) -> bytes:
+def _answer(kernel: rtnetlink.Socket, name: str) -> bytes:
     ifname = rtnetlink.attribute(_IFLA_IFNAME, name.encode() + b"\0")
     return kernel.get(rtnetlink.GET_LINK, _ANY_LINK + ifname)
 
@@ -96,7 +96,7 @@ def queues(name: str) -> int:
     :raises OSError: there is no such device, or the kernel refused to say.
     """
     with rtnetlink.Socket() as kernel:
-        answer = _told(kernel, name)
+        answer = _answer(kernel, name)
     _, its = _kind_and_data(dict(rtnetlink.attributes(answer[rtnetlink.LINK.size :])))
     return sum(rtnetlink.u32(its[number]) for number in _IFLA_TUN_QUEUES if number in its)
 

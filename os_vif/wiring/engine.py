@@ -4,7 +4,7 @@
 A verb for one VIF is a batch of one. In a batch every VIF has its own plan and its own failure;
 what they share is one observation, one privileged call, one transaction and one wait.
 
-What may have taken effect is rolled back: a step counts as taken before it is asked for, until an
+What may have taken effect is rolled back: a step counts as executed before it is sent, until an
 answer tells that it was not. Hence an interruption at any point (the timeout of a greenthread,
 KeyboardInterrupt) leaves nothing behind.
 """
@@ -67,11 +67,11 @@ class Links(Protocol):
         :param go_on: let a failure not even end its group.
         :returns: for each group None, or why it failed: LinkFailed, StateChanged where a link of
             that name has come or gone, InvalidValue where the daemon does not take such a step.
-            Their ``taken``, 0 without it, says how many steps stay.
+            Their ``executed``, 0 without it, says how many steps stay.
         :raises DeadlineExceeded: the daemon did not answer.
         :raises StateChanged: the daemon ended before it answered.
         :raises Exception: the daemon could not be started. After any of these, how many steps
-            were taken is unknown.
+            were executed is unknown.
         """
 
 
@@ -150,8 +150,8 @@ class _Job:
     plan: Plan = field(default_factory=Plan)
     found: Found = field(default_factory=Found)
     failure: Exception | None = None
-    #: Steps for the kernel that may have been taken, and whether their number was answered.
-    links_taken: int = 0
+    #: Steps for the kernel that may have been executed, and whether their number was answered.
+    links_executed: int = 0
     links_known: bool = True
     #: Whether the rows may have been written.
     rows_sent: bool = False
@@ -163,7 +163,7 @@ class _Job:
     @property
     def links_done(self) -> Sequence[LinkStep]:
         """The part of the plan for the kernel that may have taken effect."""
-        return self.plan.links[: self.links_taken]
+        return self.plan.links[: self.links_executed]
 
 
 class _Batch:
@@ -338,7 +338,7 @@ class Engine:
         if not changing:
             return
         for job, steps in changing:
-            job.links_taken, job.links_known = job.links_taken + len(steps), False
+            job.links_executed, job.links_known = job.links_executed + len(steps), False
         try:
             failures = self._links.execute([steps for _, steps in changing], deadline)
         except Exception as failure:
@@ -348,7 +348,7 @@ class Engine:
         for (job, steps), failed in zip(changing, failures, strict=True):
             job.failure, job.links_known = failed, True
             if failed:
-                job.links_taken += getattr(failed, "taken", 0) - len(steps)
+                job.links_executed += getattr(failed, "executed", 0) - len(steps)
 
     def _commit(self, jobs: list[_Job], deadline: Deadline) -> None:
         """Send the rows of all in one transaction; if that fails, of each half in its own."""
@@ -480,7 +480,7 @@ class Engine:
         }
         self._roll_back_rows([job for job in failed if job.rows_sent], kept, deadline)
         changed = [
-            job for job in failed if job.links_taken and not self._is_taken_over(job, deadline)
+            job for job in failed if job.links_executed and not self._is_taken_over(job, deadline)
         ]
         try:
             self._roll_back_links(changed, deadline.at_least(ROLLBACK_SECONDS / 2))

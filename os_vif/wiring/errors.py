@@ -24,8 +24,8 @@ class WiringError(ExceptionBase):
 
     msg_fmt = "The wiring could not be changed"
 
-    #: Of the steps for the kernel, how many were taken before it failed.
-    taken: int = 0
+    #: Of the steps for the kernel, how many were executed before it failed.
+    executed: int = 0
 
 
 class Contradiction(WiringError):

@@ -32,7 +32,7 @@ from tests.rig.plugin import (
 )
 from tests.rig.snapshot import difference, links, snapshot
 from tests.rig.stopwatch import within
-from vif_plug_ovs.ovs import BUSY, CHUNK
+from vif_plug_ovs.ovs import CHUNK, LOCKS
 
 MANY = 100
 CHUNKS = math.ceil(MANY / CHUNK)
@@ -382,7 +382,7 @@ def test_one_that_another_thread_is_busy_with_fails_no_other(
     holding, enough = threading.Event(), threading.Event()
 
     def be_busy() -> None:
-        with BUSY.hold({vifs.vif_id(index + 1)}, Deadline(30)):
+        with LOCKS.hold({vifs.vif_id(index + 1)}, Deadline(30)):
             holding.set()
             enough.wait(30)
 

@@ -246,7 +246,7 @@ def test_a_slow_server_is_no_obstacle_to_a_verb_that_has_time(
 def test_a_server_that_answers_reads_and_dies_at_the_commit_is_an_error_in_time(
     verb: str, ovs_dummy: PrivateOvs, osvif_dummy: OsVif
 ) -> None:
-    """The undo has a time of its own; it must not add up to more than the grace."""
+    """The rollback has a time of its own; it must not add up to more than the grace."""
     osvif_dummy.plug(HYBRID.vif(2), 2)
     osvif_dummy.configure(ovs_vsctl_timeout=TIMEOUT)
     if verb == "plug":

@@ -243,7 +243,7 @@ def test_a_taken_name_is_refused_and_the_device_of_that_name_is_left(
     before = snapshot()
     with pytest.raises(StateChanged, match=rf"create {step.kind} .*\bx\b.*: File exists") as seen:
         take(step)
-    assert seen.value.taken == 0
+    assert seen.value.executed == 0
     assert not difference(before, snapshot())
 
 
@@ -360,7 +360,7 @@ SECOND_FAILS = (
 def test_the_first_refused_step_ends_it_and_those_before_it_are_counted() -> None:
     with pytest.raises(LinkFailed, match="missing") as failure:
         take(*SECOND_FAILS)
-    assert failure.value.taken == 1
+    assert failure.value.executed == 1
     assert set(links()) == {"lo", "x"}
 
 
@@ -385,7 +385,7 @@ def test_a_failure_ends_its_own_group_only() -> None:
     outcomes = KernelLinks(in_process).execute(groups, Deadline.never())
     first, second, third = map(final, outcomes)
     assert isinstance(first, LinkFailed)
-    assert first.taken == 1
+    assert first.executed == 1
     assert second is None
     assert "gone" in str(third)
     assert set(links()) == {"lo", "x", "z"}
@@ -595,7 +595,7 @@ def test_a_link_that_was_set_without_an_answer_counts_as_set() -> None:
             raise
 
     assert answer_is_lost(1, work)
-    assert failures[0].taken == 2
+    assert failures[0].executed == 2
     assert see("x").attributes["mtu"] == 1400
 
 

@@ -636,7 +636,7 @@ def test_whoever_joins_the_bridge_meanwhile_keeps_its_ipv6(
     ip(f"address add {HOST6}/64 dev {INTERFACE} nodad")
     ip(f"link add {BRIDGE} type bridge")
     ip(f"link set {BRIDGE} alias {MARK}")
-    linux_bridge.BUSY._forget()
+    linux_bridge.LOCKS._forget()
     plugin.once_before_links(_plug_elsewhere)
     plugin.plug(vif(1))
     assert f'"{HOST6}"' in str(addressing().of(BRIDGE))
@@ -666,7 +666,7 @@ def test_the_loopback_is_refused(plugin: OsVif, wire: BridgeGuest) -> None:
 
 def _plug_elsewhere() -> None:
     def plug() -> None:
-        linux_bridge.BUSY._forget()
+        linux_bridge.LOCKS._forget()
         with initialized() as other:
             other.plug(vif(2))
 

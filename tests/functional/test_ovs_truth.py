@@ -48,7 +48,7 @@ def fails(
 
 
 def settled(ovs: PrivateOvs) -> Facts:
-    """The host once vswitchd has caught up, which an undo does not wait for."""
+    """The host once vswitchd has caught up, which a rollback does not wait for."""
     wait_until(lambda: ovs.cur_cfg() == ovs.next_cfg(), what="vswitchd")
     return snapshot(ovs)
 
@@ -411,7 +411,7 @@ def test_a_name_that_is_taken_in_between_by_the_same_kind_is_joined(
 def test_what_was_joined_is_left_as_it_was_by_a_plug_that_fails(
     kind: Kind, prefix: str, make: Callable[[str], None], ovs: PrivateOvs, osvif: OsVif
 ) -> None:
-    """vswitchd refuses the bridge: the undo must not delete what was not made."""
+    """vswitchd refuses the bridge: the rollback must not delete what was not made."""
     before = taking(osvif, vifs.device(prefix), make, ovs)
     failure = plug_failure(osvif, kind.vif(profile={"datapath_type": "system"}))
     assert failure is not None
@@ -438,7 +438,7 @@ def test_two_processes_that_plug_the_same_vif_both_succeed(
 
     def plug_elsewhere() -> None:
         with monkeypatch.context() as other_process:
-            other_process.setattr(ovs_plugin, "BUSY", KeyedLocks())
+            other_process.setattr(ovs_plugin, "LOCKS", KeyedLocks())
             osvif.plug(kind.vif())
 
     osvif.once_before_links(plug_elsewhere)
@@ -457,7 +457,7 @@ def test_of_two_processes_the_second_is_not_told_ok_for_what_the_first_rolls_bac
         first = pool.submit(plug_failure, osvif, kind.vif())
         wait_until(lambda: kind.port() in ovs.dump()["Port"], what="the row of the first")
         osvif.configure(ovs_vsctl_timeout=AMPLE)
-        monkeypatch.setattr(ovs_plugin, "BUSY", KeyedLocks())  # as in another process
+        monkeypatch.setattr(ovs_plugin, "LOCKS", KeyedLocks())  # as in another process
         second = pool.submit(plug_failure, osvif, kind.vif())
         assert first.result(5) is not None
         assert not second.done()

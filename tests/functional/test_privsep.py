@@ -162,7 +162,7 @@ def test_a_taken_name_crosses_as_such(ovs: PrivateOvs, br_int: str, daemon: Daem
     def make(_: OsVif) -> Any:
         links = KernelLinks(privileged.change_links)
         failures = links.execute([[made, made], [DeleteLink("lo", "veth")], []], Deadline.never())
-        return [failure and (type(failure), failure.taken, str(failure)) for failure in failures]
+        return [each and (type(each), each.executed, str(each)) for each in failures]
 
     assert daemon(make) == [
         (errors.StateChanged, 1, "The host changed meanwhile: create bridge br0: File exists"),

@@ -258,7 +258,7 @@ def test_bug_1914886_nothing_deletes_the_integration_bridge(
         osvif.plug_kind(kind)
         osvif.unplug(kind.vif())
         osvif.unplug(kind.vif())
-    with pytest.raises(exception.PlugException):  # and its undo
+    with pytest.raises(exception.PlugException):  # and its rollback
         osvif.plug(PORT_ONLY.vif(2, vif_name="ovs-netdev", profile={"create_tap": True}), 2)
     assert ovs.vsctl("get", "Bridge", br_int, "_uuid") == uuid
     assert ovs.vsctl("list-ports", br_int) == "patch0"

@@ -38,7 +38,7 @@ def initialized(in_process: bool = True) -> Iterator[OsVif]:
 
     :param in_process: no privileged daemon: its calls are made here, and counted.
     """
-    self = OsVif(group=GROUP, door=privileged.change_links)
+    self = OsVif(group=GROUP, real_call=privileged.change_links)
     with ExitStack() as stack:
         if in_process:
             stack.enter_context(without_daemon(self, privileged, privsep.vif_plug))

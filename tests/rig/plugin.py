@@ -67,7 +67,7 @@ class OsVif:
 
     #: The options of the plugin, and its privileged call.
     group: str = GROUP
-    door: Callable[..., Any] = privileged.change_links
+    real_call: Callable[..., Any] = privileged.change_links
     #: The steps of each privileged call, packed.
     privileged_calls: list[Steps] = field(default_factory=list)
     #: Called before and after each privileged call, to change the host behind a verb's back.
@@ -107,7 +107,7 @@ class OsVif:
         """Stand in for ``privileged.change_links``."""
         self.privileged_calls.append([step for group in groups for step in group])
         self.before_links()
-        outcome = self.door(groups, go_on, until)
+        outcome = self.real_call(groups, go_on, until)
         self.after_links()
         return outcome
 
@@ -125,12 +125,12 @@ def installed() -> Iterator[None]:
 
 
 @contextmanager
-def without_daemon(osvif: OsVif, door: ModuleType, context: PrivContext) -> Iterator[None]:
+def without_daemon(osvif: OsVif, module: ModuleType, context: PrivContext) -> Iterator[None]:
     """Make a plugin's privileged calls in this process, and count them.
 
-    :param door: its module ``privileged``.
+    :param module: its module ``privileged``.
     """
-    with mock.patch.object(door, "change_links", osvif.change_links):
+    with mock.patch.object(module, "change_links", osvif.change_links):
         context.set_client_mode(False)
         try:
             yield

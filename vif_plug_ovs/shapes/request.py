@@ -15,10 +15,7 @@ from os_vif.exception import InvalidValue
 from os_vif.objects.base import get
 from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.network import Network
-from os_vif.objects.vif import (
-    VIFBase,
-    VIFPortProfileOpenVSwitch,
-)
+from os_vif.objects.vif import VIFBase, VIFPortProfileOpenVSwitch
 from os_vif.wiring.elements import OnRemove, OvsBridge, OvsPort
 from os_vif.wiring.model import Wiring
 from os_vif.wiring.ownership import IFACE_ID, Mark

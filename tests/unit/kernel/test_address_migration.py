@@ -94,7 +94,7 @@ def test_an_address_arrives_departs_and_comes_back() -> None:
     kinds = [
         (request.kind, request.flags, read_address(request)[0])
         for change in (move.arrive, move.depart)
-        for request in (change.do, change.undo)
+        for request in (change.do, change.inverse)
     ]
     assert kinds == [(20, 0x600, 7), (21, 0, 7), (21, 0, 2), (20, 0x600, 2)]
 
@@ -126,7 +126,7 @@ def test_a_label_says_the_device_it_said(label: bytes, there: bytes | None) -> N
     move = address_migration.address(an_address("192.0.2.1", label=label + b"\0"), OLD, NEW)
     _, its = read_address(move.arrive.do)
     assert its.get(LABEL) == (None if there is None else there + b"\0")
-    for request in (move.depart.do, move.depart.undo):
+    for request in (move.depart.do, move.depart.inverse):
         assert read_address(request)[1][LABEL] == label + b"\0"
 
 
@@ -220,7 +220,7 @@ def test_a_route_arrives_departs_and_comes_back() -> None:
     requests = [
         (request.kind, request.flags, rtnetlink.u32(read_route(request)[OIF]))
         for change in (move.arrive, move.depart)
-        for request in (change.do, change.undo)
+        for request in (change.do, change.inverse)
     ]
     assert requests == [(24, 0xC00, 7), (25, 0, 7), (25, 0, 2), (24, 0xC00, 2)]
 
@@ -314,7 +314,7 @@ def a_nexthop(device: Device | None, flags: int = 0) -> bytes:
 
 def test_a_nexthop_object_moves_in_one_go_and_back() -> None:
     change = address_migration.nexthop(a_nexthop(OLD, flags=0x4 | 0x10), OLD, NEW)
-    for request, index in ((change.do, 7), (change.undo, 2)):
+    for request, index in ((change.do, 7), (change.inverse, 2)):
         assert (request.kind, request.flags) == (104, 0x500)
         assert struct.unpack_from("=BBBxI", request.body) == (V4, 0, 11, 0x4)
         its = dict(rtnetlink.attributes(request.body[8:]))
@@ -355,7 +355,7 @@ def test_which_neighbours_move(neighbour: bytes, moves: bool) -> None:
 def test_a_neighbour_arrives_departs_and_comes_back() -> None:
     body = a_neighbour(flags=0x80)
     move = address_migration.neighbour(body, OLD, NEW)
-    requests = [r for c in (move.arrive, move.depart) for r in (c.do, c.undo)]
+    requests = [r for c in (move.arrive, move.depart) for r in (c.do, c.inverse)]
     assert [(r.kind, r.flags) for r in requests] == [(28, 0x600), (29, 0), (29, 0), (28, 0x600)]
     assert [r.body for r in requests] == [a_neighbour(NEW, flags=0x80)] * 2 + [body] * 2
 
@@ -386,5 +386,5 @@ def test_a_neighbour_that_was_learned_is_to_be_confirmed(
 def test_a_route_that_is_sent_back_changes_nothing_else(body: bytes, family: int) -> None:
     """Whatever is in it, departing and coming back are of one body."""
     move = address_migration.route(bytes([family]) + body, OLD, NEW)
-    assert move.depart.do.body == move.depart.undo.body
-    assert move.arrive.do.body == move.arrive.undo.body
+    assert move.depart.do.body == move.depart.inverse.body
+    assert move.arrive.do.body == move.arrive.inverse.body
