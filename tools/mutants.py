@@ -67,7 +67,7 @@ MUTANTS = (
         "promise 1, truth",
         "plug returns although ovs-vswitchd has not caught up by the deadline",
         "os_vif/wiring/engine.py",
-        "        self._settle(jobs, deadline)\n        final",
+        "        self._wait_for_vswitchd(jobs, deadline)\n        final",
         "        final",
         "tests/contract/test_engine.py -k 'vswitchd_does_not_act'",
     ),

@@ -262,7 +262,7 @@ class Engine:
         else:
             self._change_links(jobs, deadline)
             self._commit(jobs, deadline)
-        self._settle(jobs, deadline)
+        self._wait_for_vswitchd(jobs, deadline)
         final = not rows_first and any(job.rows_sent and job.cfg for job in _live(jobs))
         links = self._verify(jobs, deadline, final=final)
         self._set_up_again(jobs, links, deadline)
@@ -271,7 +271,7 @@ class Engine:
         self._plan(jobs, to_remove, deadline)
         self._commit(jobs, deadline)
         self._change_links(jobs, deadline, _only(DeleteLink))  # while ovs-vswitchd catches up
-        for job in self._unsettled(jobs, deadline):
+        for job in self._behind(jobs, deadline):
             removed = (step.name for step in job.plan.rows if isinstance(step, Removal))
             LOG.warning(
                 "ovs-vswitchd has not yet acted on the removal of %s after %s s",
@@ -379,11 +379,11 @@ class Engine:
             for job in writing:
                 job.cfg = cfg
 
-    def _settle(self, jobs: list[_Job], deadline: Deadline) -> None:
-        for job in self._unsettled(jobs, deadline):
+    def _wait_for_vswitchd(self, jobs: list[_Job], deadline: Deadline) -> None:
+        for job in self._behind(jobs, deadline):
             job.failure = _late("ovs-vswitchd has not acted on the new ports", deadline)
 
-    def _unsettled(self, jobs: list[_Job], deadline: Deadline) -> list[_Job]:
+    def _behind(self, jobs: list[_Job], deadline: Deadline) -> list[_Job]:
         """Wait until ovs-vswitchd has caught up with all wirings; return those it has not."""
         waiting = {job.cfg for job in _live(jobs) if job.cfg is not None}
         behind = next(

@@ -98,7 +98,7 @@ OF_HOST_STACK: Mapping[Attribute, int] = {"arp_ignore": 1, "arp_announce": 2}
 
 
 @dataclass(frozen=True)
-class Making:
+class Creation:
     """How a link is made, and by what it is told from another VIF's."""
 
     kind: str
@@ -138,7 +138,7 @@ class LinkSpec:
     #: Numbers that may be greater on the host.
     at_least: Mapping[Attribute, int] = field(default_factory=dict)
     #: For a link that is ours to make and to delete; None for one that only serves us.
-    made: Making | None = None
+    made: Creation | None = None
     #: Whether plugging is refused without it; what is made need not be there before.
     required: bool = False
     on_remove: Mapping[Attribute, Value] = field(default_factory=dict)
@@ -233,7 +233,7 @@ class LinkElement(Element):
             if wanted:
                 yield SetLink(spec.name, cast(Mapping[Attribute, Value], wanted))
 
-    def _creation(self, made: Making, found: Found) -> Iterator[LinkStep]:
+    def _creation(self, made: Creation, found: Found) -> Iterator[LinkStep]:
         # Half a veth pair is of no use: its other end went to another namespace.
         there = (found.links[spec.name] for spec in self.specs if spec.name in found.links)
         yield from (DeleteLink(link.name, link.kind) for link in there)

@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 
 from os_vif.wiring.elements.element import OnRemove
-from os_vif.wiring.elements.link import OF_HOST_STACK, LinkElement, LinkSpec, Making, with_values
+from os_vif.wiring.elements.link import OF_HOST_STACK, Creation, LinkElement, LinkSpec, with_values
 from os_vif.wiring.ownership import Mark
 
 
@@ -28,5 +28,5 @@ class LinuxBridge(LinkElement):
             **{"disable_ipv6": 1, **OF_HOST_STACK, "stp": False, "forward_delay": 0},
             **with_values({"mcast_snooping": False, "up": True}, ageing=self.ageing),
         }
-        made = Making("bridge", self.mark, unmarked=unmarked, kept=kept)
+        made = Creation("bridge", self.mark, unmarked=unmarked, kept=kept)
         return (LinkSpec(self.name, wanted, made=made),)

@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 
 from os_vif.wiring.differences import Action
-from os_vif.wiring.elements.link import LinkElement, LinkSpec, Making, with_values
+from os_vif.wiring.elements.link import Creation, LinkElement, LinkSpec, with_values
 from os_vif.wiring.ownership import Mark
 
 
@@ -24,7 +24,7 @@ class Tap(LinkElement):
     multiqueue: bool = False
 
     def _specs(self) -> tuple[LinkSpec, ...]:
-        made = Making(
+        made = Creation(
             "tun",
             self.mark,
             known_by_name=False,

@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass
 
-from os_vif.wiring.elements.link import LinkElement, LinkSpec, Making, with_values
+from os_vif.wiring.elements.link import Creation, LinkElement, LinkSpec, with_values
 from os_vif.wiring.ownership import Mark
 
 
@@ -22,7 +22,7 @@ class VethPair(LinkElement):
 
     def _specs(self) -> tuple[LinkSpec, ...]:
         end = with_values({"promisc": True, "up": True}, mtu=self.mtu)
-        made = Making("veth", self.mark, unmarked=frozenset({*end, "master"}))
+        made = Creation("veth", self.mark, unmarked=frozenset({*end, "master"}))
         return (
             LinkSpec(self.name, {"disable_ipv6": 1, **end, "master": self.bridge}, made=made),
             LinkSpec(self.peer, {"disable_ipv6": 1, **end}, made=made),

@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 
 from os_vif.wiring.differences import Action
-from os_vif.wiring.elements.link import LinkElement, LinkSpec, Making, with_values
+from os_vif.wiring.elements.link import Creation, LinkElement, LinkSpec, with_values
 from os_vif.wiring.ownership import Mark
 from os_vif.wiring.state import Attribute, Value
 
@@ -25,6 +25,6 @@ class VlanDevice(LinkElement):
             "parent": (self.parent, Action.REFUSE),
             "vlan": (self.vlan, Action.REFUSE),
         }
-        made = Making("vlan", self.mark, fixed=fixed, kept=True)
+        made = Creation("vlan", self.mark, fixed=fixed, kept=True)
         wanted = with_values({"up": True}, mac=self.mac, mtu=self.mtu)
         return (LinkSpec(self.name, wanted, made=made),)
