@@ -19,6 +19,7 @@ ROW = re.compile(
     r"     - (?P<retry>.+?)\n(?=\n|   \*)",
     re.MULTILINE | re.DOTALL,
 )
+BRANCH = re.compile(r"^    (?P<indent> *)(?P<name>(?:os_vif|vif_plug_\w+)\.[\w.]+)$", re.MULTILINE)
 
 
 def modules() -> Iterator[str]:
@@ -51,3 +52,14 @@ def test_the_page_says_what_an_error_means_and_whether_a_retry_helps(error: str)
 
 def test_the_page_names_no_error_that_does_not_exist() -> None:
     assert set(ROWS) == set(errors())
+
+
+def test_the_page_draws_the_tree() -> None:
+    drawn, above = {}, [""]
+    for branch in BRANCH.finditer(PAGE.read_text()):
+        depth = len(branch["indent"]) // 4
+        drawn[branch["name"]] = above[depth]
+        above[depth + 1 :] = [branch["name"]]
+    parents = {name: pkgutil.resolve_name(name).__base__ for name in errors()}
+    names = {name: f"{parent.__module__}.{parent.__name__}" for name, parent in parents.items()}
+    assert drawn == names | {"os_vif.exception.ExceptionBase": ""}
