@@ -122,8 +122,8 @@ class LinuxBridgePlugin(PluginBase):
         ``flat_interface``; a bridge with another kind of port is taken to have a guest.
 
         :param wanted: the VIFs of this host, those that are about to be plugged too.
-        :returns: what was taken away, as in ``bridge br100``, ``vlan vlan12``, ``rules of br7``.
-        :raises WiringError: something could not be taken away (all else was); see
+        :returns: what was removed, as in ``bridge br100``, ``vlan vlan12``, ``rules of br7``.
+        :raises WiringError: something could not be removed (all else was); see
             :mod:`os_vif.wiring.errors`.
         """
         deadline = Deadline(TIMEOUT)

@@ -93,6 +93,7 @@ class Rows(Protocol):
 
         :raises StateChanged: what the steps build on has changed; nothing was written.
         :raises TransactionRefused: nothing was written.
+        :raises NotConnected: it could not be sent; nothing was written.
         :raises OutcomeUnknown: the server stopped answering after the transaction was sent.
         """
 

@@ -26,7 +26,7 @@ def rows_back(
         for plan, before in plans
         for step in reversed(plan.rows)
     )
-    back = unique(undo for step, before in standing if step for undo in step.inverse(before))
+    back = unique(one for step, before in standing if step for one in step.inverse(before))
     return in_order(
         step for step in back if not (isinstance(step, RemoveBridge) and step.name in kept)
     )
