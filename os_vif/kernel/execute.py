@@ -116,19 +116,19 @@ class _Call(contextlib.ExitStack):
 
 
 def _execute_group(call: _Call, group: Iterable[LinkStep], go_on: bool) -> Outcome:
-    executed, reason, code = 0, "", 0
+    taken, reason, code = 0, "", 0
     for step in group:
         try:
             _EXECUTORS[type(step)](call, step)
-            executed += 1
+            taken += 1
         except (OSError, WiringError) as err:
             # So that it is rolled back, too; all other steps are all or nothing in themselves.
-            executed += isinstance(step, SetLink) and isinstance(err, rtnetlink.AnswerLost)
+            taken += isinstance(step, SetLink) and isinstance(err, rtnetlink.AnswerLost)
             if not reason:
                 reason, code = f"{step}: {err.args[-1] if err.args else err}", _code(err)
             if not go_on:
                 break
-    return executed, reason, code
+    return taken, reason, code
 
 
 def _code(err: Exception) -> int:
