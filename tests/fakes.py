@@ -41,6 +41,10 @@ T = TypeVar("T")
 #: Interfaces whose device ovs-vswitchd makes itself.
 _OF_VSWITCHD = {"internal", "patch", "dpdk", "dpdkvhostuser", "dpdkvhostuserclient"}
 
+#: What keeps the host's own stack out of a guest's Ethernet segment: duplicate address detection,
+#: and answers to ARP for other interfaces' addresses.
+NO_HOST_STACK: dict[str, Value] = {"disable_ipv6": 1, "arp_ignore": 1, "arp_announce": 2}
+
 #: What a new link of each kind has, as the kernel makes it.
 _NEW: dict[str, dict[str, Value]] = {
     "bridge": {

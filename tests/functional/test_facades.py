@@ -28,7 +28,7 @@ from tests.rig import many_open_files, run, wait_until
 from tests.rig.fakesys import mlx5, mounted
 from tests.rig.namespace import private_network
 from tests.rig.ovs import PrivateOvs
-from tests.rig.plugin import GROUP, ROOT, Child, OsVif, filled, initialized, sysctl
+from tests.rig.plugin import GROUP, ROOT, SYSCTLS, Child, OsVif, filled, initialized, sysctl
 from tests.rig.snapshot import difference, links, snapshot
 from tests.rig.stopwatch import stopwatch, within
 from vif_plug_ovs import exception, linux_net
@@ -84,11 +84,7 @@ def test_a_bridge_keeps_out_of_the_traffic(osvif: OsVif) -> None:
         "alias": "os-vif:ovs:facade:qbr-a",
     }
     assert {key: found[key] for key in wanted} == wanted
-    for path, value in {
-        "ipv6/{}/disable_ipv6": 1,
-        "ipv4/{}/arp_ignore": 1,
-        "ipv4/{}/arp_announce": 2,
-    }.items():
+    for path, value in SYSCTLS["qbr"].items():
         assert sysctl("qbr-a", path).read_text().strip() == str(value)
 
 

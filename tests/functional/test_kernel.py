@@ -21,6 +21,7 @@ from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.errors import LinkFailed, StateChanged, final
 from os_vif.wiring.state import Link, Value
 from os_vif.wiring.steps import CreateLink, DeleteLink, JoinBridge, LeaveBridge, LinkStep, SetLink
+from tests.fakes import NO_HOST_STACK
 from tests.rig import run
 from tests.rig.guest import TapGuest
 from tests.rig.namespace import NetworkNamespace
@@ -254,9 +255,7 @@ OF_ALL: dict[str, Value] = {
     "mtu": 1300,
     "up": True,
     "promisc": True,
-    "disable_ipv6": 1,
-    "arp_ignore": 1,
-    "arp_announce": 2,
+    **NO_HOST_STACK,
 }
 OF_BRIDGES: dict[str, Value] = {
     "ageing": 42,

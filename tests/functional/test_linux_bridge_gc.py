@@ -17,7 +17,7 @@ import pytest
 
 from os_vif.kernel import bridge_membership, execute, observe, rtnetlink
 from os_vif.wiring import errors
-from os_vif.wiring.steps import LeaveBridge
+from os_vif.wiring.steps import DeleteLink, LeaveBridge
 from tests.rig import run
 from tests.rig.addressing import addressing, changes, complete
 from tests.rig.guest import BridgeGuest
@@ -259,14 +259,14 @@ def test_a_bridge_that_is_in_use_again_is_not_said_to_be_gone(
 ) -> None:
     """Its guest comes between the last look and the deletion."""
     plugin.plug(vif())
-    real = execute._delete
+    real = execute._EXECUTORS[DeleteLink]
 
     def delete(*arguments: Any) -> None:
         ip(f"link add name tap7 master {BRIDGE} type veth peer name tap8")
         real(*arguments)
 
     with (
-        mock.patch.object(execute, "_delete", delete),
+        mock.patch.dict(execute._EXECUTORS, {DeleteLink: delete}),
         pytest.raises(errors.StateChanged, match=f"in use again: {BRIDGE}"),
     ):
         collect()
@@ -331,6 +331,6 @@ def killed_before(number: int) -> bool:
 ACTIONS = [
     (rtnetlink.Socket, "change"),
     (rtnetlink.Socket, "change_all"),
-    (execute, "_delete"),
+    (execute._Call, "link"),
     (iptables_runner, "restore"),
 ]

@@ -139,7 +139,12 @@ def opened(ovs: PrivateOvs, kind: Kind) -> None:
 
 
 def passes(one: Guest, two: Guest) -> bool:
-    return one.ping(two.ip, count=3, interval=0.02) == two.ping(one.ip, 3, 0.02) == (3, 3)
+    """All of some packets, at the third attempt at last: ovs-vswitchd may still be busy with a
+    device that came just now, and drop some (once in 80 plugs on a busy machine)."""
+    return any(
+        one.ping(two.ip, count=3, interval=0.02) == two.ping(one.ip, 3, 0.02) == (3, 3)
+        for _ in range(3)
+    )
 
 
 @of(AFTERWARDS)

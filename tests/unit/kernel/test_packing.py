@@ -23,6 +23,7 @@ from os_vif.wiring.steps import (
     LinkStep,
     SetLink,
 )
+from tests.fakes import NO_HOST_STACK
 
 ALIAS = Mark("ovs", "hybrid", "a0000001-feed-4bee-8fad-000000000001").alias
 MAC = "fa:16:3e:00:00:01"
@@ -42,8 +43,7 @@ STEPS = [
     SetLink(
         "qbr1",
         {
-            "arp_ignore": 1,
-            "arp_announce": 2,
+            **NO_HOST_STACK,
             "stp": False,
             "forward_delay": 0,
             "ageing": 300,

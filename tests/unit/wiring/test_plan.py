@@ -43,7 +43,7 @@ from os_vif.wiring.steps import (
     SetLink,
     SetPort,
 )
-from tests.fakes import FakeHost, FakeRows, inverse, new_link
+from tests.fakes import NO_HOST_STACK, FakeHost, FakeRows, inverse, new_link
 
 MARK = Mark("ovs", "hybrid", "a1")
 EARLIER = Mark("ovs", "openvswitch", "a1")  # the same VIF under other settings
@@ -82,9 +82,7 @@ LATER = Wiring((DeviceMtu("tap1", 1450), BR_INT, LATER_PORT), sign=LATER_PORT, l
 OWN = Wiring((TAP, BR_INT, PB, IN_PB, PBP, IBP), sign=PB)
 
 ON_QBR = {
-    "disable_ipv6": 1,
-    "arp_ignore": 1,
-    "arp_announce": 2,
+    **NO_HOST_STACK,
     "stp": False,
     "forward_delay": 0,
     "ageing": 0,

@@ -26,7 +26,7 @@ from os_vif.wiring.ownership import Mark
 from os_vif.wiring.plan import differences, to_apply, to_remove
 from os_vif.wiring.state import Found, Link, Value
 from os_vif.wiring.steps import CreateLink, DeleteLink, FilterBridge, JoinBridge, LinkStep, SetLink
-from tests.fakes import FakeLinks, inverse, new_link
+from tests.fakes import NO_HOST_STACK, FakeLinks, inverse, new_link
 
 MARK, VLAN_MARK = Mark("linux_bridge", "bridge", "br1"), Mark("linux_bridge", "vlan", "vlan7")
 ETH0 = HostInterface("eth0", 1450)
@@ -42,9 +42,7 @@ UNFILTERED = Wiring((ETH0, BR, PORT))
 TAGGED = Wiring((PARENT, VLAN, BR, VLAN_PORT))
 
 ON_BR = {
-    "disable_ipv6": 1,
-    "arp_ignore": 1,
-    "arp_announce": 2,
+    **NO_HOST_STACK,
     "stp": False,
     "forward_delay": 0,
     "mcast_snooping": False,
