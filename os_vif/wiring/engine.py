@@ -294,7 +294,7 @@ class Engine:
     def _taken_again(self, jobs: list[_Job], deadline: Deadline) -> list[_Job]:
         """Return those of whose devices, whose ports were removed, there is a port again."""
         ports: Collection[str] = ()
-        with contextlib.suppress(errors.WiringError):  # nor can another write a port then
+        with contextlib.suppress(errors.WiringError, OSError):  # then it is set down
             deadline = deadline.at_least(ROLLBACK_SECONDS / 4)
             ports = self._observe([job.wiring for job in jobs], deadline).ports if jobs else ()
         return [
@@ -495,7 +495,7 @@ class Engine:
         if not isinstance(job.failure, errors.StateChanged):
             return False
         now = Found()
-        with contextlib.suppress(errors.WiringError):
+        with contextlib.suppress(errors.WiringError, OSError):
             now = self._observe([job.wiring], deadline)
         new = now.ports.keys() - job.found.ports.keys()
         return any(

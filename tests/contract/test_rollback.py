@@ -5,6 +5,7 @@ Most of it on a host in memory, whose daemons fail at the very call that a test 
 interruptions on a real one, too.
 """
 
+import errno
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -469,6 +470,51 @@ def test_an_error_that_nobody_foresaw_is_the_failure_of_each_and_is_rolled_back(
     assert {str(failure) for failure in failures} == {str(error)}
     armed = False
     assert fake.everything() == before
+
+
+def test_a_look_that_fails_keeps_neither_the_rollback_nor_other_vifs_from_their_own(
+    fake: FakeWorld,
+) -> None:
+    """Whether another process has plugged the VIF meanwhile is then not known."""
+    [theirs] = [e for e in BATCH[0].elements if isinstance(e, OvsPort)]
+    looks = Failing("observe", after="commit")
+
+    def act(name: str, arguments: tuple[Any, ...]) -> None:
+        if name == "commit" and not looks.armed:
+            fake.add_port(BRIDGE.name, theirs.name, {"iface-id": "another"})
+
+    rows = Between(Between(fake.rows, act), looks)
+    fake.add_bridge(BRIDGE.name)
+    failures = Engine(Between(fake.links, looks), rows).apply_all(BATCH[:2], Deadline(LONG))
+    assert looks.failed
+    assert failures == [None, None]
+
+
+def test_a_look_that_fails_does_not_fail_a_removal(fake: FakeWorld) -> None:
+    """It is for a device that another process may have plugged again."""
+    fake.links.links["eth5"] = fakes.new_link("eth5", "", up=True)
+    wiring = Wiring((Representor("eth5", None), BRIDGE, OvsPort("eth5", BRIDGE.name, MARK)))
+    apply(fake, wiring)
+    looks = Failing("observe", after="commit")
+    links, rows = Between(fake.links, looks), Between(fake.rows, looks)
+    Engine(links, rows).remove(wiring, Deadline(LONG))
+    assert looks.failed
+    assert fake.links.links["eth5"].attributes["up"] is False
+
+
+class Failing:
+    """Of the calls of one method of the links the first after another call fails."""
+
+    def __init__(self, method: str, after: str) -> None:
+        self._method, self._after = method, after
+        self.armed = self.failed = False
+
+    def __call__(self, name: str, arguments: tuple[Any, ...]) -> None:
+        self.armed = self.armed or name == self._after
+        of_links = len(arguments) != 3  # those of rows end with the deadline
+        if self.armed and not self.failed and name == self._method and of_links:
+            self.failed = True
+            raise OSError(errno.ENOBUFS, "no memory")
 
 
 class OneByOne:
