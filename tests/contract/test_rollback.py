@@ -481,7 +481,7 @@ def test_a_look_that_fails_does_not_end_a_rollback(fake: FakeWorld) -> None:
         if name == "commit" and not looks.armed:
             fake.add_port(BRIDGE.name, theirs.name, {"iface-id": "another"})
 
-    rows = Between(Between(fake.rows, act), looks)
+    rows = Between(Between(fake.rows, looks), act)
     fake.add_bridge(BRIDGE.name)
     failures = Engine(Between(fake.links, looks), rows).apply_all(BATCH[:1], Deadline(LONG))
     assert looks.failed
