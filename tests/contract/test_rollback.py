@@ -268,6 +268,21 @@ def test_a_rollback_whose_answer_is_lost_is_looked_at_again(fake: FakeWorld) -> 
     assert fake.everything() == before
 
 
+def test_a_row_that_was_not_made_again_is_not_said_to_be(fake: FakeWorld) -> None:
+    """A third VIF is faster: it has the port when the one that was replaced would come back."""
+    fake.add_bridge(BRIDGE.name)
+    fake.add_port(BRIDGE.name, TAP.name, {"iface-id": "former"})
+
+    def replace_it() -> None:
+        fake.set_ids(TAP.name, {"iface-id": "third"})
+        raise errors.StateChanged(what="a row that the transaction builds on")
+
+    rows = with_others_after_our_commit(fake, replace_it, count=1)
+    with fake.stuck(), pytest.raises(errors.DeadlineExceeded):
+        Engine(fake.links, rows).apply(WIRINGS["tap"], Deadline(SHORT))
+    assert fake.rows.ports[TAP.name].interface_ids["iface-id"] == "third"
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_replacement_of_which_nothing_is_known_is_rolled_back(
     when: str,
