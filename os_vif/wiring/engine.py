@@ -524,9 +524,14 @@ class Engine:
         # This look waits for what was sent and not answered, as the server answers in order.
         now = self._observe([job.wiring for job in jobs], deadline) if jobs else Found()
         if rows := rows_back([(job.plan, job.found) for job in jobs], now, kept):
-            for job in jobs:
+            for job in jobs:  # before: the answer may be lost
                 job.left = job.left or _made_again(job, rows)
-            self._rows.commit(rows, deadline)
+            try:
+                self._rows.commit(rows, deadline)
+            except _NOT_WRITTEN:
+                for job in jobs:
+                    job.left = ""
+                raise
 
     def _roll_back_links(self, jobs: list[_Job], deadline: Deadline) -> None:
         unknown = [job.wiring for job in jobs if not job.links_known]
