@@ -605,7 +605,11 @@ def test_a_link_that_was_set_without_an_answer_counts_as_set() -> None:
 
 @pytest.mark.parametrize(
     ("wanted", "taken"),
-    [({"mtu": 65535}, 0), ({"promisc": True, "mtu": 65535}, 1), ({"up": True, "master": "missing"}, 0)],
+    [
+        ({"mtu": 65535}, 0),
+        ({"promisc": True, "mtu": 65535}, 1),
+        ({"up": True, "master": "missing"}, 0),
+    ],
     ids=["one-attribute", "refused-half-way", "no-such-master"],
 )
 def test_a_link_that_was_set_half_way_counts_as_set(
