@@ -648,6 +648,26 @@ def test_of_a_device_that_vswitchd_was_to_look_at_again_is_said_only_what_is_kno
     assert ("its log says why" in str(failure.value)) is (then is errors.NotAsDescribed)
 
 
+def test_a_deadline_that_comes_before_vswitchd_is_asked_to_look_again_is_what_is_said(
+    fake: FakeWorld,
+) -> None:
+    """Not that the server did not answer: it had no time to."""
+    wiring, deadline = WIRINGS["tap"], Deadline(SHORT)
+    apply(fake, wiring)
+    fake.delete_link(TAP.name)
+    fake.rows.ports[TAP.name] = replace(fake.rows.ports[TAP.name], ofport=None)
+    fake.rows.mute = {TAP.name}
+
+    def pass_time(name: str, arguments: tuple[Any, ...]) -> None:
+        if name == "device_states":
+            deadline.at = 0
+        if name == "count_up" and deadline.expired:  # what the real ones do then
+            raise errors.OutcomeUnknown(remote="memory")
+
+    with pytest.raises(errors.DeadlineExceeded, match="has not looked again"):
+        Engine(fake.links, Between(fake.rows, pass_time)).apply(wiring, deadline)
+
+
 # Ports that ovs-vswitchd has not looked at -------------------------------------------------------
 
 
