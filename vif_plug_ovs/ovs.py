@@ -15,7 +15,7 @@ from os_vif.kernel.daemon import KernelLinks
 from os_vif.locks import KeyedLocks, busy
 from os_vif.objects.host_info import HostPluginInfo
 from os_vif.objects.instance_info import InstanceInfo
-from os_vif.objects.vif import VIFBase
+from os_vif.objects.vif import VIFBase, VIFOpenVSwitch
 from os_vif.plugin import Pair, PluginBase, Result, supported
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.engine import Engine
@@ -192,8 +192,10 @@ class OvsPlugin(PluginBase):
         return shapes.unplugged(vif, instance_info, facts)
 
     def supports_tc_qdisc(self, vif: VIFBase) -> bool:
-        """Return whether a VIF's port has a device of the kernel, and so a queueing discipline."""
-        datapath_type = request.datapath_type(shapes.kind_of(vif), vif)
+        """Return whether a VIF's port has a device of the kernel, and so a queueing discipline;
+        of VIFs that only a subclass knows, too."""
+        kinds = (kind for cls, kind in shapes.KINDS.items() if isinstance(vif, cls))
+        datapath_type = request.datapath_type(next(kinds, shapes.KINDS[VIFOpenVSwitch]), vif)
         return datapath_type == constants.OVS_DATAPATH_SYSTEM
 
     @staticmethod

@@ -123,12 +123,18 @@ def _execute_group(call: _Call, group: Iterable[LinkStep], go_on: bool) -> Outco
             taken += 1
         except (OSError, WiringError) as err:
             # So that it is rolled back, too; all other steps are all or nothing in themselves.
-            taken += isinstance(step, SetLink) and isinstance(err, rtnetlink.AnswerLost)
+            taken += isinstance(step, SetLink) and _may_be_half_done(step, err)
             if not reason:
                 reason, code = f"{step}: {err.args[-1] if err.args else err}", _code(err)
             if not go_on:
                 break
     return taken, reason, code
+
+
+def _may_be_half_done(step: SetLink, err: Exception) -> bool:
+    """Return whether a link may have got attributes before the one that was refused."""
+    nothing = _code(err) in (errno.ENODEV, errno.EPERM)
+    return isinstance(err, rtnetlink.AnswerLost) or (len(step.attributes) > 1 and not nothing)
 
 
 def _code(err: Exception) -> int:
@@ -166,14 +172,13 @@ def _mark(call: _Call, step: CreateLink) -> None:
 
 
 def _set(call: _Call, step: SetLink) -> None:
-    index = _index(step.name)
+    index, attributes = _index(step.name), b"".join(_common(step))
     for key in step.attributes.keys() & sysctl.FAMILY:
         if key == "disable_ipv6" and step.attributes[key] and _has_ipv6(step.name):
             continue  # another process was faster, and its addresses would be gone
         sysctl.write(observe.own_name(step.name), key, int(step.attributes[key]))
     for options in _bridge_options(step):
         call.set(index, rtnetlink.link_info("bridge", options))
-    attributes = b"".join(_common(step))
     change = sum(bit for key, bit in _FLAGS.items() if key in step.attributes)
     if attributes or change:
         flags = sum(bit for key, bit in _FLAGS.items() if step.attributes.get(key))

@@ -295,7 +295,7 @@ class Engine:
     def _taken_again(self, jobs: list[_Job], deadline: Deadline) -> list[_Job]:
         """Return those of whose devices, whose ports were removed, there is a port again."""
         ports: Collection[str] = ()
-        with contextlib.suppress(errors.WiringError):  # nor can another write a port then
+        with contextlib.suppress(errors.WiringError, OSError):  # then it is set down
             deadline = deadline.at_least(ROLLBACK_SECONDS / 4)
             ports = self._observe([job.wiring for job in jobs], deadline).ports if jobs else ()
         return [
@@ -496,7 +496,7 @@ class Engine:
         if not isinstance(job.failure, errors.StateChanged):
             return False
         now = Found()
-        with contextlib.suppress(errors.WiringError):
+        with contextlib.suppress(errors.WiringError, OSError):
             now = self._observe([job.wiring], deadline)
         new = now.ports.keys() - job.found.ports.keys()
         return any(
@@ -525,9 +525,14 @@ class Engine:
         # This look waits for what was sent and not answered, as the server answers in order.
         now = self._observe([job.wiring for job in jobs], deadline) if jobs else Found()
         if rows := rows_back([(job.plan, job.found) for job in jobs], now, kept):
-            for job in jobs:
+            for job in jobs:  # before: the answer may be lost
                 job.left = job.left or _made_again(job, rows)
-            self._rows.commit(rows, deadline)
+            try:
+                self._rows.commit(rows, deadline)
+            except _NOT_WRITTEN:
+                for job in jobs:
+                    job.left = ""
+                raise
 
     def _roll_back_links(self, jobs: list[_Job], deadline: Deadline) -> None:
         unknown = [job.wiring for job in jobs if not job.links_known]

@@ -5,6 +5,7 @@ Most of it on a host in memory, whose daemons fail at the very call that a test 
 interruptions on a real one, too.
 """
 
+import errno
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -267,6 +268,21 @@ def test_a_rollback_whose_answer_is_lost_is_looked_at_again(fake: FakeWorld) -> 
     assert fake.everything() == before
 
 
+def test_a_row_that_was_not_made_again_is_not_said_to_be(fake: FakeWorld) -> None:
+    """A third VIF is faster: it has the port when the one that was replaced would come back."""
+    fake.add_bridge(BRIDGE.name)
+    fake.add_port(BRIDGE.name, TAP.name, {"iface-id": "former"})
+
+    def replace_it() -> None:
+        fake.set_ids(TAP.name, {"iface-id": "third"})
+        raise errors.StateChanged(what="a row that the transaction builds on")
+
+    rows = with_others_after_our_commit(fake, replace_it, count=1)
+    with fake.stuck(), pytest.raises(errors.DeadlineExceeded):
+        Engine(fake.links, rows).apply(WIRINGS["tap"], Deadline(SHORT))
+    assert fake.rows.ports[TAP.name].interface_ids["iface-id"] == "third"
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_replacement_of_which_nothing_is_known_is_rolled_back(
     when: str,
@@ -471,6 +487,49 @@ def test_an_error_that_nobody_foresaw_is_the_failure_of_each_and_is_rolled_back(
     assert fake.everything() == before
 
 
+def test_a_look_that_fails_does_not_end_a_rollback(fake: FakeWorld) -> None:
+    """Whether another process has plugged the VIF meanwhile is then not known."""
+    [theirs] = [e for e in BATCH[0].elements if isinstance(e, OvsPort)]
+    looks = Failing("observe", after="commit")
+
+    def act(name: str, arguments: tuple[Any, ...]) -> None:
+        if name == "commit" and not looks.armed:
+            fake.add_port(BRIDGE.name, theirs.name, {"iface-id": "another"})
+
+    rows = Between(Between(fake.rows, looks), act)
+    fake.add_bridge(BRIDGE.name)
+    failures = Engine(Between(fake.links, looks), rows).apply_all(BATCH[:1], Deadline(LONG))
+    assert looks.failed
+    assert failures == [None]
+
+
+def test_a_look_that_fails_does_not_fail_a_removal(fake: FakeWorld) -> None:
+    """It is for a device that another process may have plugged again."""
+    fake.links.links["eth5"] = fakes.new_link("eth5", "", up=True)
+    wiring = Wiring((Representor("eth5", None), BRIDGE, OvsPort("eth5", BRIDGE.name, MARK)))
+    apply(fake, wiring)
+    looks = Failing("observe", after="commit")
+    links, rows = Between(fake.links, looks), Between(fake.rows, looks)
+    Engine(links, rows).remove(wiring, Deadline(LONG))
+    assert looks.failed
+    assert fake.links.links["eth5"].attributes["up"] is False
+
+
+class Failing:
+    """Of the calls of one method of the links the first after another call fails."""
+
+    def __init__(self, method: str, after: str) -> None:
+        self._method, self._after = method, after
+        self.armed = self.failed = False
+
+    def __call__(self, name: str, arguments: tuple[Any, ...]) -> None:
+        self.armed = self.armed or name == self._after
+        of_links = len(arguments) != 3  # those of rows end with the deadline
+        if self.armed and not self.failed and name == self._method and of_links:
+            self.failed = True
+            raise OSError(errno.ENOBUFS, "no memory")
+
+
 class OneByOne:
     """A server that takes the rows of one VIF at a time, and an ovs-vswitchd that stops."""
 
@@ -587,6 +646,26 @@ def test_of_a_device_that_vswitchd_was_to_look_at_again_is_said_only_what_is_kno
     with pytest.raises(then) as failure:
         Engine(fake.links, Between(fake.rows, count_up)).apply(wiring, Deadline(SHORT))
     assert ("its log says why" in str(failure.value)) is (then is errors.NotAsDescribed)
+
+
+def test_a_deadline_that_comes_before_vswitchd_is_asked_to_look_again_is_what_is_said(
+    fake: FakeWorld,
+) -> None:
+    """Not that the server did not answer: it had no time to."""
+    wiring, deadline = WIRINGS["tap"], Deadline(SHORT)
+    apply(fake, wiring)
+    fake.delete_link(TAP.name)
+    fake.rows.ports[TAP.name] = replace(fake.rows.ports[TAP.name], ofport=None)
+    fake.rows.mute = {TAP.name}
+
+    def pass_time(name: str, arguments: tuple[Any, ...]) -> None:
+        if name == "device_states":
+            deadline.at = 0
+        if name == "count_up" and deadline.expired:  # what the real ones do then
+            raise errors.OutcomeUnknown(remote="memory")
+
+    with pytest.raises(errors.DeadlineExceeded, match="has not looked again"):
+        Engine(fake.links, Between(fake.rows, pass_time)).apply(wiring, deadline)
 
 
 # Ports that ovs-vswitchd has not looked at -------------------------------------------------------

@@ -18,7 +18,11 @@ from os_vif import exception
 from os_vif.kernel import execute, observe, packing, rtnetlink, sysctl, tap
 from os_vif.kernel.daemon import KernelLinks
 from os_vif.wiring.deadline import Deadline
+from os_vif.wiring.elements import Tap
+from os_vif.wiring.engine import Engine
 from os_vif.wiring.errors import LinkFailed, StateChanged, final
+from os_vif.wiring.model import Wiring
+from os_vif.wiring.ownership import Mark
 from os_vif.wiring.state import Link, Value
 from os_vif.wiring.steps import CreateLink, DeleteLink, JoinBridge, LeaveBridge, LinkStep, SetLink
 from tests.fakes import NO_HOST_STACK
@@ -596,6 +600,33 @@ def test_a_link_that_was_set_without_an_answer_counts_as_set() -> None:
     assert answer_is_lost(1, work)
     assert failures[0].executed == 2
     assert see("x").attributes["mtu"] == 1400
+
+
+@pytest.mark.parametrize(
+    ("wanted", "taken"),
+    [
+        ({"mtu": 65535}, 0),
+        ({"promisc": True, "mtu": 65535}, 1),
+        ({"up": True, "master": "missing"}, 0),
+    ],
+    ids=["one-attribute", "refused-half-way", "no-such-master"],
+)
+def test_a_link_that_was_set_half_way_counts_as_set(
+    wanted: dict[str, Value], taken: int, one_of_each: dict[str, str]
+) -> None:
+    """The kernel takes what comes before an attribute that it refuses."""
+    ((found, _, _),) = execute.execute([[packing.pack(SetLink("tap1", wanted))]])
+    assert found == taken
+
+
+def test_a_plug_that_is_refused_half_way_leaves_the_link_as_it_was() -> None:
+    engine, mark = Engine(KernelLinks(in_process)), Mark("ovs", "test", "1")
+    engine.apply(Wiring((Tap("tap1", "02:00:00:00:00:01", 1400, mark),)), Deadline.never())
+    before = snapshot()
+    refused = Tap("tap1", "02:00:00:00:00:02", 65535, mark)  # of a tap the MTU is less
+    with pytest.raises(LinkFailed, match="mtu"):
+        engine.apply(Wiring((refused,)), Deadline.never())
+    assert not difference(before, snapshot())
 
 
 def test_deleting_what_is_not_there_is_nothing() -> None:

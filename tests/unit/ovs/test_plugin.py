@@ -9,7 +9,7 @@ from oslo_config import cfg
 
 from os_vif import exception
 from os_vif.objects.host_info import HostPluginInfo
-from os_vif.objects.vif import VIFBase
+from os_vif.objects.vif import VIFBase, VIFGeneric, VIFPortProfileOpenVSwitch
 from os_vif.wiring import errors
 from tests.vifs import (
     device,
@@ -25,6 +25,8 @@ from vif_plug_ovs import shapes
 from vif_plug_ovs.exception import MissingPortProfile
 from vif_plug_ovs.ovs import OvsPlugin
 
+#: A VIF that only a subclass of the plugin knows.
+OF_A_SUBCLASS = VIFGeneric(port_profile=VIFPortProfileOpenVSwitch(interface_id="x"))
 #: Options that os-vif 5.x does not have.
 NEW = {"verify_interface"}
 
@@ -118,6 +120,7 @@ def test_the_helpers_are_static(name: str) -> None:
         (vif_vhost_user(profile={"datapath_type": "netdev"}), False),
         (vif_host_device(profile={"datapath_type": "system"}), True),
         (vif_host_device(profile={"datapath_type": "netdev"}), False),
+        (OF_A_SUBCLASS, True),
     ],
 )
 def test_a_queueing_discipline_needs_the_kernels_datapath(vif: VIFBase, supported: bool) -> None:
