@@ -105,7 +105,7 @@ def test_a_replug_does_not_take_a_device_that_is_gone_for_the_new_one(
 
 
 @pytest.mark.parametrize("noticed", [True, False], ids=["noticed", "unnoticed"])
-def test_a_replug_after_the_devices_were_lost_writes_nothing_and_connects_the_guests(
+def test_a_replug_after_the_devices_were_lost_writes_no_row_and_connects_the_guests(
     noticed: bool, ovs_kernel: PrivateOvs, osvif: OsVif, br_int: str
 ) -> None:
     """The kernel's datapath lets go of a device that is deleted, unlike the one in user space.
@@ -123,7 +123,9 @@ def test_a_replug_after_the_devices_were_lost_writes_nothing_and_connects_the_gu
         if noticed:
             missed(ovs, kind.port(number))
         osvif.plug_kind(kind, number, profile=PROFILE)
-    assert (ovs.next_cfg(), ovs.dump()) == (written, rows)
+    assert ovs.dump() == rows
+    # A busy ovs-vswitchd, which does not notice a device soon, is asked to look again.
+    assert ovs.next_cfg() - written <= len(KINDS)
     assert amiss(ovs) == []
     with guests() as all_three:
         assert lost(all_three) == {}
