@@ -342,7 +342,7 @@ MUTANTS = (
         "promise 8, privileged checks",
         "the linux_bridge daemon deletes a bridge that does not bear its mark",
         "os_vif/kernel/execute.py",
-        "if not allowed.may_delete(link.alias):",
+        "if not call.allowed.may_delete(link.alias):",
         "if False:",
         "tests/functional/test_kernel.py -k 'mark'",
     ),
