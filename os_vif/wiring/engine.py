@@ -451,7 +451,8 @@ class Engine:
             if self._rows.wait_for_vswitchd(self._rows.count_up(deadline), deadline):
                 return None
         except errors.WiringError as failure:
-            return failure
+            if not deadline.expired:  # else the server may only have had no time to answer
+                return failure
         return _late("ovs-vswitchd has not looked again at devices it had not opened", deadline)
 
     def _set_up_again(
@@ -476,9 +477,9 @@ class Engine:
         if not failed:
             return
         deadline = deadline.at_least(ROLLBACK_SECONDS)
-        kept = {
-            name for job in _live(jobs) for step in job.plan.rows if (name := _new_bridge(step))
-        }
+        written = [step for job in _live(jobs) for step in job.plan.rows]
+        kept = {name for step in written if (name := _new_bridge(step))}
+        kept |= {step.name for step in written if isinstance(step, RemovePort)}
         self._roll_back_rows([job for job in failed if job.rows_sent], kept, deadline)
         changed = [
             job for job in failed if job.links_executed and not self._is_taken_over(job, deadline)
@@ -508,7 +509,7 @@ class Engine:
     def _roll_back_rows(self, jobs: list[_Job], kept: Collection[str], deadline: Deadline) -> None:
         """Roll the rows of all back in one transaction; if refused, those of each half in its own.
 
-        :param kept: bridges that others need.
+        :param kept: bridges that others need, and ports that they have removed.
         """
         try:
             _retry(lambda: self._write_back(jobs, kept, deadline))

@@ -9,7 +9,15 @@ from collections.abc import Collection, Iterable, Mapping
 from os_vif.wiring.elements.element import Plan, unique
 from os_vif.wiring.plan import in_order
 from os_vif.wiring.state import Found, Link
-from os_vif.wiring.steps import CreateLink, DeleteLink, LinkStep, RemoveBridge, RowStep, SetLink
+from os_vif.wiring.steps import (
+    CreateLink,
+    CreatePort,
+    DeleteLink,
+    LinkStep,
+    RemoveBridge,
+    RowStep,
+    SetLink,
+)
 
 
 def rows_back(
@@ -19,17 +27,23 @@ def rows_back(
 
     :param plans: each with what was found before it.
     :param now: what is found after it.
-    :param kept: bridges that are needed by plans that did not fail.
+    :param kept: what stays as plans that did not fail have left it: bridges that they need, and
+        ports that they have removed.
     """
     standing = (
         (step.standing(now, plan.rows), before)
         for plan, before in plans
         for step in reversed(plan.rows)
     )
-    back = unique(one for step, before in standing if step for one in step.inverse(before))
-    return in_order(
-        step for step in back if not (isinstance(step, RemoveBridge) and step.name in kept)
-    )
+    back = unique(undo for step, before in standing if step for undo in step.inverse(before))
+    return in_order(step for step in back if _made_or_removed(step) not in kept)
+
+
+def _made_or_removed(step: RowStep) -> str | None:
+    """Return the name of a bridge that a step removes, or of a port that it makes again."""
+    if isinstance(step, CreatePort):
+        return step.port.name
+    return step.name if isinstance(step, RemoveBridge) else None
 
 
 def links_back(

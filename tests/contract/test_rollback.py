@@ -33,7 +33,7 @@ from tests.contract.test_engine import (
     TAP,
     WIRINGS,
 )
-from tests.contract.worlds import LONG, SHORT, FakeWorld, RealWorld, World, apply, found
+from tests.contract.worlds import LONG, SHORT, FakeWorld, RealWorld, World, apply, apply_all, found
 
 ORDERS = {"links-first": rows_first.PORTS_PER_LINK, "rows-first": 0}
 
@@ -666,6 +666,48 @@ def test_a_deadline_that_comes_before_vswitchd_is_asked_to_look_again_is_what_is
 
     with pytest.raises(errors.DeadlineExceeded, match="has not looked again"):
         Engine(fake.links, Between(fake.rows, pass_time)).apply(wiring, deadline)
+
+
+class Broken:
+    """A database in which ovs-vswitchd cannot work with one device."""
+
+    def __init__(self, rows: Any, device: str) -> None:
+        self._rows, self._device = rows, device
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rows, name)
+
+    def device_states(self, ports: Any, deadline: Deadline, *, wait: bool) -> dict[str, Port]:
+        found = dict(self._rows.device_states(ports, deadline, wait=wait))
+        broken = {n: replace(port, error="no") for n, port in found.items() if n == self._device}
+        return {**found, **broken}
+
+
+def test_a_rollback_does_not_make_again_what_another_vif_of_the_batch_has_removed(
+    world: World,
+) -> None:
+    """Two representors have swapped their names; one of the two VIFs cannot be plugged."""
+    for i, name in enumerate(("eth0", "eth1")):
+        world.add_interface(name, f"192.0.2.{i}/24")
+
+    def wiring(vif: str, device: str, former: str) -> Wiring:
+        mark, ids = Mark("ovs", "test", vif), {"iface-id": vif}
+        now, before = (
+            OvsPort(name, BRIDGE.name, mark, external_ids=ids, known_by=ids)
+            for name in (device, former)
+        )
+        return Wiring((Representor(device, 1400), BRIDGE, now), alternatives=(Wiring((before,)),))
+
+    apply_all(world, [wiring("1", "eth0", "eth1"), wiring("2", "eth1", "eth0")])
+    swapped = [wiring("1", "eth1", "eth0"), wiring("2", "eth0", "eth1")]
+    failed, fine = Engine(world.links, Broken(world.rows, "eth1")).apply_all(
+        swapped, Deadline(LONG)
+    )
+    assert failed is not None
+    assert fine is None
+    ports = found(world, swapped[1]).ports
+    theirs = [name for name, port in ports.items() if port.interface_ids.get("iface-id") == "2"]
+    assert theirs == ["eth0"]
 
 
 # Ports that ovs-vswitchd has not looked at -------------------------------------------------------
