@@ -546,7 +546,7 @@ MUTANTS = (
         "if writes and said.startswith(client.NOT_ANSWERED):\n"
         "                raise errors.OutcomeUnknown(remote=self._remote)",
         "if writes and said.startswith(client.NOT_ANSWERED):\n                return []",
-        "tests/functional/test_vsctl.py -k 'outcome_of_its_commit'",
+        "tests/functional/test_vsctl.py -k 'outcome_of_its_commit or starts_again_meanwhile'",
     ),
     Mutant(
         "vsctl-race",
