@@ -84,6 +84,7 @@ def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
         yield FakeWorld()
         return
     request.getfixturevalue("in_process")
+    request.getfixturevalue("unhurried")
     real = RealWorld(request.getfixturevalue("ovs"), DRIVERS[kind])
     yield real
     real.close()

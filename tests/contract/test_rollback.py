@@ -46,6 +46,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         fake.add_bridge(BRIDGE.name)
         yield fake
         return
+    request.getfixturevalue("unhurried")
     real = RealWorld(request.getfixturevalue("ovs"), DRIVERS[request.param])
     real.add_bridge(BRIDGE.name)
     yield real

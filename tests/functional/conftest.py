@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.rig.fixtures import in_process, netns, off_the_host, ovs, ovs_dpdk, ovs_dummy
+from tests.rig.fixtures import in_process, netns, off_the_host, ovs, ovs_dpdk, ovs_dummy, unhurried
 from tests.rig.ovs import PrivateOvs
 from tests.rig.plugin import OsVif, initialized
 
-__all__ = ["in_process", "netns", "off_the_host", "ovs", "ovs_dpdk", "ovs_dummy"]
+__all__ = ["in_process", "netns", "off_the_host", "ovs", "ovs_dpdk", "ovs_dummy", "unhurried"]
 
 
 @pytest.fixture(autouse=True, scope="session")

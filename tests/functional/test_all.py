@@ -284,6 +284,7 @@ def test_a_bridge_that_was_to_be_made_by_one_that_fails_is_made_all_the_same(
     assert "br-int" in ovs.dump()["Bridge"]
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_all_that_fail_leave_nothing_not_even_the_bridge(
     ovs_dummy: PrivateOvs, osvif_dummy: OsVif
 ) -> None:
@@ -427,6 +428,7 @@ def test_the_deadline_holds_for_each_chunk(
     assert not difference(before, snapshot(ovs_dummy))
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_a_chunk_has_a_deadline_of_its_own(ovs_dummy: PrivateOvs, osvif_dummy: OsVif) -> None:
     """ovs-vswitchd is frozen for as long as the first may take; the second is none the worse."""
     osvif_dummy.plug(BRIDGE_ONLY.vif(200), 200)

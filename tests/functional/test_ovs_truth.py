@@ -123,6 +123,7 @@ def test_a_replug_of_a_broken_port_returns_at_once_and_says_so(
 # A vswitchd that does not move ------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("unhurried")
 @kinds
 @pytest.mark.parametrize("bridge_exists", [True, False], ids=["bridge", "no-bridge"])
 def test_plug_with_a_frozen_vswitchd_fails_in_time_and_is_rolled_back(
@@ -160,6 +161,7 @@ def test_unplug_with_a_frozen_vswitchd_warns_and_removes_the_rows(
     assert not difference(before, settled(ovs))
 
 
+@pytest.mark.usefixtures("unhurried")
 @kinds
 def test_a_replug_waits_until_vswitchd_has_taken_the_device_that_it_made(
     kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str

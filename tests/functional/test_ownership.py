@@ -107,6 +107,7 @@ def test_a_row_that_another_vif_has_left_is_replaced_with_mark_vlan_and_qos(worl
         world.osvif.unplug(b_of(VF0), 2)
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_a_replacement_that_fails_gives_the_former_port_back(world: World) -> None:
     """With its VLAN: without one it would hear all of them."""
     with world.card(mlx5()):

@@ -452,6 +452,7 @@ def test_what_ovsdb_cannot_hold_is_refused(ovs_dummy: PrivateOvs, value: str) ->
 # A vswitchd that hangs --------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize("bridge_exists", [True, False])
 def test_a_frozen_vswitchd_is_a_failure_in_time_and_is_rolled_back(
     bridge_exists: bool, osvif: OsVif, ovs: PrivateOvs

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from os_vif.wiring import engine
 from tests.rig.namespace import NetworkNamespace, private_network
 from tests.rig.ovs import PrivateOvs
 from vif_plug_ovs import privsep
@@ -31,6 +32,13 @@ def off_the_host() -> None:
             "with 'unshare --net --mount -- python -m pytest ...' or tox",
             returncode=pytest.ExitCode.USAGE_ERROR,
         )
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give a rollback more time than it has: for tests of what it leaves, which must not fail
+    because a neighbour keeps the processors busy."""
+    monkeypatch.setattr(engine, "ROLLBACK_SECONDS", 5.0)
 
 
 @pytest.fixture
