@@ -134,7 +134,7 @@ MUTANTS = (
         "os_vif/wiring/engine.py",
         "job for job in failed if job.links_executed and",
         "job for job in failed if False and",
-        "tests/contract/test_engine.py -k 'kernel_refuses_is_taken_back'",
+        "tests/contract/test_engine.py -k 'kernel_refuses_is_rolled_back'",
     ),
     Mutant(
         "interrupted",
@@ -305,7 +305,7 @@ MUTANTS = (
         "promise 7, nothing left behind",
         "a link whose creation was killed before it was marked is never set up",
         "os_vif/wiring/elements/link.py",
-        'self.known_by_name and not found.attributes["up"]',
+        'self.named_after_id and not found.attributes["up"]',
         "False",
         "tests/functional/test_linux_bridge.py -k 'made_ready'",
     ),

@@ -327,7 +327,7 @@ def merge(
     Where the last rule for the top is below the first for the bottom, the former counts.
 
     :param saved: the text of ``iptables-save -t filter``.
-    :param rules: of this bridge; none to take them away, and with the last rule of all bridges
+    :param rules: of this bridge; none to remove them, and with the last rule of all bridges
         the chain.
     :returns: None if there is nothing to do.
     :raises UnreadableRules: the table holds what only ``nft`` understands.

@@ -83,7 +83,7 @@ def ensure(wanted: Filtering, deadline: Deadline) -> bool:
 
 
 def remove(bridge: str, use_ipv6: bool, deadline: Deadline) -> bool:
-    """Take away the rules of a bridge in both families.
+    """Remove the rules of a bridge in both families.
 
     :param use_ipv6: whether not to be able to read the rules of IPv6 is an error; else a host
         without them is as good as one that has none of ours.

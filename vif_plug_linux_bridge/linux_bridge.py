@@ -115,7 +115,7 @@ class LinuxBridgePlugin(PluginBase):
         """Leave the bridge: other guests use it."""
 
     def gc(self, wanted: Iterable[VIFBase]) -> tuple[str, ...]:
-        """Take away the bridges, VLAN devices and rules of ours that nothing uses any more.
+        """Remove the bridges, VLAN devices and rules of ours that nothing uses any more.
 
         What is in use or wanted stays, and so does what others made. Addresses and routes
         that a bridge took over move back to its interface: hardware, bond, team, VLAN device or

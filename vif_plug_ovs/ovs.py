@@ -147,7 +147,7 @@ class OvsPlugin(PluginBase):
         _raise(self._plug([(vif, instance_info)]))
 
     def unplug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:
-        """Take the VIF's wiring away; see :func:`vif_plug_ovs.shapes.unplugged`."""
+        """Remove the VIF's wiring; see :func:`vif_plug_ovs.shapes.unplugged`."""
         _raise(self._unplug([(vif, instance_info)]))
 
     def plug_all(self, pairs: Sequence[Pair], /) -> list[Result]:
@@ -155,7 +155,7 @@ class OvsPlugin(PluginBase):
         return _in_chunks(self._plug, pairs)
 
     def unplug_all(self, pairs: Sequence[Pair], /) -> list[Result]:
-        """Take the wirings of several VIFs away, chunk by chunk."""
+        """Remove the wirings of several VIFs, chunk by chunk."""
         return _in_chunks(self._unplug, pairs)
 
     def _plug(self, pairs: Sequence[Pair]) -> list[Result]:

@@ -217,7 +217,7 @@ class Engine:
         _raise_first(self.apply_all([wiring], deadline))
 
     def remove(self, wiring: Wiring, deadline: Deadline) -> None:
-        """Take the described away, and what the VIF has from other settings.
+        """Remove the described, and what the VIF has from other settings.
 
         :raises WiringError: see :mod:`os_vif.wiring.errors`.
         """
@@ -248,7 +248,7 @@ class Engine:
         batch = _Batch(wirings)
         for jobs in batch.attempts(deadline):
             try:
-                self._take_away(jobs, deadline)
+                self._unmake(jobs, deadline)
             except Exception as failure:
                 _fail(jobs, failure)
         return batch.outcomes()
@@ -268,7 +268,7 @@ class Engine:
         links = self._verify(jobs, deadline, final=final)
         self._set_up_again(jobs, links, deadline)
 
-    def _take_away(self, jobs: list[_Job], deadline: Deadline) -> None:
+    def _unmake(self, jobs: list[_Job], deadline: Deadline) -> None:
         self._plan(jobs, to_remove, deadline)
         self._commit(jobs, deadline)
         self._change_links(jobs, deadline, _only(DeleteLink))  # while ovs-vswitchd catches up

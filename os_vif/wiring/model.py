@@ -13,22 +13,22 @@ class Wiring:
     """What one VIF needs on the host; applying it is plug, removing it is unplug.
 
     A VIF may have been plugged under other settings than those of today. It keeps the shape that
-    it has until it is unplugged, and unplug takes away all that it may have.
+    it has until it is unplugged, and unplug removes all that it may have.
 
     :param elements: in the order in which they are made; they are removed in the opposite order.
-    :param sign: the element that stands on the host when this shape does.
+    :param detected_by: the element that stands on the host when this shape does.
     :param device: the link without which the shape is dead though its rows stand: a reboot takes
         devices away and leaves rows.
     :param alternatives: shapes that this VIF may have instead; where one of them stands, applying
         applies that one.
     :param leftovers: elements that applying leaves alone.
 
-    Removing takes away the elements, and those of alternatives and leftovers wherever a mark or
+    Removing removes the elements, and those of alternatives and leftovers wherever a mark or
     ids say that they are this VIF's.
     """
 
     elements: tuple[Element, ...]
-    sign: Element | None = None
+    detected_by: Element | None = None
     device: str | None = None
     alternatives: tuple["Wiring", ...] = ()
     leftovers: tuple[Element, ...] = ()
@@ -44,8 +44,8 @@ class Wiring:
         """All names that have to be looked at."""
         return Scope.joined(element.scope for element in self.all_elements)
 
-    def stands(self, found: Found) -> bool:
+    def is_present(self, found: Found) -> bool:
         """Return whether the VIF has this shape on the host already."""
         if self.device is not None and self.device not in found.links:
             return False
-        return self.sign is not None and self.sign.stands(found)
+        return self.detected_by is not None and self.detected_by.is_present(found)

@@ -69,13 +69,13 @@ def by_mark(mark: Mark | None, text: str, name: str) -> Whose:
     return Whose.UNKNOWN if name in (owner, mark.owner) else Whose.ANOTHERS
 
 
-def of_link(mark: Mark, found: Link, *, known_by_name: bool) -> Whose:
+def of_link(mark: Mark, found: Link, *, named_after_id: bool) -> Whose:
     """Return whose a link is that is made for VIFs.
 
-    :param known_by_name: whether its name is made of the VIF's id, and so nobody else's.
+    :param named_after_id: whether its name is made of the VIF's id, and so nobody else's.
     """
     marked = by_mark(mark, found.alias, found.name)
-    return Whose.THIS if known_by_name and marked is Whose.UNKNOWN else marked
+    return Whose.THIS if named_after_id and marked is Whose.UNKNOWN else marked
 
 
 def is_in_use(port: Port | None, link: Link | None) -> bool:

@@ -22,15 +22,15 @@ def differences(wiring: Wiring, found: Found) -> tuple[Difference, ...]:
     return tuple(one for element in wiring.elements for one in element.differences(found))
 
 
-def standing(wiring: Wiring, found: Found) -> Wiring:
+def present_shape(wiring: Wiring, found: Found) -> Wiring:
     """Return the shape that a VIF already has on the host, else the one that is wanted."""
     shapes = (wiring, *wiring.alternatives)
-    return next((shape for shape in shapes if shape.stands(found)), wiring)
+    return next((shape for shape in shapes if shape.is_present(found)), wiring)
 
 
 def to_apply(wiring: Wiring, found: Found) -> Plan:
-    """Return the steps that make the host as described, in the shape that already stands."""
-    shape = standing(wiring, found)
+    """Return the steps that make the host as described, in the shape that is already there."""
+    shape = present_shape(wiring, found)
     dead = _dead_rows(wiring, shape, found)
     return Plan.joined([Plan(rows=dead), *_applied(shape, _without(found, dead))])
 
@@ -44,7 +44,7 @@ def _applied(shape: Wiring, found: Found) -> Iterator[Plan]:
 
 
 def to_remove(wiring: Wiring, found: Found) -> Plan:
-    """Return the steps that take away what a VIF has, leftovers of other settings too."""
+    """Return the steps that remove what a VIF has, leftovers of other settings too."""
     plan = Plan.joined(_removed(wiring.all_elements, found, wiring.elements))
     return replace(plan, rows=in_order(plan.rows))
 
@@ -76,7 +76,7 @@ def _removed(
 def _dead_rows(wiring: Wiring, applied: Wiring, found: Found) -> tuple[RowStep, ...]:
     """Return the steps that remove the rows of this VIF's other shapes that do not stand."""
     shapes = (wiring, *wiring.alternatives)
-    dead = (shape for shape in shapes if not (shape is applied or shape.stands(found)))
+    dead = (shape for shape in shapes if not (shape is applied or shape.is_present(found)))
     elements = unique(e for shape in dead for e in shape.elements if e.has_rows)
     if not elements:
         return ()

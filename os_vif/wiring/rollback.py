@@ -30,12 +30,12 @@ def rows_back(
     :param kept: what stays as plans that did not fail have left it: bridges that they need, and
         ports that they have removed.
     """
-    standing = (
-        (step.standing(now, plan.rows), before)
+    in_effect = (
+        (step.in_effect(now, plan.rows), before)
         for plan, before in plans
         for step in reversed(plan.rows)
     )
-    back = unique(undo for step, before in standing if step for undo in step.inverse(before))
+    back = unique(undo for step, before in in_effect if step for undo in step.inverse(before))
     return in_order(step for step in back if _made_or_removed(step) not in kept)
 
 
@@ -55,7 +55,7 @@ def links_back(
     :param before: what was found before them.
     :param now: the links that are found after them; None where all steps were executed.
     """
-    executed = [step for step in steps if now is None or step.may_stand(now)]
+    executed = [step for step in steps if now is None or step.may_be_in_effect(now)]
     if any(step.is_last for step in executed):
         return ()
     # A link that was made or replaced has no attributes to roll back.

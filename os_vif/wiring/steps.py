@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All steps there are; each is defined with the element that it makes or takes away."""
+"""All steps there are; each is defined with the element that it makes or removes."""
 
 from os_vif.wiring.elements.bridge_port import JoinBridge, LeaveBridge
 from os_vif.wiring.elements.element import LinkStep, RowStep

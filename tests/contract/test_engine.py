@@ -48,10 +48,10 @@ IDS = {"iface-id": "b0000001-feed-4bee-8fad-000000000001", "attached-mac": "fa:1
 
 BRIDGE = OvsBridge("br-int", "netdev", MARK)
 TAP = Tap("tapa0000001-fe", "fa:16:3e:00:00:01", 1450, MARK, multiqueue=True)
-TAP_PORT = OvsPort(TAP.name, BRIDGE.name, MARK, external_ids=IDS, known_by=IDS)
+TAP_PORT = OvsPort(TAP.name, BRIDGE.name, MARK, external_ids=IDS, identified_by=IDS)
 LINUX_BRIDGE = LinuxBridge("qbra0000001-fe", MARK, ageing=0)
 VETH = VethPair("qvba0000001-fe", "qvoa0000001-fe", LINUX_BRIDGE.name, 1450, MARK)
-VETH_PORT = OvsPort(VETH.peer, BRIDGE.name, MARK, external_ids=IDS, known_by=IDS)
+VETH_PORT = OvsPort(VETH.peer, BRIDGE.name, MARK, external_ids=IDS, identified_by=IDS)
 
 WIRINGS = {
     "tap": Wiring((TAP, BRIDGE, TAP_PORT)),
@@ -67,7 +67,7 @@ NEXT = Mark("ovs", "test", "a0000002-feed-4bee-8fad-000000000002")
 def representor(mark: Mark) -> Wiring:
     """The wiring of a VIF whose iface-id is that of its mark."""
     ids = {"iface-id": mark.owner}
-    port = OvsPort(DEVICE, BRIDGE.name, mark, external_ids=ids, known_by=ids)
+    port = OvsPort(DEVICE, BRIDGE.name, mark, external_ids=ids, identified_by=ids)
     return Wiring((Representor(DEVICE, 1450), BRIDGE, port))
 
 
@@ -198,7 +198,7 @@ def test_a_link_that_vswitchd_sets_back_while_it_opens_it_is_set_up_again(
 
 
 @pytest.mark.parametrize(("which", "link"), [("tap", TAP.name), ("hybrid", LINUX_BRIDGE.name)])
-def test_a_link_that_goes_while_vswitchd_opens_it_is_an_error_and_all_is_taken_back(
+def test_a_link_that_goes_while_vswitchd_opens_it_is_an_error_and_all_is_rolled_back(
     world: World, which: str, link: str
 ) -> None:
     wiring = WIRINGS[which]
@@ -392,7 +392,7 @@ def test_leftovers_stay_when_they_are_somebody_elses(world: World) -> None:
     assert world.everything() == before
 
 
-def test_what_vswitchd_does_not_act_on_is_taken_back(world: World, wiring: Wiring) -> None:
+def test_what_vswitchd_does_not_act_on_is_rolled_back(world: World, wiring: Wiring) -> None:
     world.add_bridge(BRIDGE.name)
     before = world.everything()
     with (
@@ -416,7 +416,7 @@ def test_a_removal_that_vswitchd_has_not_acted_on_is_a_warning(
     assert f"removal of {wiring.elements[-1].name}" in caplog.text
 
 
-def test_what_the_kernel_refuses_is_taken_back(world: World) -> None:
+def test_what_the_kernel_refuses_is_rolled_back(world: World) -> None:
     world.add_bridge(BRIDGE.name)
     before = world.everything()
     no_bridge = VethPair(VETH.name, VETH.peer, "no-such-bridge", 1450, MARK)
@@ -425,7 +425,7 @@ def test_what_the_kernel_refuses_is_taken_back(world: World) -> None:
     assert world.everything() == before
 
 
-def test_what_the_kernel_refuses_is_told_without_a_wait_for_vswitchd(world: World) -> None:
+def test_what_the_kernel_refuses_is_reported_without_a_wait_for_vswitchd(world: World) -> None:
     world.add_bridge(BRIDGE.name)
     no_bridge = VethPair(VETH.name, VETH.peer, "no-such-bridge", 1450, MARK)
     with within(LONG / 2), world.stuck(), pytest.raises(errors.LinkFailed):
@@ -508,7 +508,7 @@ def numbered(number: int) -> Wiring:
     mark = Mark("ovs", "test", f"owner-{number}")
     tap = Tap(f"tap{number}", f"fa:16:3e:00:00:{number:02x}", 1450, mark)
     ids = {"iface-id": f"iface-{number}"}
-    port = OvsPort(tap.name, BRIDGE.name, mark, external_ids=ids, known_by=ids)
+    port = OvsPort(tap.name, BRIDGE.name, mark, external_ids=ids, identified_by=ids)
     return Wiring((tap, OvsBridge(BRIDGE.name, "netdev", mark), port))
 
 
@@ -538,7 +538,7 @@ def test_a_bridge_that_all_of_a_batch_need_is_made_once(world: World) -> None:
 WRITTEN_BEFORE = {FakeWorld: 0, RealWorld: 1}
 
 
-def test_whoever_of_a_batch_fails_is_undone_alone(world: World) -> None:
+def test_whoever_of_a_batch_fails_is_rolled_back_alone(world: World) -> None:
     """In the kernel, for a contradiction, and for a device that ovs-vswitchd cannot open."""
     mark = Mark("ovs", "test", "bad")
     ids = {"iface-id": "bad"}
@@ -589,7 +589,7 @@ def test_the_same_wiring_twice_in_a_batch_is_applied_once(world: World) -> None:
     assert world.everything() == before
 
 
-def test_a_batch_fails_as_a_whole_when_vswitchd_hangs_and_is_taken_back(world: World) -> None:
+def test_a_batch_fails_as_a_whole_when_vswitchd_hangs_and_is_rolled_back(world: World) -> None:
     world.add_bridge(BRIDGE.name)
     before = world.everything()
     with world.stuck():

@@ -298,7 +298,7 @@ def test_a_replacement_of_which_nothing_is_known_is_rolled_back(
     fake.rows.add(there)
     before = fake.everything()
     port = OvsPort("tap1", BRIDGE.name, Mark.read(mark), external_ids={"iface-id": "ours"},
-                   known_by={"iface-id": "ours"})  # fmt: skip
+                   identified_by={"iface-id": "ours"})  # fmt: skip
     fake.rows.silent = when
 
     def speak(name: str, arguments: tuple[Any, ...]) -> None:
@@ -367,7 +367,7 @@ def test_a_new_bridge_goes_after_the_ports_of_all_who_failed() -> None:
     ],
     ids=["an id", "the port"],
 )
-def test_what_somebody_else_has_changed_since_is_not_set_back(
+def test_what_somebody_else_has_changed_since_is_not_rolled_back(
     theirs: dict[str, str], left: dict[str, str], when: str, fake: FakeWorld
 ) -> None:
     """Of a port that is another VIF's by then: nothing."""
@@ -382,7 +382,7 @@ def test_what_somebody_else_has_changed_since_is_not_set_back(
             fake.set_ids(TAP.name, theirs)
 
     ids = {**IDS, "vm-uuid": "ours"}
-    port = OvsPort(TAP.name, BRIDGE.name, MARK, external_ids=ids, known_by=IDS)
+    port = OvsPort(TAP.name, BRIDGE.name, MARK, external_ids=ids, identified_by=IDS)
     wiring = Wiring((TAP, BRIDGE, port))
     with fake.stuck(), pytest.raises(errors.DeadlineExceeded):
         Engine(fake.links, Between(fake.rows, agent)).apply(wiring, Deadline(SHORT))
@@ -437,7 +437,7 @@ def test_a_device_that_stays_is_set_down_even_past_the_deadline(fake: FakeWorld)
     assert 0.4 < left <= 0.5
 
 
-def test_the_time_that_is_told_is_the_time_that_was_waited(fake: FakeWorld) -> None:
+def test_the_time_that_is_reported_is_the_time_that_was_waited(fake: FakeWorld) -> None:
     """A caller who does not wait, as others have waited for long, says so and names no minute."""
     with fake.stuck(), pytest.raises(errors.DeadlineExceeded, match=r"after 0(\.\d)? s.*other"):
         apply(fake, WIRINGS["tap"], 60)
@@ -694,7 +694,7 @@ def test_a_rollback_does_not_make_again_what_another_vif_of_the_batch_has_remove
     def wiring(vif: str, device: str, former: str) -> Wiring:
         mark, ids = Mark("ovs", "test", vif), {"iface-id": vif}
         now, before = (
-            OvsPort(name, BRIDGE.name, mark, external_ids=ids, known_by=ids)
+            OvsPort(name, BRIDGE.name, mark, external_ids=ids, identified_by=ids)
             for name in (device, former)
         )
         return Wiring((Representor(device, 1400), BRIDGE, now), alternatives=(Wiring((before,)),))

@@ -194,7 +194,7 @@ def a_foreign_link_in_the_last_moment(ovs: PrivateOvs, verbs: OsVif, number: int
     [on_another_bridge, a_foreign_link, a_foreign_link_in_the_last_moment],
     ids=lambda spoil: spoil.__name__,
 )
-def test_one_that_fails_in_each_chunk_is_undone_alone(
+def test_one_that_fails_in_each_chunk_is_rolled_back_alone(
     spoil: Callable[[PrivateOvs, OsVif, int], None], ovs_dummy: PrivateOvs, many: OsVif
 ) -> None:
     bad = {10, CHUNK + 10}  # indexes
@@ -235,7 +235,7 @@ def test_nothing_but_nonsense_asks_nobody(ovs_dummy: PrivateOvs, osvif_dummy: Os
 
 @pytest.mark.parametrize("bridge", ["there", "missing"])
 @pytest.mark.parametrize("number", [1, 3], ids=["first", "third"])
-def test_one_whose_device_is_lost_is_undone_alone(
+def test_one_whose_device_is_lost_is_rolled_back_alone(
     number: int, bridge: str, ovs: PrivateOvs, osvif: OsVif
 ) -> None:
     """ovs-vswitchd refuses it. The bridge stays, whoever made it."""

@@ -292,7 +292,7 @@ def test_a_representor_that_vanished_from_the_kernel_is_named(world: World) -> N
         assert "link pf0vf0 is missing" in str(failure)
 
 
-def test_a_refusal_of_vswitchd_is_taken_back(world: World) -> None:
+def test_a_refusal_of_vswitchd_is_rolled_back(world: World) -> None:
     """``ovs-netdev`` is a reserved name; the representor is as before."""
     devices = tuple(
         replace(one, name={"pf0vf0": "ovs-netdev"}.get(one.name, one.name))
@@ -461,7 +461,7 @@ def dpdk_rows(number: int, pf: str = PF) -> dict[str, dict[str, Any]]:
     ids=["vf0", "vf11", "second-pf", "vmd"],
 )
 @pytest.mark.parametrize("driver", ["native", "vsctl"])
-def test_dpdk_is_told_of_the_pf_and_the_number(
+def test_dpdk_gets_the_pf_and_the_number(
     world: World, host: Host, address: str, pf: str, number: int, driver: str
 ) -> None:
     """DPDK has taken the PF: there may be no device of the kernel at all."""
@@ -499,7 +499,7 @@ def test_unplug_of_a_dpdk_port_whose_vf_is_gone(world: World) -> None:
     ],
     ids=["without-dpdk", "with-dpdk"],
 )
-def test_a_refused_dpdk_port_is_an_error_in_vswitchds_words_and_is_taken_back(
+def test_a_refused_dpdk_port_is_an_error_in_vswitchds_words_and_is_rolled_back(
     request: pytest.FixtureRequest, made: str, words: str
 ) -> None:
     world: World = request.getfixturevalue(made)

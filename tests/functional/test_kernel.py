@@ -172,7 +172,7 @@ def test_a_veth_whose_peer_is_in_another_namespace() -> None:
             assert see("y") == as_ip_says("y")
 
 
-def test_many_links_are_told_apart() -> None:
+def test_many_links_are_distinguished() -> None:
     for number in range(40):
         mac = f"02:00:00:00:00:{number:02x}"
         run(["ip", "link", "add", f"br{number}", "address", mac, "type", "bridge"])
@@ -367,7 +367,7 @@ def test_the_first_refused_step_ends_it_and_those_before_it_are_counted() -> Non
     assert set(links()) == {"lo", "x"}
 
 
-def test_the_others_are_taken_if_so_asked_and_the_first_failure_is_told() -> None:
+def test_the_others_are_taken_if_so_asked_and_the_first_failure_is_reported() -> None:
     packed = [packing.pack(step) for step in SECOND_FAILS]
     ((taken, reason, code),) = execute.execute([packed], True)
     assert (taken, code) == (2, errno.ENODEV)
@@ -422,7 +422,7 @@ def one_of_each() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("kind", packing.KINDS)
-def test_delete_takes_links_of_the_kind_it_was_told_only(
+def test_delete_takes_links_of_the_kind_it_was_given_only(
     kind: str, one_of_each: dict[str, str]
 ) -> None:
     for name, real in one_of_each.items():
@@ -530,7 +530,7 @@ def test_addresses_do_not_move_to_the_device_that_has_them(step: Any) -> None:
     assert not difference(before, snapshot())
 
 
-def test_a_change_whose_answer_was_lost_is_taken_back(one_of_each: dict[str, str]) -> None:
+def test_a_change_whose_answer_was_lost_is_rolled_back(one_of_each: dict[str, str]) -> None:
     """By whichever change of a move it happens: it was made."""
     set_link("x", "up")
     set_link("br0", "up")

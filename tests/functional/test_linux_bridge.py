@@ -642,7 +642,7 @@ def test_whoever_joins_the_bridge_meanwhile_keeps_its_ipv6(
     assert f'"{HOST6}"' in str(addressing().of(BRIDGE))
 
 
-def test_a_bridge_that_somebody_else_has_begun_to_use_is_not_taken_back(
+def test_a_bridge_that_somebody_else_has_begun_to_use_is_not_rolled_back(
     plugin: OsVif, wire: BridgeGuest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process has put the interface into the bridge that we made; then our plug fails."""

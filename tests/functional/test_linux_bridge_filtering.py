@@ -482,7 +482,7 @@ def test_a_deadline_that_has_expired_is_none_without_end(backend: Backend) -> No
     assert entry.change_links([[step]], until=math.inf) == [(1, "", 0)]
 
 
-def test_a_write_that_took_effect_too_late_is_taken_back(backend: Backend) -> None:
+def test_a_write_that_took_effect_too_late_is_rolled_back(backend: Backend) -> None:
     before = backend.rules()
     real = shutil.which(f"iptables-{backend.name}-restore")
     slow = backend.folder / "slow"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What nothing uses any more is taken away, and the host keeps its addresses.
+"""What nothing uses any more is removed, and the host keeps its addresses.
 
 ``test_linux_bridge_moves`` has the way back of addresses and routes, ``tests/vm`` VLAN devices.
 """
@@ -273,7 +273,7 @@ def test_a_bridge_that_is_in_use_again_is_not_said_to_be_gone(
     assert BRIDGE in links()
 
 
-def test_one_that_cannot_go_is_told_and_the_others_are_gone(
+def test_one_that_cannot_go_is_reported_and_the_others_are_gone(
     plugin: OsVif, wire: BridgeGuest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugin.plug(vif())

@@ -93,7 +93,7 @@ def test_a_device_that_comes_after_vswitchd_has_looked_for_it_is_waited_for(
 
 
 @with_many_ports
-def test_a_device_that_vswitchd_refuses_is_told_in_time_and_taken_back(
+def test_a_device_that_vswitchd_refuses_is_reported_in_time_and_rolled_back(
     ovs: PrivateOvs, osvif: OsVif
 ) -> None:
     """This kernel has no datapath of type ``system``; the database takes the rows all the same."""

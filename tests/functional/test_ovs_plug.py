@@ -348,7 +348,7 @@ def lose_links(kind: Kind) -> None:
 
 
 @with_links
-def test_links_that_vanished_are_made_again_and_vswitchd_is_told_once(
+def test_links_that_vanished_are_made_again_and_vswitchd_is_notified_once(
     kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
 ) -> None:
     """In user space vswitchd holds on to the dead device, and says that all is well."""

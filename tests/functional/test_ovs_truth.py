@@ -449,7 +449,7 @@ def test_two_processes_that_plug_the_same_vif_both_succeed(
 
 
 @kinds
-def test_of_two_processes_the_second_is_not_told_ok_for_what_the_first_rolls_back(
+def test_of_two_processes_the_second_gets_no_ok_for_what_the_first_rolls_back(
     kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its row is right, and ovs-vswitchd has never looked at it."""

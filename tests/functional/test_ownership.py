@@ -151,17 +151,17 @@ def port_of_its_former_name(world: World) -> tuple[str, str]:
     return device, other
 
 
-@pytest.mark.parametrize("known_by", ["iface-id", "mark"])
+@pytest.mark.parametrize("identified_by", ["iface-id", "mark"])
 @pytest.mark.parametrize("gone", [False, True], ids=["renamed", "renamed, and the VF is gone"])
 def test_the_port_of_a_representor_that_was_renamed_since_is_removed(
-    world: World, gone: bool, known_by: str
+    world: World, gone: bool, identified_by: str
 ) -> None:
     """By the mark a VIF finds it whose port profile says no iface-id."""
     with world.card(mlx5()) as fake:
         device, other = port_of_its_former_name(world)
         if gone:
             fake.remove(device)
-        unset = ["address", "profile.interface_id"] if known_by == "mark" else []
+        unset = ["address", "profile.interface_id"] if identified_by == "mark" else []
         world.osvif.unplug(vif_of(VF0, unset=unset))
         assert not {device, other} & set(world.ovs.dump()["Port"])
 

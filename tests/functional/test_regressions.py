@@ -265,7 +265,7 @@ def test_bug_1914886_nothing_deletes_the_integration_bridge(
 
 
 @pytest.mark.parametrize("beside", [True, False], ids=["since 5.8", "before 5.8"])
-def test_bug_1892132_the_representor_is_told_from_the_uplink(
+def test_bug_1892132_the_representor_is_not_confused_with_the_uplink(
     beside: bool, ovs: PrivateOvs, osvif: OsVif, br_int: str
 ) -> None:
     """Since kernel 5.8 both are listed below the PF, in an order that changes."""

@@ -249,7 +249,7 @@ def refused(request: pytest.FixtureRequest, pki: Pki, switch: PrivateOvs, verbs:
 @pytest.mark.parametrize("verb", ["plug", "unplug"])
 # ovs-vsctl has words of its own, and tries until the deadline.
 @pytest.mark.parametrize("driver", ["native"])
-def test_a_certificate_that_is_refused_is_told_in_the_words_of_openssl(
+def test_a_certificate_that_is_refused_is_reported_in_the_words_of_openssl(
     driver: str,
     verb: str,
     refused: str,
@@ -273,7 +273,7 @@ def test_a_certificate_that_is_refused_is_told_in_the_words_of_openssl(
     assert not [line for line in secrets(pki.server.key.parents[1]) if line in said]
 
 
-def test_outside_plugins_are_told_of_a_refused_certificate(refused: str, verbs: OsVif) -> None:
+def test_outside_plugins_hear_of_a_refused_certificate(refused: str, verbs: OsVif) -> None:
     base = BaseOVS(cfg.CONF[GROUP])
     with pytest.raises((exception.ExceptionBase, exceptions.TimeoutException), match=refused):
         in_time(SOON, lambda: base.ovsdb.br_exists("br0").execute(check_error=True))

@@ -67,7 +67,7 @@ def test_dpdk_takes_the_port_with_its_mtu(
 
 
 @pytest.mark.parametrize("vif", [client(), server()], ids=["client", "server"])
-def test_without_dpdk_plug_fails_with_vswitchds_words_and_is_taken_back(
+def test_without_dpdk_plug_fails_with_vswitchds_words_and_is_rolled_back(
     osvif: OsVif, ovs: PrivateOvs, br_int: str, vif: VIFBase
 ) -> None:
     before = snapshot(ovs)

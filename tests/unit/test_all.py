@@ -170,7 +170,7 @@ def test_results_are_in_the_order_of_the_pairs_whoever_plugs_them(
 
 
 @VERBS
-def test_a_plugin_that_could_not_be_loaded_is_told_for_each_of_its_vifs(
+def test_a_plugin_that_could_not_be_loaded_is_reported_for_each_of_its_vifs(
     installed: Installed, verb: Verb
 ) -> None:
     installed.add("broken", "raise ImportError('libfancy.so.3')")
@@ -234,7 +234,7 @@ def test_a_plugin_that_returns_nonsense_fails_its_vifs_and_no_others(
 
 
 @BOTH
-def test_what_was_done_before_a_plugin_raised_is_told(
+def test_what_was_done_before_a_plugin_raised_is_reported(
     installed: Installed, verb: Verb, wrapper: Any, one: str
 ) -> None:
     how = "return (plugin.Result(v, 1 / 0 if n else None) for n, (v, _) in enumerate(pairs))"

@@ -152,7 +152,7 @@ def told_apart(source: str) -> set[str]:
 
 
 @pytest.mark.parametrize("path", SOURCES.values())
-def test_elements_are_told_apart_nowhere(path: str) -> None:
+def test_elements_are_distinguished_by_class_nowhere(path: str) -> None:
     assert told_apart((ROOT / path).read_text()) & ELEMENTS == set()
 
 
@@ -160,7 +160,7 @@ def test_elements_are_told_apart_nowhere(path: str) -> None:
     "source",
     ["isinstance(x, Tap)", "isinstance(x, A | b.Tap)", "match x:\n  case Tap():\n    pass"],
 )
-def test_the_rule_sees_how_elements_are_told_apart(source: str) -> None:
+def test_the_rule_sees_how_elements_are_distinguished(source: str) -> None:
     assert told_apart(source) & ELEMENTS == {"Tap"}
 
 

@@ -370,7 +370,7 @@ def test_a_plugin_that_describes_nothing_useful_is_left_out_too(
     ("permitted", "has"),
     [(None, True), (["VIFOpenVSwitch"], True), ({"VIFBridge"}, False), ([], False)],
 )
-def test_only_permitted_kinds_are_told_of(installed: Installed, permitted: Any, has: bool) -> None:
+def test_only_permitted_kinds_are_listed(installed: Installed, permitted: Any, has: bool) -> None:
     installed.add("good")
     os_vif.initialize()
     described = os_vif.host_info(permitted)
@@ -381,7 +381,7 @@ def test_only_permitted_kinds_are_told_of(installed: Installed, permitted: Any, 
     assert os_vif.host_info().has_plugin("good")
 
 
-def test_everything_that_is_told_of_has_a_version_in_common_with_us(installed: Installed) -> None:
+def test_everything_that_is_listed_has_a_version_in_common_with_us(installed: Installed) -> None:
     installed.add("good")
     os_vif.initialize()
     kinds = [kind for info in os_vif.host_info().plugin_info for kind in info.vif_info]

@@ -49,7 +49,7 @@ def names_of(vifs: Iterable[VIFBase]) -> frozenset[str]:
 
 
 def removals(host: Host) -> list[list[LinkStep]]:
-    """Return the steps that take away what nothing uses: for each bridge, VLAN device or set of
+    """Return the steps that remove what nothing uses: for each bridge, VLAN device or set of
     rules.
 
     A bridge is in use while it has a port besides the interface of the host that joined it, while

@@ -32,6 +32,6 @@ def shape(request: Request) -> Wiring:
             request.ovs_bridge(mark),
             port,
         ),
-        sign=port,
+        detected_by=port,
         device=qbr.name,
     )

@@ -26,7 +26,7 @@ def shape(request: Request) -> Wiring:
             request.ovs_bridge(mark),
             port,
         ),
-        sign=port,
+        detected_by=port,
         device=tap.name,
         leftovers=(tap,),
     )

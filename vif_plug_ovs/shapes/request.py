@@ -107,7 +107,7 @@ class Request:
         return str(validate.required("vif.bridge_name", self.linux_bridge))
 
     @property
-    def known_by(self) -> dict[str, str]:
+    def identified_by(self) -> dict[str, str]:
         """The ids by which a port is recognised as this VIF's."""
         keys = ("iface-id", "attached-mac")
         return {key: self.external_ids[key] for key in keys if key in self.external_ids}
@@ -135,7 +135,7 @@ class Request:
             self.bridge,
             mark,
             external_ids=self.external_ids,
-            known_by=self.known_by,
+            identified_by=self.identified_by,
             vlan=DEAD if isolated else None,
             **how,
         )

@@ -2,7 +2,7 @@
 """The elements of which a wiring consists, one file each.
 
 An element's file says what it is, what the kernel or OVSDB must hold of it and why, how what was
-found differs, and by which steps it is made and taken away.
+found differs, and by which steps it is made and removed.
 
 ``element``            what they have in common
 ``link``               what those that consist of links have in common

@@ -29,7 +29,7 @@ class JoinBridge(LinkStep):
     def __str__(self) -> str:
         return f"put {self.name} into bridge {self.bridge}, with its addresses and routes"
 
-    def may_stand(self, now: Mapping[str, Link]) -> bool:
+    def may_be_in_effect(self, now: Mapping[str, Link]) -> bool:
         link = now.get(self.name)
         return link is not None and link.attributes["master"] == self.bridge
 

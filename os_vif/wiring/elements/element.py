@@ -34,7 +34,7 @@ class LinkStep:
         """Return the steps that lead back to what was found before it."""
         return ()
 
-    def may_stand(self, now: Mapping[str, Link]) -> bool:
+    def may_be_in_effect(self, now: Mapping[str, Link]) -> bool:
         """Return whether it may have taken effect, by the links that are found after it."""
         return True
 
@@ -46,7 +46,7 @@ class RowStep:
         """Return the steps that lead back to what was found before it."""
         raise TypeError(f"{self} has no inverse: a removal is not rolled back")
 
-    def standing(self, now: Found, rows: Collection[RowStep]) -> RowStep | None:
+    def in_effect(self, now: Found, rows: Collection[RowStep]) -> RowStep | None:
         """Return what of it took effect and nobody else has changed since.
 
         :param now: what is found after it.
@@ -162,12 +162,12 @@ class Element:
         raise NotImplementedError
 
     def remove(self, found: Found, removing: Removing) -> Plan:
-        """Return the steps that take it away, as far as it is the VIF's."""
+        """Return the steps that remove it, as far as it is the VIF's."""
         return Plan()
 
     # Of what has rows only.
 
-    def stands(self, found: Found) -> bool:
+    def is_present(self, found: Found) -> bool:
         """Return whether it is there, and the VIF's."""
         return False
 

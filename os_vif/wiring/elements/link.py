@@ -37,7 +37,7 @@ class CreateLink(LinkStep):
         """Delete it, but for a bridge that others use by now."""
         yield DeleteLink(self.name, self.kind, if_empty=self.kind == "bridge")
 
-    def may_stand(self, now: Mapping[str, Link]) -> bool:
+    def may_be_in_effect(self, now: Mapping[str, Link]) -> bool:
         """What is not there may still be made: it was asked for and not answered. What is there
         bears the mark, or is not finished: the process was killed before that."""
         link = now.get(self.name)
@@ -104,7 +104,7 @@ class Creation:
     kind: str
     mark: Mark
     #: Whether its name is made of the VIF's id.
-    known_by_name: bool = True
+    named_after_id: bool = True
     #: Attributes that are corrected on a link without our mark; None for all.
     unmarked: frozenset[Attribute] | None = None
     #: Attributes that are set in the act of creation, and what is done when they differ.
@@ -114,7 +114,7 @@ class Creation:
 
     def whose(self, found: Link) -> Whose:
         """See :func:`os_vif.wiring.ownership.of_link`."""
-        return ownership.of_link(self.mark, found, known_by_name=self.known_by_name)
+        return ownership.of_link(self.mark, found, named_after_id=self.named_after_id)
 
     def sets(self, key: Attribute, found: Link) -> bool:
         """Return whether an attribute of a link is ours to set.
@@ -122,8 +122,8 @@ class Creation:
         All are of a link that bears a mark of ours, or that is down, which means that the process
         that made it under that name was killed before it was marked.
         """
-        by_mark = ownership.of_link(self.mark, found, known_by_name=False)
-        unfinished = self.known_by_name and not found.attributes["up"]
+        by_mark = ownership.of_link(self.mark, found, named_after_id=False)
+        unfinished = self.named_after_id and not found.attributes["up"]
         return (
             self.unmarked is None or key in self.unmarked or (by_mark is Whose.THIS or unfinished)
         )

@@ -22,7 +22,7 @@ class CreateBridge(RowStep):
     def inverse(self, before: Found) -> Iterator[RowStep]:
         yield RemoveBridge(self.bridge.name, if_empty=True)
 
-    def standing(self, now: Found, rows: Collection[RowStep]) -> RowStep | None:
+    def in_effect(self, now: Found, rows: Collection[RowStep]) -> RowStep | None:
         there = now.bridges.get(self.bridge.name)
         marked = there and Mark.KEY in there.external_ids  # that of any plan of the batch
         return self if marked else None
@@ -42,7 +42,7 @@ class RemoveBridge(RowStep):
         bridge = before.bridges.get(self.name)
         return [CreateBridge(_as_it_was(bridge))] if bridge else super().inverse(before)
 
-    def standing(self, now: Found, rows: Collection[RowStep]) -> RowStep | None:
+    def in_effect(self, now: Found, rows: Collection[RowStep]) -> RowStep | None:
         return None if self.name in now.bridges else self
 
 
@@ -89,7 +89,7 @@ class OvsBridge(Element):
         gone = self.name in found.bridges and self.name in removing.bridges
         return Plan(rows=(RemoveBridge(self.name),)) if gone else Plan()
 
-    def stands(self, found: Found) -> bool:
+    def is_present(self, found: Found) -> bool:
         return self.name in found.bridges
 
     def _datapath_type(self, found: Found) -> str:

@@ -32,7 +32,7 @@ class CreatePort(RowStep):
         mark = {} if port.mark is None else {Mark.KEY: str(port.mark)}
         yield RemovePort(port.name, port.bridge, {**port.external_ids, **mark})
 
-    def standing(self, now: Found, rows: Collection[RowStep]) -> RowStep | None:
+    def in_effect(self, now: Found, rows: Collection[RowStep]) -> RowStep | None:
         return self if self.port.is_made(now) else None
 
 
@@ -40,7 +40,7 @@ class CreatePort(RowStep):
 class SetPort(RowStep):
     """Set values of an Interface row, by ovs-vsctl's notation: ``column`` or ``column:key``.
 
-    None takes a key away and empties a column.
+    None removes a key and empties a column.
 
     :param ids: ``external_ids`` that the row must still have, so that one which has become
         another's meanwhile is not set; None for whichever.
@@ -54,7 +54,7 @@ class SetPort(RowStep):
         port = before.ports[self.name]
         yield SetPort(self.name, {key: port.interface(key) for key in self.values}, self.ids)
 
-    def standing(self, now: Found, rows: Collection[RowStep]) -> RowStep | None:
+    def in_effect(self, now: Found, rows: Collection[RowStep]) -> RowStep | None:
         port = now.ports.get(self.name)
         if port is None:
             return None
@@ -97,7 +97,7 @@ class RemovePort(RowStep):
             return [CreatePort(_as_it_was(port, before.qos.get(self.name)))]
         return super().inverse(before)
 
-    def standing(self, now: Found, rows: Collection[RowStep]) -> RowStep | None:
+    def in_effect(self, now: Found, rows: Collection[RowStep]) -> RowStep | None:
         created = (step.port for step in rows if isinstance(step, CreatePort))
         replaced = any(port.name == self.name and port.is_made(now) for port in created)
         return self if replaced or self.name not in now.ports else None
@@ -132,7 +132,7 @@ class OvsPort(Element):
     #: Whether ovs-vswitchd finds a device of that name now; else it is made later, by libvirt.
     device: bool = True
     #: Interface ``external_ids`` by which a port that is found is told from another VIF's.
-    known_by: Mapping[str, str] = field(default_factory=dict)
+    identified_by: Mapping[str, str] = field(default_factory=dict)
     #: Only on creation: a port that carries traffic is never moved (bug 2023300) or re-queued
     #: (bug 2017868).
     vlan: Vlan | None = None
@@ -146,7 +146,7 @@ class OvsPort(Element):
     def claims(self) -> Mapping[str, str]:
         return {self.name: self.mark.owner} if self.mark else {}
 
-    def stands(self, found: Found) -> bool:
+    def is_present(self, found: Found) -> bool:
         port = found.ports.get(self.name)
         there = port is not None and port.bridge == self.bridge
         return there and self.owners(found)[self.name] is Whose.THIS
@@ -163,7 +163,7 @@ class OvsPort(Element):
         """
         if self._is_a_bridges(found):
             return Whose.ANOTHERS
-        mine, its = self.known_by, found.interface_ids
+        mine, its = self.identified_by, found.interface_ids
         if IFACE_ID in mine and IFACE_ID in its:
             return Whose.THIS if mine[IFACE_ID] == its[IFACE_ID] else Whose.ANOTHERS
         by_mark = ownership.by_mark(self.mark, found.external_ids.get(Mark.KEY, ""), self.name)
@@ -260,7 +260,7 @@ class OvsPort(Element):
 
         :param more: what else there is to say of the port.
         """
-        this = self.known_by.get(IFACE_ID) or str(self.mark)
+        this = self.identified_by.get(IFACE_ID) or str(self.mark)
         return self._differs(OWNER, this, ownership.owner_of(port) + more, action)
 
     def _is_a_bridges(self, found: Port) -> bool:

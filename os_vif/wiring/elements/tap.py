@@ -27,7 +27,7 @@ class Tap(LinkElement):
         made = Creation(
             "tun",
             self.mark,
-            known_by_name=False,
+            named_after_id=False,
             unmarked=frozenset({"mtu"}),
             # The kernel takes it at creation only (IFF_MULTI_QUEUE in tun.c).
             fixed={"multiqueue": (self.multiqueue, Action.REPORT)},

@@ -282,7 +282,7 @@ def test_routes_without_a_gateway_come_first() -> None:
 
 
 @pytest.mark.parametrize(("expires", "told"), [(9000, 90), (50, 1), (0, None), (-1, None)])
-def test_an_expiry_is_told_as_the_kernel_takes_it(expires: int, told: int | None) -> None:
+def test_an_expiry_is_passed_as_the_kernel_takes_it(expires: int, told: int | None) -> None:
     """It says it in hundredths among other things, and takes it in seconds."""
     cacheinfo = struct.pack("=IIiIIIII", 1, 2, expires, 0, 0, 0, 0, 0)
     its = read_route(
@@ -292,7 +292,7 @@ def test_an_expiry_is_told_as_the_kernel_takes_it(expires: int, told: int | None
     assert its.get(EXPIRES) == (None if told is None else rtnetlink.pack_u32(told))
 
 
-def test_of_ipv4_all_next_hops_are_told_of_ipv6_those_that_move() -> None:
+def test_of_ipv4_all_next_hops_are_passed_of_ipv6_those_that_move() -> None:
     for family, gateways in ((V4, ("10.0.0.1", "10.0.0.2")), (V6, ("2001:db8::1", "fe80::2"))):
         mine, theirs = gateways
         hops = a_hop(OLD, mine, 2, flags=0x1 | 0x4) + a_hop(OTHER, theirs, 5, flags=0x10)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is taken away when nothing uses it, told from what was found."""
+"""What is removed when nothing uses it, by what was found."""
 
 import pytest
 

@@ -140,7 +140,7 @@ def test_a_vlan_device_of_others_is_not_bent(there: Any, said: str, links: FakeL
     assert links.executed == 0
 
 
-def test_what_the_kernel_refuses_is_taken_back(links: FakeLinks) -> None:
+def test_what_the_kernel_refuses_is_rolled_back(links: FakeLinks) -> None:
     before = dict(links.links)
     links.refuse = lambda step: isinstance(step, JoinBridge)
     with pytest.raises(errors.LinkFailed, match="put vlan7 into bridge br7"):

@@ -83,7 +83,7 @@ def a_bridge(
 
 def a_port(name: str = TAP, mark: Mark = PLAIN, bridge: str = "br-int", **more: Any) -> OvsPort:
     """A port that stands for the VIF, with its ids."""
-    return OvsPort(name, bridge, mark, **{"external_ids": IDS, "known_by": KNOWN, **more})
+    return OvsPort(name, bridge, mark, **{"external_ids": IDS, "identified_by": KNOWN, **more})
 
 
 def hybrid(qbr: str = QBR, mtu: int | None = 1450, **port: Any) -> tuple[Element, ...]:
@@ -120,7 +120,7 @@ def own_bridge(
             interface_type="patch",
             external_ids={**ids, "iface-id": vif_id(1)},
             # What plug writes is what unplug has to look for.
-            known_by={**KNOWN, "iface-id": vif_id(1)},
+            identified_by={**KNOWN, "iface-id": vif_id(1)},
             options={"peer": PBP},
             **patch,
         ),
@@ -644,8 +644,8 @@ def test_host_device(
 
 def kind(shape: Wiring) -> str:
     """A shape by the kind in the mark of the element that says that it stands."""
-    assert isinstance(shape.sign, OvsPort | OvsBridge)
-    return shape.sign.mark.kind
+    assert isinstance(shape.detected_by, OvsPort | OvsBridge)
+    return shape.detected_by.mark.kind
 
 
 @pytest.mark.parametrize(
@@ -680,7 +680,7 @@ def test_the_shapes_that_a_vif_may_have(
     drawn = shapes.plugged(vif, instance(), settings)
     assert kind(drawn) == wanted
     assert [kind(other) for other in drawn.alternatives] == others
-    assert all(other.sign in other.elements for other in (drawn, *drawn.alternatives))
+    assert all(other.detected_by in other.elements for other in (drawn, *drawn.alternatives))
 
 
 @pytest.mark.parametrize(
@@ -696,7 +696,7 @@ def test_the_shapes_that_a_vif_may_have(
 )
 def test_some_have_one_shape_only(vif: VIFBase, facts: Facts | None) -> None:
     drawn = shapes.plugged(vif, instance(), SETTINGS, facts)
-    assert (drawn.sign, drawn.alternatives) == (None, ())
+    assert (drawn.detected_by, drawn.alternatives) == (None, ())
 
 
 def test_an_alternative_is_a_whole_shape_for_the_same_vif() -> None:
@@ -706,12 +706,12 @@ def test_an_alternative_is_a_whole_shape_for_the_same_vif() -> None:
         own_bridge(a_tap(mark=OWN)),
         hybrid(),
     ]
-    assert [shape.sign for shape in drawn.alternatives] == [
+    assert [shape.detected_by for shape in drawn.alternatives] == [
         a_bridge(PB, OWN, goes=True, joined_to="br-int"),
         a_port(QVO, HYBRID),
     ]
     assert [shape.device for shape in (drawn, *drawn.alternatives)] == [TAP, TAP, QBR]
-    assert drawn.sign == a_port()
+    assert drawn.detected_by == a_port()
 
 
 def test_a_hybrid_vif_may_have_a_tap_in_the_ovs_bridge() -> None:
@@ -738,7 +738,7 @@ def test_where_libvirt_makes_the_port_every_other_shape_is_a_leftover() -> None:
 
 #: What unplug can tell of the ids when instance and address are not known.
 STATUS = {"iface-status": "active"}
-LEAST = {"external_ids": STATUS, "known_by": {}}
+LEAST = {"external_ids": STATUS, "identified_by": {}}
 FORGOTTEN = ["address", "network.mtu", "profile.interface_id"]
 
 
@@ -792,7 +792,7 @@ FORGOTTEN = ["address", "network.mtu", "profile.interface_id"]
                 a_bridge(),
                 a_port(
                     external_ids={"iface-id": interface_id(1), **STATUS},
-                    known_by={"iface-id": interface_id(1)},
+                    identified_by={"iface-id": interface_id(1)},
                     device=False,
                 ),
             ),
@@ -840,7 +840,7 @@ FORGOTTEN = ["address", "network.mtu", "profile.interface_id"]
             kernel_vf(
                 mtu=None,
                 external_ids={"iface-id": interface_id(1), **STATUS},
-                known_by={"iface-id": interface_id(1)},
+                identified_by={"iface-id": interface_id(1)},
             ),
             id="representor: found by its iface-id when the VF is gone",
         ),
@@ -959,4 +959,4 @@ def test_unplug_knows_a_port_by_ids_that_plug_wrote(
     written = {e.name: e.external_ids for e in plugged if isinstance(e, OvsPort)}
     for e in shapes.unplugged(vif, instance(), facts).all_elements:
         if isinstance(e, OvsPort) and written.get(e.name):
-            assert e.known_by.items() <= written[e.name].items()
+            assert e.identified_by.items() <= written[e.name].items()

@@ -39,7 +39,7 @@ def test_it_expires() -> None:
 
 
 @pytest.mark.parametrize("never", [Deadline.never(), Deadline.of_option(0)])
-def test_what_never_expires_is_told_in_a_number_that_every_wait_takes(never: Deadline) -> None:
+def test_what_never_expires_is_passed_as_a_number_that_every_wait_takes(never: Deadline) -> None:
     assert not never.expired
     assert never.remaining() == LONGEST
     assert not threading.Event().wait(min(never.remaining(), 0.01))

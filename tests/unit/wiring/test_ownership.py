@@ -16,9 +16,9 @@ MARK, EARLIER = Mark("ovs", "hybrid", "a1"), Mark("ovs", "openvswitch", "a1")
 OTHER, BY_NAME = Mark("ovs", "hybrid", "a2"), Mark("ovs", "openvswitch", "tap1")
 MINE = {"iface-id": "b1", "attached-mac": "fa:16:3e:00:00:01"}
 THEIRS = {"iface-id": "b2", "attached-mac": "fa:16:3e:00:00:02"}
-WANTED = OvsPort("tap1", "br-int", MARK, known_by=MINE)
+WANTED = OvsPort("tap1", "br-int", MARK, identified_by=MINE)
 #: What unplug knows when a VIF came without ids, and what a plugin knows that has no VIFs.
-BARE = replace(WANTED, known_by={})
+BARE = replace(WANTED, identified_by={})
 NAMED = replace(WANTED, mark=BY_NAME)
 FACADE = OvsPort("tap1", "br-int", BY_NAME, None)
 
@@ -93,12 +93,12 @@ IDS = st.dictionaries(st.sampled_from(["iface-id", "attached-mac", "ovn"]), st.s
 def test_an_iface_id_decides_whatever_else_is_said(
     mark: Mark | None, ids: dict[str, str], mine: dict[str, str], bridge: str
 ) -> None:
-    wanted = replace(WANTED, known_by={**mine, "iface-id": "b1"})
+    wanted = replace(WANTED, identified_by={**mine, "iface-id": "b1"})
     found = replace(port(mark, ids), bridge=bridge)
     answer = wanted.whose(found)
     if "iface-id" in ids:
         assert answer is ANOTHERS
-        same = replace(wanted, known_by={**mine, "iface-id": ids["iface-id"]})
+        same = replace(wanted, identified_by={**mine, "iface-id": ids["iface-id"]})
         assert same.whose(found) is THIS
     else:
         assert (answer is ANOTHERS) == (mark == OTHER)
@@ -110,7 +110,8 @@ def test_no_port_is_of_two_vifs_whose_iface_ids_differ(
 ) -> None:
     found = port(one, {**others, "iface-id": "b1"})
     wanted = [
-        replace(WANTED, mark=m, known_by={"iface-id": i}) for m, i in ((one, "b1"), (other, "b2"))
+        replace(WANTED, mark=m, identified_by={"iface-id": i})
+        for m, i in ((one, "b1"), (other, "b2"))
     ]
     assert [each.whose(found) for each in wanted] == [THIS, ANOTHERS]
 
@@ -130,8 +131,8 @@ def test_no_port_is_of_two_vifs_whose_iface_ids_differ(
 def test_whose_a_link_is(alias: str, by_id: Whose, by_choice: Whose) -> None:
     """A name made of the VIF's id is its own, unless a mark says otherwise."""
     link = Link("tap1", "tun", alias)
-    assert of_link(MARK, link, known_by_name=True) is by_id
-    assert of_link(MARK, link, known_by_name=False) is by_choice
+    assert of_link(MARK, link, named_after_id=True) is by_id
+    assert of_link(MARK, link, named_after_id=False) is by_choice
 
 
 @pytest.mark.parametrize(

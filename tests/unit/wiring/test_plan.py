@@ -27,7 +27,7 @@ from os_vif.wiring.elements.element import Plan
 from os_vif.wiring.engine import Engine
 from os_vif.wiring.model import Wiring
 from os_vif.wiring.ownership import Mark
-from os_vif.wiring.plan import differences, standing, to_apply, to_remove
+from os_vif.wiring.plan import differences, present_shape, to_apply, to_remove
 from os_vif.wiring.rows_first import is_rows_first
 from os_vif.wiring.state import Bridge, Found, Link, Port, Value, Vlan
 from os_vif.wiring.steps import (
@@ -57,8 +57,10 @@ QBR = LinuxBridge("qbr1", MARK, ageing=0)
 VETH = VethPair("qvb1", "qvo1", "qbr1", 1450, MARK)
 TAP = Tap("tap1", MAC, 1450, MARK)
 BR_INT = OvsBridge("br-int", "system", MARK)
-PORT = OvsPort("qvo1", "br-int", MARK, external_ids=IDS, known_by=KNOWN)
-QVO_AS_IT_WAS = replace(PORT, interface_type="", known_by={}, vlan=Vlan(), qos_type="linux-noop")
+PORT = OvsPort("qvo1", "br-int", MARK, external_ids=IDS, identified_by=KNOWN)
+QVO_AS_IT_WAS = replace(
+    PORT, interface_type="", identified_by={}, vlan=Vlan(), qos_type="linux-noop"
+)
 TAP_PORT = replace(PORT, name="tap1")
 LATER_PORT = replace(TAP_PORT, device=False)
 VF = Representor("eth0_0", 1450)
@@ -71,15 +73,17 @@ VHU_PORT = replace(
     mtu_request=1450,
 )
 PB = OvsBridge("pb1", "system", MARK, OnRemove.DELETE)
-IN_PB = OvsPort("tap1", "pb1", MARK, known_by=KNOWN, qos_type="linux-noop")
+IN_PB = OvsPort("tap1", "pb1", MARK, identified_by=KNOWN, qos_type="linux-noop")
 PBP = OvsPort("pbp1", "pb1", MARK, "patch", options={"peer": "ibp1"})
 IBP = replace(PORT, name="ibp1", interface_type="patch", options={"peer": "pbp1"})
 TRUNK = OvsBridge("tbr-1", "system", MARK, OnRemove.DELETE)
 
-HYBRID = Wiring((QBR, VETH, BR_INT, PORT), sign=PORT)
-DIRECT = Wiring((TAP, BR_INT, TAP_PORT), sign=TAP_PORT)
-LATER = Wiring((DeviceMtu("tap1", 1450), BR_INT, LATER_PORT), sign=LATER_PORT, leftovers=(TAP,))
-OWN = Wiring((TAP, BR_INT, PB, IN_PB, PBP, IBP), sign=PB)
+HYBRID = Wiring((QBR, VETH, BR_INT, PORT), detected_by=PORT)
+DIRECT = Wiring((TAP, BR_INT, TAP_PORT), detected_by=TAP_PORT)
+LATER = Wiring(
+    (DeviceMtu("tap1", 1450), BR_INT, LATER_PORT), detected_by=LATER_PORT, leftovers=(TAP,)
+)
+OWN = Wiring((TAP, BR_INT, PB, IN_PB, PBP, IBP), detected_by=PB)
 
 ON_QBR = {
     **NO_HOST_STACK,
@@ -546,16 +550,18 @@ PB_ROW = Bridge("pb1", "system")
     ("there", "shape"),
     [
         pytest.param((), CHOICE, id="nothing stands: the one that is wanted"),
-        pytest.param((BRIDGE_ROW,), CHOICE, id="the bridge is no sign"),
+        pytest.param((BRIDGE_ROW,), CHOICE, id="the bridge is no evidence"),
         pytest.param((BRIDGE_ROW, TAP_PORT_ROW), CHOICE, id="the one that is wanted"),
         pytest.param((BRIDGE_ROW, PB_ROW), OWN, id="a bridge of its own"),
         pytest.param((BRIDGE_ROW, PORT_ROW), HYBRID, id="hybrid"),
         pytest.param((PB_ROW, PORT_ROW), OWN, id="two stand: the first of them"),
         pytest.param((PB_ROW, TAP_PORT_ROW), CHOICE, id="two stand: the one that is wanted"),
         pytest.param(
-            (replace(PORT_ROW, bridge="br-ex"),), CHOICE, id="a port on another bridge is no sign"
+            (replace(PORT_ROW, bridge="br-ex"),),
+            CHOICE,
+            id="a port on another bridge is no evidence",
         ),
-        pytest.param((Port("qvo1", "br-int"),), CHOICE, id="a port of nobody is no sign"),
+        pytest.param((Port("qvo1", "br-int"),), CHOICE, id="a port of nobody is no evidence"),
         pytest.param(
             (Port("qvo1", "br-int", {"os-vif": str(OTHER)}),), CHOICE, id="nor is another VIF's"
         ),
@@ -572,13 +578,13 @@ PB_ROW = Bridge("pb1", "system")
     ],
 )
 def test_the_shape_that_stands(there: Any, shape: Wiring) -> None:
-    assert standing(CHOICE, found(*there)) is shape
+    assert present_shape(CHOICE, found(*there)) is shape
 
 
 def test_a_wiring_without_a_sign_never_stands() -> None:
     wiring = Wiring((BR_INT, PORT), alternatives=(Wiring((BR_INT, TAP_PORT)), OWN))
-    assert standing(wiring, found(BRIDGE_ROW, PORT_ROW, TAP_PORT_ROW)) is wiring
-    assert standing(wiring, found(PORT_ROW, PB_ROW)) is OWN
+    assert present_shape(wiring, found(BRIDGE_ROW, PORT_ROW, TAP_PORT_ROW)) is wiring
+    assert present_shape(wiring, found(PORT_ROW, PB_ROW)) is OWN
 
 
 def test_a_vif_keeps_its_shape_when_settings_change() -> None:
@@ -988,8 +994,8 @@ def test_what_two_shapes_have_in_common_is_removed_once() -> None:
 def test_ports_go_before_a_bridge_that_two_shapes_have_in_common() -> None:
     """The shapes differ in the bridge's mark, so it is drawn twice."""
     tap_port, qvo_port = (replace(port, bridge="tbr-1") for port in (TAP_PORT, PORT))
-    hybrid = Wiring((QBR, VETH, replace(TRUNK, mark=EARLIER), qvo_port), sign=qvo_port)
-    wiring = Wiring((TAP, TRUNK, tap_port), sign=tap_port, alternatives=(hybrid,))
+    hybrid = Wiring((QBR, VETH, replace(TRUNK, mark=EARLIER), qvo_port), detected_by=qvo_port)
+    wiring = Wiring((TAP, TRUNK, tap_port), detected_by=tap_port, alternatives=(hybrid,))
     there = found(Bridge("tbr-1", "system"), replace(TAP_PORT_ROW, bridge="tbr-1"))
     assert to_remove(wiring, there).rows == (RemovePort("tap1", "tbr-1"), RemoveBridge("tbr-1"))
 
@@ -1138,7 +1144,7 @@ def test_the_inverse_of_a_plan(plan: Plan, there: Any, back: Plan) -> None:
 @pytest.mark.parametrize(
     "step", [RemovePort("tap9", "br-int"), RemoveBridge("br-9"), RemoveQos("qvo1")]
 )
-def test_the_removal_of_what_was_not_seen_is_not_taken_back(step: Any) -> None:
+def test_the_removal_of_what_was_not_seen_is_not_rolled_back(step: Any) -> None:
     with pytest.raises(TypeError, match="has no inverse"):
         inverse(Plan(rows=(step,)), found(*ALL_OF_HYBRID))
 
@@ -1269,7 +1275,7 @@ def take(host: FakeHost, plan: Plan) -> None:
 
 
 def to_be_corrected(wiring: Wiring, host: FakeHost) -> list[Difference]:
-    shape = standing(wiring, host.found)
+    shape = present_shape(wiring, host.found)
     return [d for d in differences(shape, host.found) if d.action is not Action.REPORT]
 
 
@@ -1361,7 +1367,7 @@ def test_the_inverse_works_too_where_half_a_veth_pair_was_deleted(half: str, don
 def whose(element: OvsPort, port: Port) -> str:
     """Whether a port is "this" VIF's, or "another's"; else nothing says."""
     types = {"patch", "internal"} - {element.interface_type}
-    iface_ids = [ids.get("iface-id") for ids in (element.known_by, port.interface_ids)]
+    iface_ids = [ids.get("iface-id") for ids in (element.identified_by, port.interface_ids)]
     mark = port.external_ids.get("os-vif")
     if port.interface_type in types:
         return "another's"
@@ -1369,7 +1375,7 @@ def whose(element: OvsPort, port: Port) -> str:
         return "this" if iface_ids[0] == iface_ids[1] else "another's"
     if mark:
         return "another's" if mark == str(OTHER) else "this"
-    mac = element.known_by.get("attached-mac")
+    mac = element.identified_by.get("attached-mac")
     return "this" if mac and mac == port.interface_ids.get("attached-mac") else ""
 
 
@@ -1528,7 +1534,7 @@ OWN_ON = replace(OWN, device="tap1")
     ],
 )
 def test_a_shape_stands_only_with_its_device(there: Any, shape: Wiring) -> None:
-    assert standing(replace(LATER_ON, alternatives=(HYBRID_ON, OWN_ON)), found(*there)) in (
+    assert present_shape(replace(LATER_ON, alternatives=(HYBRID_ON, OWN_ON)), found(*there)) in (
         shape,
         replace(shape, alternatives=(HYBRID_ON, OWN_ON)),
     )

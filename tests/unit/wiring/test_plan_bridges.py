@@ -267,7 +267,7 @@ def test_nothing_is_removed_for_others_use_it(wiring: Wiring) -> None:
         assert to_remove(wiring, found(*there)) == Plan()
 
 
-def test_what_was_made_before_a_failure_is_taken_back() -> None:
+def test_what_was_made_before_a_failure_is_rolled_back() -> None:
     before = found(but(ETH0_LINK, mtu=1500, up=False))
     plan = to_apply(FLAT, before)
     done = replace(plan, links=plan.links[:-1])
@@ -278,7 +278,7 @@ def test_what_was_made_before_a_failure_is_taken_back() -> None:
     )
 
 
-def test_the_rules_of_a_bridge_that_was_there_are_not_taken_back() -> None:
+def test_the_rules_of_a_bridge_that_was_there_are_not_rolled_back() -> None:
     """What they were is not known; iptables itself takes back what it could not finish."""
     before = found(ETH0_LINK, BR_LINK)
     plan = to_apply(FLAT, before)
@@ -286,7 +286,7 @@ def test_the_rules_of_a_bridge_that_was_there_are_not_taken_back() -> None:
     assert inverse(replace(plan, links=(FILTER,)), before) == Plan()
 
 
-def test_what_the_hosts_addresses_are_on_is_not_taken_back() -> None:
+def test_what_the_hosts_addresses_are_on_is_not_rolled_back() -> None:
     before = found(ETH0_LINK)
     assert inverse(to_apply(FLAT, before), before) == Plan()
 
