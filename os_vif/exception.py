@@ -9,6 +9,7 @@
     ├── InvalidValue                   a field holds what it must not hold
     ├── PlugException                  os_vif.plug() failed; __cause__ tells why
     ├── UnplugException                os_vif.unplug() failed; __cause__ tells why
+    ├── NotSupported                   a plugin has no such verb
     ├── NoMatchingPlugin               no plugin of that name is installed
     │   └── PluginLoadFailed           it is installed, and could not be loaded
     ├── NoMatchingVIFClass             a plugin does not plug that VIF class, or nobody knows it
@@ -24,7 +25,26 @@ A plugin derives its own from ExceptionBase and gives them a ``msg_fmt``.
 """
 
 import copyreg
+from collections.abc import Mapping
 from typing import Any, ClassVar
+
+
+#: What ``code`` can be, and what it means.
+CODES: Mapping[str, str] = {
+    "bad_input": "a field or an option is missing or holds what it must not hold",
+    "contradiction": "what is on the host contradicts what is asked for; nothing was changed",
+    "deadline": "it was not done in time",
+    "host_changed": "another process changed the same things all the time",
+    "internal": "an error that os-vif does not know, of the daemon's or of another plugin's",
+    "no_plugin": "the plugin is not installed, or the library is not initialized",
+    "not_connected": "the OVSDB server cannot be reached",
+    "not_found": "a device that the VIF names is not on this host",
+    "not_supported": "the plugin has no such verb",
+    "outcome_unknown": "whether it took effect, or all of it was rolled back, is not known",
+    "plugin_not_loaded": "the plugin is installed and could not be loaded",
+    "refused": "the kernel, iptables or the OVSDB server refused it",
+    "switch_error": "ovs-vswitchd could not work with what was made",
+}
 
 
 class ExceptionBase(Exception):
@@ -36,6 +56,10 @@ class ExceptionBase(Exception):
 
     #: The text, a template for ``%`` whose keywords the constructor takes.
     msg_fmt: ClassVar[str] = "An unknown exception occurred."
+    #: The kind of failure in one word, for programs; see :data:`CODES`.
+    code: str = "internal"
+    #: Whether the same call can succeed without anybody doing anything about the VIF or the host.
+    retryable: bool = False
 
     def __init__(self, message: object = None, **kwargs: Any) -> None:
         """
@@ -51,6 +75,13 @@ class ExceptionBase(Exception):
             return self.msg_fmt % self.kwargs
         except (KeyError, TypeError, ValueError):
             return self.msg_fmt
+
+    @property
+    def element(self) -> str | None:
+        """What it is about, where that is one thing: a field, or a link or row of the host, as in
+        ``vif.address`` or ``OVS port tap1``."""
+        element = self.kwargs.get("element", self.kwargs.get("field"))
+        return None if element is None else str(element)
 
     def format_message(self) -> str:
         """Return the text, as ``str()`` does."""
@@ -70,6 +101,7 @@ def _plain(value: object) -> object:
 class LibraryNotInitialized(ExceptionBase):
     """A verb was called before :func:`os_vif.initialize`."""
 
+    code = "no_plugin"
     msg_fmt = "Before using the os_vif library, you need to call os_vif.initialize()"
 
 
@@ -87,6 +119,7 @@ class InvalidValue(ExceptionBase):
     :param reason: what is wrong with that.
     """
 
+    code = "bad_input"
     msg_fmt = "Invalid value of %(field)s, %(value)r: %(reason)s"
 
 
@@ -99,6 +132,10 @@ class PlugException(ExceptionBase):
 
     msg_fmt = "Failed to plug VIF %(vif)s. Got error: %(err)s"
 
+    def __init__(self, message: object = None, **kwargs: Any) -> None:
+        super().__init__(message, **kwargs)
+        _take_after(self, kwargs.get("err"))
+
 
 class UnplugException(ExceptionBase):
     """A VIF could not be unplugged.
@@ -109,6 +146,28 @@ class UnplugException(ExceptionBase):
 
     msg_fmt = "Failed to unplug VIF %(vif)s. Got error: %(err)s"
 
+    def __init__(self, message: object = None, **kwargs: Any) -> None:
+        super().__init__(message, **kwargs)
+        _take_after(self, kwargs.get("err"))
+
+
+def _take_after(error: PlugException | UnplugException, cause: object) -> None:
+    """Give the error of a verb what is known of its cause, even where that is not carried."""
+    if isinstance(cause, ExceptionBase):
+        error.code, error.retryable = cause.code, cause.retryable
+        error.kwargs.setdefault("element", cause.element)
+
+
+class NotSupported(ExceptionBase):
+    """A plugin has no such verb, as plugins of other distributions need not have.
+
+    :param plugin: its name.
+    :param verb: what was asked for, as in ``check``.
+    """
+
+    code = "not_supported"
+    msg_fmt = "The VIF plugin %(plugin)s does not support %(verb)s"
+
 
 class NoMatchingPlugin(ExceptionBase):
     """There is no plugin of that name.
@@ -116,6 +175,7 @@ class NoMatchingPlugin(ExceptionBase):
     :param plugin_name: the name that was asked for, from ``vif.plugin``.
     """
 
+    code = "no_plugin"
     msg_fmt = "No VIF plugin was found with the name %(plugin_name)s"
 
 
@@ -126,6 +186,7 @@ class PluginLoadFailed(NoMatchingPlugin):
     :param cause: why.
     """
 
+    code = "plugin_not_loaded"
     msg_fmt = "The VIF plugin %(plugin_name)s is installed but could not be loaded: %(cause)s"
 
 
@@ -135,6 +196,7 @@ class NoMatchingVIFClass(ExceptionBase):
     :param name: the name, as in ``VIFOpenVSwitch``.
     """
 
+    code = "bad_input"
     msg_fmt = "No VIF class was found with the name %(name)s"
 
 
@@ -144,6 +206,7 @@ class NoMatchingPortProfileClass(ExceptionBase):
     :param name: the name, as in ``VIFPortProfileOpenVSwitch``.
     """
 
+    code = "bad_input"
     msg_fmt = "No port profile class was found with the name %(name)s"
 
 
@@ -156,6 +219,7 @@ class NoSupportedVIFVersion(ExceptionBase):
     :param max_version: the highest version the other side takes.
     """
 
+    code = "bad_input"
     msg_fmt = (
         "No version of VIF class %(name)s suits both sides: "
         "wanted %(min_version)s to %(max_version)s, got %(got_versions)s"
@@ -171,6 +235,7 @@ class NoSupportedPortProfileVersion(ExceptionBase):
     :param max_version: the highest version the other side takes.
     """
 
+    code = "bad_input"
     msg_fmt = (
         "No version of port profile class %(name)s suits both sides: "
         "wanted %(min_version)s to %(max_version)s, got %(got_versions)s"
@@ -183,6 +248,7 @@ class NetworkMissingPhysicalNetwork(ExceptionBase):
     :param network_uuid: the network.
     """
 
+    code = "bad_input"
     msg_fmt = "Physical network is missing for network %(network_uuid)s"
 
 
@@ -192,6 +258,7 @@ class NetworkInterfaceNotFound(ExceptionBase):
     :param interface: its name.
     """
 
+    code = "not_found"
     msg_fmt = "Network interface %(interface)s not found"
 
 
@@ -201,6 +268,7 @@ class NetworkInterfaceTypeNotDefined(ExceptionBase):
     :param type: the kind.
     """
 
+    code = "bad_input"
     msg_fmt = "Network interface type %(type)s not defined"
 
 
@@ -211,4 +279,5 @@ class NotImplementedForOS(ExceptionBase):
     :param os: the operating system.
     """
 
+    code = "not_supported"
     msg_fmt = "Function %(function)s is not implemented for %(os)s"

@@ -5,18 +5,22 @@ from os_vif.exception import ExceptionBase
 
 
 class MissingPortProfile(ExceptionBase):
+    code = "bad_input"
     msg_fmt = "The VIF has no port profile (vif.port_profile is not set)"
 
 
 class WrongPortProfile(ExceptionBase):
+    code = "bad_input"
     msg_fmt = "vif.port_profile is a %(profile)s; this plugin needs a VIFPortProfileOpenVSwitch"
 
 
 class TapCreationNotSupported(ExceptionBase):
+    code = "bad_input"
     msg_fmt = "vif.port_profile.create_tap is set, but a %(vif_type)s has no tap that os-vif makes"
 
 
 class RepresentorNotFound(ExceptionBase):
+    code = "not_found"
     msg_fmt = "No representor of VF %(vf_num)s was found for the interface %(ifname)s"
 
 
@@ -33,6 +37,7 @@ class AmbiguousRepresentor(RepresentorNotFound):
 
 
 class PciDeviceNotFoundById(ExceptionBase):
+    code = "not_found"
     msg_fmt = "There is no PCI device %(id)s"
 
 
@@ -45,4 +50,5 @@ class NoInterfaceOfPciDevice(PciDeviceNotFoundById):
 
 
 class AgentError(ExceptionBase):
+    code = "internal"
     msg_fmt = "%(method)s failed"

@@ -29,30 +29,40 @@ class WiringError(ExceptionBase):
 
 
 class Contradiction(WiringError):
+    code = "contradiction"
     msg_fmt = "What is on the host contradicts what is asked for; nothing was changed: %(report)s"
 
 
 class NotAsDescribed(WiringError):
+    code = "switch_error"
     msg_fmt = "The host is not as described: %(report)s"
 
 
 class LinkFailed(WiringError):
+    code = "refused"
     msg_fmt = "The kernel refused to %(reason)s"
 
 
 class NotConnected(WiringError):
+    code = "not_connected"
+    retryable = True
     msg_fmt = "No connection to the OVSDB server at %(remote)s: %(reason)s"
 
 
 class TransactionRefused(WiringError):
+    code = "refused"
     msg_fmt = "The OVSDB server refused the transaction: %(reason)s"
 
 
 class DeadlineExceeded(WiringError):
+    code = "deadline"
+    retryable = True
     msg_fmt = "Not done after %(seconds)s s: %(what)s"
 
 
 class OutcomeUnknown(WiringError):
+    code = "outcome_unknown"
+    retryable = True
     msg_fmt = (
         "The OVSDB server at %(remote)s stopped answering after the transaction was sent; "
         "whether it took effect is unknown: the same call again, or unplug, will settle it"
@@ -64,6 +74,8 @@ class NotRolledBack(OutcomeUnknown):
 
 
 class StateChanged(WiringError):
+    code = "host_changed"
+    retryable = True
     msg_fmt = "The host changed meanwhile: %(what)s"
 
     #: What is raised instead when it is the same after the last look.
