@@ -2,11 +2,12 @@
 """What a plugin is."""
 
 import abc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import ClassVar, NamedTuple, Self
 
 from oslo_config import cfg
 
+from os_vif.answers import Condition, Decision, Finding, PluggedVif, Until
 from os_vif.objects.host_info import HostPluginInfo, HostPortProfileInfo, HostVIFInfo
 from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.vif import VIFBase, VIFPortProfileBase
@@ -87,6 +88,41 @@ class PluginBase(abc.ABC):
     def unplug_all(self, pairs: Sequence[Pair], /) -> list[Result]:
         """Unplug several VIFs; see :meth:`plug_all`."""
         return [_result(self.unplug, pair) for pair in pairs]
+
+    # What a plugin may offer besides. One that does not is answered "not supported".
+
+    def check(self, vif: VIFBase, instance_info: InstanceInfo) -> Sequence[Finding]:
+        """Return what is not as plug has built it; change nothing."""
+        raise NotImplementedError
+
+    def wait(
+        self,
+        vif: VIFBase,
+        instance_info: InstanceInfo,
+        *,
+        until: Until,
+        timeout: float,
+        settle: float,
+    ) -> None:
+        """Wait until a VIF is attached, or wired; see :func:`os_vif.wait`.
+
+        :raises NotReady: it is not by then.
+        """
+        raise NotImplementedError
+
+    def list_vifs(self) -> Sequence[PluggedVif]:
+        """Return everything that this plugin has made on the host."""
+        raise NotImplementedError
+
+    def collect(
+        self, valid: Collection[VIFBase | str], *, dry_run: bool, grace: float
+    ) -> Sequence[Decision]:
+        """Remove what this plugin has made for other VIFs than these; see :func:`os_vif.gc`."""
+        raise NotImplementedError
+
+    def status(self) -> Sequence[Condition]:
+        """Return whether this plugin can plug on this host now, and what stands in its way."""
+        raise NotImplementedError
 
     @classmethod
     def load(cls, plugin_name: str) -> Self:

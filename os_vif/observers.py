@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a verb did and how long it took, in one line of the log and for whoever registers.
+
+The engine counts what it does in the tally of the verb that runs in its context (a thread, or a
+greenthread); without one it counts nothing.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from oslo_log import log as logging
+
+from os_vif.exception import ExceptionBase
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass
+class Tally:
+    """What one verb has done so far."""
+
+    #: How often it waited for ovs-vswitchd.
+    waits: int = 0
+    #: OVSDB transactions that it sent, shared ones too.
+    transactions: int = 0
+    #: Calls of a privileged daemon, shared ones too.
+    privileged_calls: int = 0
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb that has ended.
+
+    :param name: ``plug``, ``unplug``, ``check``, ``wait``, ``list``, ``gc`` or ``status``.
+    :param plugin: the name of the plugin; empty where several have answered.
+    :param vif_id: of the VIF; None where it has none, or several were meant.
+    :param kind: the VIF's class; empty where there is no VIF.
+    :param seconds: how long it took.
+    :param outcome: ``ok``, or the ``code`` of the error; see :data:`os_vif.exception.CODES`.
+    :param vifs: how many VIFs were meant: what was done was done for all of them together.
+    """
+
+    name: str
+    plugin: str
+    vif_id: str | None
+    kind: str
+    seconds: float
+    outcome: str
+    vifs: int = 1
+    tally: Tally = field(default_factory=Tally)
+
+    def __str__(self) -> str:
+        tally = self.tally
+        return (
+            f"verb={self.name} plugin={self.plugin} vif={self.vif_id} kind={self.kind} "
+            f"ms={1000 * self.seconds:.1f} waits={tally.waits} "
+            f"transactions={tally.transactions} privileged_calls={tally.privileged_calls} "
+            f"vifs={self.vifs} outcome={self.outcome}"
+        )
+
+
+Observer = Callable[[Verb], object]
+
+_observers: tuple[Observer, ...] = ()
+_tally: ContextVar[Tally | None] = ContextVar("os_vif_tally", default=None)
+
+
+def observe(callback: Observer) -> Callable[[], None]:
+    """Have a function called with each verb that has ended, in the thread that ran it.
+
+    What it raises is logged and harms no verb; what it takes the verb's caller waits for.
+
+    :returns: a function that ends it.
+    """
+    global _observers
+    if not callable(callback):
+        raise TypeError(f"{callback!r} cannot be called")
+    _observers = (*_observers, callback)
+
+    def end() -> None:
+        global _observers
+        _observers = tuple(one for one in _observers if one is not callback)
+
+    return end
+
+
+def count(what: str) -> None:
+    """Count what the verb of this context does: a field of :class:`Tally`."""
+    tally = _tally.get()
+    if tally is not None:
+        setattr(tally, what, getattr(tally, what) + 1)
+
+
+@contextlib.contextmanager
+def verb(name: str, plugin: str, vif_id: str | None, kind: str, vifs: int = 1) -> Iterator[None]:
+    """Log the block as one verb, and call the observers."""
+    tally, began, outcome = Tally(), time.monotonic(), "ok"
+    token = _tally.set(tally)
+    try:
+        yield
+    except BaseException as err:
+        outcome = err.code if isinstance(err, ExceptionBase) else "internal"
+        raise
+    finally:
+        _tally.reset(token)
+        seconds = time.monotonic() - began
+        _report(Verb(name, plugin, vif_id, kind, seconds, outcome, vifs, tally))
+
+
+def _report(ended: Verb) -> None:
+    LOG.info("%s", ended)
+    for callback in _observers:
+        try:
+            callback(ended)
+        except Exception:
+            LOG.exception("An observer of os-vif failed on %s", ended)
