@@ -9,6 +9,7 @@
     ├── InvalidValue                   a field holds what it must not hold
     ├── PlugException                  os_vif.plug() failed; __cause__ tells why
     ├── UnplugException                os_vif.unplug() failed; __cause__ tells why
+    ├── QueryFailed                    check, wait, list, gc or status failed; see __cause__
     ├── NotSupported                   a plugin has no such verb
     ├── NoMatchingPlugin               no plugin of that name is installed
     │   └── PluginLoadFailed           it is installed, and could not be loaded
@@ -151,7 +152,7 @@ class UnplugException(ExceptionBase):
         _take_after(self, kwargs.get("err"))
 
 
-def _take_after(error: PlugException | UnplugException, cause: object) -> None:
+def _take_after(error: ExceptionBase, cause: object) -> None:
     """Give the error of a verb what is known of its cause, even where that is not carried."""
     if isinstance(cause, ExceptionBase):
         error.code, error.retryable = cause.code, cause.retryable
@@ -167,6 +168,21 @@ class NotSupported(ExceptionBase):
 
     code = "not_supported"
     msg_fmt = "The VIF plugin %(plugin)s does not support %(verb)s"
+
+
+class QueryFailed(ExceptionBase):
+    """A verb that looks at the host (check, wait, list, gc, status) failed.
+
+    :param verb: its name.
+    :param plugin: the plugin that failed.
+    :param err: what went wrong.
+    """
+
+    msg_fmt = "%(verb)s of the VIF plugin %(plugin)s failed: %(err)s"
+
+    def __init__(self, message: object = None, **kwargs: Any) -> None:
+        super().__init__(message, **kwargs)
+        _take_after(self, kwargs.get("err"))
 
 
 class NoMatchingPlugin(ExceptionBase):

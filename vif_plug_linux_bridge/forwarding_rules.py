@@ -59,6 +59,7 @@ _CHAIN = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{CHAIN_LENGTH - 1}}}")
 
 
 class UnreadableRules(WiringError):
+    code = "refused"
     msg_fmt = "iptables cannot show the table %(table)s: %(said)s"
 
 

@@ -46,6 +46,7 @@ class CommandFailed(WiringError):
     :param stderr: what it said.
     """
 
+    code = "refused"
     msg_fmt = "%(command)s failed (exit code %(code)s): %(stderr)s"
 
 
@@ -55,6 +56,7 @@ class RulesNotKept(WiringError):
     :param remaining: what is still to be written.
     """
 
+    code = "host_changed"
     msg_fmt = "Others keep changing the rules of %(command)s; not done: %(remaining)s"
 
 

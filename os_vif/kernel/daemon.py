@@ -67,13 +67,17 @@ class KernelLinks:
                 return [refusal]
             alone = (self.execute([group], deadline, go_on=go_on) for group in groups)
             return [failure for [failure] in alone]
-        return [_failure(*outcome) for outcome in outcomes]
+        return [_failure(group, *outcome) for group, outcome in zip(groups, outcomes, strict=True)]
 
 
-def _failure(executed: int, reason: str, code: int) -> errors.WiringError | None:
+def _failure(
+    group: Sequence[LinkStep], executed: int, reason: str, code: int
+) -> errors.WiringError | None:
     if not reason:
         return None
-    refusal = errors.LinkFailed(reason=reason)
+    failed = next((vars(step) for step in group if reason.startswith(str(step))), {})
+    name = failed.get("name") or failed.get("bridge")
+    refusal = errors.LinkFailed(reason=reason, element=name and f"link {name}")
     refusal.executed = executed
     if code not in (errno.EEXIST, errno.ENODEV):  # a link of that name has come, or gone
         return refusal

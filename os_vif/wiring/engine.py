@@ -311,7 +311,7 @@ class Engine:
         for job in jobs:
             job.found, job.plan = found, plan(job.wiring, found)
             if job.plan.refused:
-                job.failure = errors.Contradiction(report=report(job.plan.refused))
+                job.failure = _contradiction(job.plan.refused)
             elif job.plan.reported:
                 LOG.warning("Left as it is: %s", report(job.plan.reported))
             if job.plan.awaited and not job.plan:  # another process has written it just now
@@ -413,7 +413,9 @@ class Engine:
             ]
             # Nova plugs every running guest when it starts, and does not start if one fails.
             if broken and self._strict and job.plan:
-                job.failure = unknown or errors.NotAsDescribed(report=report(broken))
+                job.failure = unknown or errors.NotAsDescribed(
+                    element=broken[0].where, report=report(broken)
+                )
             elif broken:
                 LOG.warning("Left as it is: %s", (job.plan and unknown) or report(broken))
         return links
@@ -582,9 +584,13 @@ def _refuse_shared_ports(jobs: Iterable[_Job]) -> None:
             if owners.get(name, owner) != owner
         ]
         if shared:
-            job.failure = errors.Contradiction(report=report(shared))
+            job.failure = _contradiction(shared)
         else:
             owners |= marks
+
+
+def _contradiction(differences: Sequence[Difference]) -> errors.Contradiction:
+    return errors.Contradiction(element=differences[0].where, report=report(differences))
 
 
 def _live(jobs: Iterable[_Job]) -> list[_Job]:

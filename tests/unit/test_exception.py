@@ -13,12 +13,15 @@ import pytest
 
 from os_vif import exception
 from os_vif.objects import vif
+from os_vif.wiring.errors import DeadlineExceeded
 from tests.compat import facts
 
 OLD = {module: found for module, found in facts("api").items() if module.endswith("exception")}
 NEW = {
     "InvalidValue": ["field", "reason", "value"],
+    "NotSupported": ["plugin", "verb"],
     "PluginLoadFailed": ["cause", "plugin_name"],
+    "QueryFailed": ["err", "plugin", "verb"],
 }
 
 for module in OLD:
@@ -135,3 +138,18 @@ def test_survives_privsep(error: exception.ExceptionBase) -> None:
     args: Any = error.args
     assert all(type(arg) is str for arg in args)
     assert str(type(error)(*args)) == str(error)
+
+
+@pytest.mark.parametrize("verb", [exception.PlugException, exception.UnplugException])
+def test_the_error_of_a_verb_carries_what_is_known_of_its_cause(
+    verb: type[exception.ExceptionBase],
+) -> None:
+    cause = exception.InvalidValue(field="vif.address", value="x", reason="no MAC address")
+    error = verb(vif="a VIF", err=cause)
+    assert (error.code, error.retryable, error.element) == ("bad_input", False, "vif.address")
+    late = verb(vif="a VIF", err=DeadlineExceeded(seconds=1, what="it"))
+    assert (late.code, late.retryable, late.element) == ("deadline", True, None)
+    for carried in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert (carried.code, carried.element) == ("bad_input", "vif.address")
+    foreign = verb(vif="a VIF", err=ValueError("?"))
+    assert (foreign.code, foreign.retryable, foreign.element) == ("internal", False, None)

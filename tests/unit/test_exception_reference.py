@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from os_vif.exception import ExceptionBase
+from os_vif.exception import CODES, ExceptionBase
 
 PACKAGES = ("os_vif", "vif_plug_linux_bridge", "vif_plug_noop", "vif_plug_ovs")
 PAGE = Path(__file__).parents[2] / "doc" / "source" / "reference" / "exceptions.rst"
@@ -48,6 +48,16 @@ def test_the_page_says_what_an_error_means_and_whether_a_retry_helps(error: str)
     row = ROWS[error]
     assert len(row["meaning"]) > 20
     assert re.match(r"(Yes|No|As for|It does not occur)\b", row["retry"])
+    cls = pkgutil.resolve_name(error)
+    assert cls.code in CODES
+    assert row["retry"].startswith("Yes") or not cls.retryable
+
+
+def test_the_page_says_what_each_code_means() -> None:
+    rows = re.findall(r"^   \* - ``(\w+)``\n     - (.+)$", PAGE.read_text(), re.MULTILINE)
+    assert dict(rows) == dict(CODES)
+    used = {pkgutil.resolve_name(error).code for error in errors()}
+    assert set(CODES) == used
 
 
 def test_the_page_names_no_error_that_does_not_exist() -> None:

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What os-vif has made on a host, VIF by VIF. Everything here is pure.
+
+What bears a mark is ours. What os-vif 5 made bears none: its port is ours if its ids prove it (an
+iface-id, and the ``vm-uuid`` that libvirt and Neutron do not write) and its name is made of that
+iface-id, which is the VIF's id; then so are the devices whose names are made of the same id.
+Shared bridges, such as the integration bridge, belong to no VIF.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from os_vif.answers import State
+from os_vif.wiring import ownership
+from os_vif.wiring.ownership import ATTACHED_MAC, IFACE_ID, Mark
+from os_vif.wiring.state import Bridge, Found, Link, Port
+from vif_plug_ovs import constants
+from vif_plug_ovs.shapes import names
+
+VM_UUID = "vm-uuid"
+#: Seconds since 1970, in the ``external_ids`` of a Port row: when it was written.
+SINCE = "os-vif-since"
+
+#: Prefix of a port's name -> the kind of VIF that os-vif 5 gives such a port, and the length to
+#: which that is cut.
+_OF_OS_VIF_5 = {
+    "tap": ("openvswitch", names.NIC_NAME_LENGTH),
+    "qvo": ("hybrid", names.NIC_NAME_LENGTH),
+    "vhu": ("vhostuser", names.NIC_NAME_LENGTH),
+    "vfr": ("representor", names.NIC_NAME_LENGTH),
+    "ibp": ("perportbridge", names.PATCH_NAME_LENGTH),
+}
+
+
+@dataclass
+class Holding:
+    """What one VIF has on the host.
+
+    :param owner: its id; the name of its device where that is what the mark names.
+    :param marked: whether any of it bears a mark.
+    """
+
+    owner: str
+    kind: str = ""
+    marked: bool = False
+    ports: dict[str, Port] = field(default_factory=dict)
+    bridges: dict[str, Bridge] = field(default_factory=dict)
+    links: dict[str, Link] = field(default_factory=dict)
+    #: Devices of QoS rows that are left of ports which are gone.
+    qos: set[str] = field(default_factory=set)
+
+    @property
+    def port(self) -> Port | None:
+        """The port that stands for the VIF on the bridge of its network: the one with ids."""
+        with_ids = [port for port in self.ports.values() if IFACE_ID in port.interface_ids]
+        return next(iter([*with_ids, *self.ports.values()]), None)
+
+    @property
+    def instance(self) -> str | None:
+        """The id of the virtual machine."""
+        found = (port.interface_ids.get(VM_UUID) for port in self.ports.values())
+        return next(filter(None, found), None)
+
+    @property
+    def since(self) -> float | None:
+        """When its newest port was written, in seconds since 1970; None if that is not known."""
+        written = [port.external_ids.get(SINCE, "") for port in self.ports.values()]
+        known = [float(text) for text in written if text.isdigit()]
+        return max(known) if known else None
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The names of all of it."""
+        return tuple(dict.fromkeys([*self.links, *self.ports, *self.bridges, *sorted(self.qos)]))
+
+
+def holdings(found: Found) -> list[Holding]:
+    """Return what each VIF has, of all that was found on the host, sorted by owner."""
+    every: dict[str, Holding] = {}
+
+    def holding(owner: str, kind: str, marked: bool) -> Holding:
+        one = every.setdefault(owner, Holding(owner))
+        if kind and (marked or not one.kind):
+            one.kind = kind
+        one.marked = one.marked or marked
+        return one
+
+    for port in found.ports.values():
+        if owned := _owner_of_port(port):
+            holding(*owned).ports[port.name] = port
+    for bridge in found.bridges.values():
+        mark = _ours(Mark.read(bridge.external_ids))
+        if mark and bridge.name == names.port_bridge(mark.owner):
+            holding(mark.owner, mark.kind, True).bridges[bridge.name] = bridge
+    for link in found.links.values():
+        mark = _ours(Mark.read({Mark.KEY: link.alias.removeprefix(f"{Mark.KEY}:")}))
+        if mark and link.alias == mark.alias:
+            holding(mark.owner, mark.kind, True).links[link.name] = link
+    for one in every.values():
+        _add_by_name(one, found)
+    for device in found.qos.keys() - found.ports.keys():
+        for one in every.values():
+            if device in _names(one.owner):
+                one.qos.add(device)
+    return sorted(every.values(), key=lambda one: one.owner)
+
+
+def _owner_of_port(port: Port) -> tuple[str, str, bool] | None:
+    """Return whose a port is, the kind, and whether a mark says so."""
+    if mark := _ours(Mark.read(port.external_ids)):
+        return mark.owner, mark.kind, True
+    ids = port.interface_ids
+    if VM_UUID not in ids or ATTACHED_MAC not in ids:
+        return None
+    vif_id = ids.get(IFACE_ID, "")
+    for prefix, (kind, length) in _OF_OS_VIF_5.items():
+        if vif_id and port.name == names.prefixed(prefix, vif_id, length):
+            return vif_id, kind, False
+    return None
+
+
+def _ours(mark: Mark | None) -> Mark | None:
+    return mark if mark and mark.plugin == constants.PLUGIN_NAME else None
+
+
+def _names(vif_id: str) -> Mapping[str, str]:
+    """Return the names that are made of a VIF's id, each with the kind of link it has."""
+    qvb, qvo = names.veth_pair(vif_id)
+    return {
+        names.hybrid_bridge(vif_id): "bridge",
+        qvb: "veth",
+        qvo: "veth",
+        names.prefixed("tap", vif_id): "tun",
+        names.port_bridge(vif_id): "",
+    } | dict.fromkeys(names.patch_pair(vif_id), "")
+
+
+def _add_by_name(one: Holding, found: Found) -> None:
+    """Add what os-vif 5 made for a VIF and did not mark; not what bears another mark."""
+    for name, kind in _names(one.owner).items():
+        link = found.links.get(name)
+        if link and kind and link.kind == kind and not link.alias:
+            one.links.setdefault(name, link)
+        port = found.ports.get(name)
+        if port and port.bridge == names.port_bridge(one.owner) and not port.external_ids:
+            one.ports.setdefault(name, port)
+        bridge = found.bridges.get(name)
+        if bridge and name == names.port_bridge(one.owner):
+            one.bridges.setdefault(name, bridge)
+
+
+def use(one: Holding, found: Found) -> str:
+    """Return by what a guest is seen to use a VIF; empty if by nothing."""
+    return next(_uses(one, found), "")
+
+
+def _uses(one: Holding, found: Found) -> Iterator[str]:
+    for name in {*one.links, *one.ports}:
+        port, link = one.ports.get(name), found.links.get(name)
+        if ownership.is_in_use(port, link):
+            yield f"a guest has {name} open"
+    for name, bridge in one.links.items():
+        if bridge.kind == "bridge":
+            for link in found.links.values():
+                if link.attributes.get("master") == name and link.name not in one.links:
+                    yield f"{link.name} is in the bridge {name}"
+
+
+def state(one: Holding, found: Found) -> tuple[State, str]:
+    """Return how a VIF is, and why that is said."""
+    if using := use(one, found):
+        return State.IN_USE, using
+    port = one.port
+    if port is None:
+        return State.ORPHAN, f"no port of Open vSwitch belongs to {', '.join(one.devices)}"
+    if missing := _missing(one):
+        return State.ORPHAN, f"{missing} is missing"
+    for its in one.ports.values():
+        if its.error:
+            return State.BROKEN, f"{its.name}: {its.error}"
+        if its.ofport is not None and its.ofport < 0:
+            return State.BROKEN, f"{its.name}: ovs-vswitchd could not open it"
+    if port.is_unseen and port.name in found.links:
+        return State.BROKEN, f"{port.name}: ovs-vswitchd has not looked at it"
+    return State.IDLE, ""
+
+
+def _missing(one: Holding) -> str:
+    """Return what a hybrid plug, or a bridge per port, lacks without which it is dead."""
+    needed: tuple[str, ...] = ()
+    if one.kind == "hybrid":
+        needed = (names.hybrid_bridge(one.owner), *names.veth_pair(one.owner))
+    elif one.kind == "perportbridge":
+        needed = (names.port_bridge(one.owner), *names.patch_pair(one.owner))
+    there = {*one.links, *one.ports, *one.bridges}
+    return next((name for name in needed if name not in there), "")
