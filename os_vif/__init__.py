@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from oslo_log import log as logging
 
 from os_vif import exception, objects, registry
+from os_vif.answers import Finding
 from os_vif.objects.host_info import HostInfo, HostPluginInfo
 from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.vif import VIFBase
@@ -95,6 +96,14 @@ def unplug_all(pairs: Iterable[tuple[VIFBase, InstanceInfo]], /) -> list[Result]
     :raises LibraryNotInitialized: :func:`initialize` was not called.
     """
     return _all(list(pairs), PluginBase.unplug_all, exception.UnplugException)
+
+
+def check(vif: VIFBase, instance_info: InstanceInfo) -> tuple[Finding, ...]:
+    return tuple(_plugin_for(vif).check(vif, instance_info))
+
+
+def list_vifs():
+    return _loaded().plugins["ovs"].list_vifs()
 
 
 def host_info(permitted_vif_type_names: Collection[str] | None = None) -> HostInfo:

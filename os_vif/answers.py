@@ -33,7 +33,7 @@ class Finding(_Answer):
 
     def __str__(self) -> str:
         if self.attribute == "present":
-            text = f"{self.element} is missing"
+            text = f"{self.element} is {'missing' if self.wanted else 'left over'}"
         else:
             text = f"{self.element}: {self.attribute} should be {self.wanted!r}"
             text += f" and is {self.found!r}"

@@ -29,7 +29,6 @@ import copyreg
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-
 #: What ``code`` can be, and what it means.
 CODES: Mapping[str, str] = {
     "bad_input": "a field or an option is missing or holds what it must not hold",

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names and numbers that code outside of this package knows."""
 
+from os_vif.wiring.state import DEAD_VLAN as DEAD_VLAN
+
 PLUGIN_NAME = "ovs"
 
 #: OVS datapaths: the kernel's module, and ovs-vswitchd's own in user space.
@@ -18,6 +20,3 @@ OVS_VHOSTUSER_PREFIX = "vhu"
 
 #: What the name of a trunk's bridge begins with: Neutron makes one for each trunk.
 TRUNK_BR_PREFIX = "tbr-"
-
-#: The VLAN on which Neutron parks ports that nobody may talk to yet. Open vSwitch reserves it.
-DEAD_VLAN = 4095

@@ -10,7 +10,7 @@ Shared bridges, such as the integration bridge, belong to no VIF.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from os_vif.answers import State
+from os_vif.answers import PluggedVif, State
 from os_vif.wiring import ownership
 from os_vif.wiring.ownership import ATTACHED_MAC, IFACE_ID, Mark
 from os_vif.wiring.state import Bridge, Found, Link, Port
@@ -18,8 +18,6 @@ from vif_plug_ovs import constants
 from vif_plug_ovs.shapes import names
 
 VM_UUID = "vm-uuid"
-#: Seconds since 1970, in the ``external_ids`` of a Port row: when it was written.
-SINCE = "os-vif-since"
 
 #: Prefix of a port's name -> the kind of VIF that os-vif 5 gives such a port, and the length to
 #: which that is cut.
@@ -46,8 +44,6 @@ class Holding:
     ports: dict[str, Port] = field(default_factory=dict)
     bridges: dict[str, Bridge] = field(default_factory=dict)
     links: dict[str, Link] = field(default_factory=dict)
-    #: Devices of QoS rows that are left of ports which are gone.
-    qos: set[str] = field(default_factory=set)
 
     @property
     def port(self) -> Port | None:
@@ -62,16 +58,9 @@ class Holding:
         return next(filter(None, found), None)
 
     @property
-    def since(self) -> float | None:
-        """When its newest port was written, in seconds since 1970; None if that is not known."""
-        written = [port.external_ids.get(SINCE, "") for port in self.ports.values()]
-        known = [float(text) for text in written if text.isdigit()]
-        return max(known) if known else None
-
-    @property
     def devices(self) -> tuple[str, ...]:
         """The names of all of it."""
-        return tuple(dict.fromkeys([*self.links, *self.ports, *self.bridges, *sorted(self.qos)]))
+        return tuple(dict.fromkeys([*self.links, *self.ports, *self.bridges]))
 
 
 def holdings(found: Found) -> list[Holding]:
@@ -98,10 +87,6 @@ def holdings(found: Found) -> list[Holding]:
             holding(mark.owner, mark.kind, True).links[link.name] = link
     for one in every.values():
         _add_by_name(one, found)
-    for device in found.qos.keys() - found.ports.keys():
-        for one in every.values():
-            if device in _names(one.owner):
-                one.qos.add(device)
     return sorted(every.values(), key=lambda one: one.owner)
 
 
@@ -194,3 +179,24 @@ def _missing(one: Holding) -> str:
         needed = (names.port_bridge(one.owner), *names.patch_pair(one.owner))
     there = {*one.links, *one.ports, *one.bridges}
     return next((name for name in needed if name not in there), "")
+
+
+def listed(found: Found) -> tuple[PluggedVif, ...]:
+    """Return what each VIF has, for people."""
+    return tuple(_listed(one, found) for one in holdings(found))
+
+
+def _listed(one: Holding, found: Found) -> PluggedVif:
+    port, (its_state, reason) = one.port, state(one, found)
+    return PluggedVif(
+        vif_id=one.owner,
+        plugin=constants.PLUGIN_NAME,
+        kind=one.kind,
+        instance=one.instance,
+        devices=one.devices,
+        bridge=None if port is None else port.bridge,
+        ofport=None if port is None else port.ofport,
+        state=its_state,
+        reason=reason,
+        marked=one.marked,
+    )

@@ -10,7 +10,9 @@ from typing import Any, ClassVar
 from oslo_config import cfg
 from oslo_log import log as logging
 
+from os_vif.answers import Finding, PluggedVif
 from os_vif.exception import ExceptionBase
+from os_vif.kernel import observe
 from os_vif.kernel.daemon import KernelLinks
 from os_vif.locks import KeyedLocks, busy
 from os_vif.objects.host_info import HostPluginInfo
@@ -18,9 +20,10 @@ from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.vif import VIFBase, VIFOpenVSwitch
 from os_vif.plugin import Pair, PluginBase, Result, supported
 from os_vif.wiring.deadline import Deadline
+from os_vif.wiring.differences import finding
 from os_vif.wiring.engine import Engine
 from os_vif.wiring.model import Wiring
-from vif_plug_ovs import constants, privileged, representors, shapes
+from vif_plug_ovs import constants, inventory, privileged, representors, shapes
 from vif_plug_ovs.ovsdb import drivers
 from vif_plug_ovs.shapes import host_device, names, request
 
@@ -157,6 +160,19 @@ class OvsPlugin(PluginBase):
     def unplug_all(self, pairs: Sequence[Pair], /) -> list[Result]:
         """Remove the wirings of several VIFs, chunk by chunk."""
         return _in_chunks(self._unplug, pairs)
+
+    def check(self, vif: VIFBase, instance_info: InstanceInfo) -> tuple[Finding, ...]:
+        """Return what of the VIF's wiring is not as it was built."""
+        deadline = Deadline.of_option(self.config.ovs_vsctl_timeout)
+        wiring = self._plugged(vif, instance_info, deadline)
+        return tuple(finding(one) for one in self._engine().check(wiring, deadline))
+
+    def list_vifs(self) -> tuple[PluggedVif, ...]:
+        """Return what is on this host of each VIF."""
+        found = drivers.rows(self.config).everything(
+            Deadline.of_option(self.config.ovs_vsctl_timeout)
+        )
+        return inventory.listed(replace(found, links=observe.every_link()))
 
     def _plug(self, pairs: Sequence[Pair]) -> list[Result]:
         with self._described(pairs, self._plugged) as chunk:

@@ -50,6 +50,14 @@ def links(names: Iterable[str], addressed: Collection[str] = ()) -> dict[str, Li
     return found
 
 
+def every_link() -> dict[str, Link]:
+    """Read all links of the caller's network namespace, without addresses.
+
+    :raises OSError: the kernel refused to say.
+    """
+    return links(name for _, name in socket.if_nameindex())
+
+
 def _ask(kernel: rtnetlink.Socket, name: str) -> Link | None:
     try:
         return _decode(name, _answer(kernel, name))

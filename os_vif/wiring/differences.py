@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from os_vif.answers import Finding
+
 
 class Action(Enum):
     """What applying a wiring does about a difference."""
@@ -35,6 +37,10 @@ def report(differences: Iterable[Difference]) -> str:
 
 
 def _line(one: Difference) -> str:
-    if one.what == PRESENT:
-        return f"{one.where} is missing"
-    return f"{one.where}: {one.what} should be {one.wanted!r} and is {one.found!r}"
+    return str(finding(one))
+
+
+def finding(one: Difference) -> Finding:
+    """Return a difference for people."""
+    repairable = one.action is Action.CORRECT
+    return Finding(one.where, one.what, one.wanted, one.found, repairable)

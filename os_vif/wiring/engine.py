@@ -22,7 +22,7 @@ from os_vif.wiring.differences import OWNER, Difference, report
 from os_vif.wiring.elements.element import Plan, Scope
 from os_vif.wiring.model import Wiring
 from os_vif.wiring.ownership import Whose
-from os_vif.wiring.plan import to_apply, to_remove
+from os_vif.wiring.plan import damage, to_apply, to_remove
 from os_vif.wiring.rollback import links_back, rows_back
 from os_vif.wiring.rows_first import is_rows_first
 from os_vif.wiring.state import Found, Link, Port
@@ -222,6 +222,13 @@ class Engine:
         :raises WiringError: see :mod:`os_vif.wiring.errors`.
         """
         _raise_first(self.remove_all([wiring], deadline))
+
+    def check(self, wiring: Wiring, deadline: Deadline) -> tuple[Difference, ...]:
+        """Return what is not as it was built; nothing is changed.
+
+        :raises NotConnected: the OVSDB server cannot be reached by the deadline.
+        """
+        return damage(wiring, self._observe([wiring], deadline))
 
     def apply_all(self, wirings: Sequence[Wiring], deadline: Deadline) -> list[Exception | None]:
         """Apply several wirings; one that fails is rolled back alone.

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
-from os_vif.wiring.differences import Difference
+from os_vif.wiring.differences import PRESENT, Action, Difference
 from os_vif.wiring.elements.element import Element, Plan, Removing, RowStep, Scope, unique
 from os_vif.wiring.elements.link import created
 from os_vif.wiring.model import Wiring
+from os_vif.wiring.ownership import Whose
 from os_vif.wiring.state import Found
 from os_vif.wiring.steps import RemoveBridge, RemovePort
 
@@ -105,3 +106,21 @@ def _without(found: Found, removed: Iterable[RowStep]) -> Found:
             if name not in ports and one.bridge not in bridges
         },
     )
+
+
+def damage(wiring: Wiring, found: Found) -> tuple[Difference, ...]:
+    """Return what is not as it was built, in the shape that is there; for people.
+
+    Besides what applying would correct or refuse: what it leaves as it is on a port that is there,
+    and what the VIF has of other shapes.
+    """
+    shape = present_shape(wiring, found)
+    every = [one for e in shape.elements for one in (*e.differences(found), *e.damage(found))]
+    others = (e for e in wiring.all_elements if e not in shape.elements)
+    left = {name for e in others for name, whose in e.owners(found).items() if whose is Whose.THIS}
+    described = {name for e in shape.elements for name in e.scope.ports}
+    every += [
+        Difference(f"OVS port {name}", PRESENT, False, True, Action.REPORT)
+        for name in sorted(left - described)
+    ]
+    return unique(every)

@@ -17,6 +17,10 @@ Value = str | int | bool
 FIRST_GROUP = 1 << 30
 
 
+#: The VLAN on which Neutron parks ports that nobody may talk to yet. Open vSwitch reserves it.
+DEAD_VLAN = 4095
+
+
 @dataclass(frozen=True)
 class Vlan:
     """The VLANs of a port: the columns ``tag``, ``vlan_mode`` and ``trunks`` of its row."""
@@ -74,6 +78,10 @@ class Port:
     vlan: Vlan = field(default_factory=Vlan)
     #: Of a vhost-user interface: whether the peer is connected. No wiring describes it.
     connected: bool = field(default=False, compare=False)
+    #: What Neutron's agent writes down of the VLAN into which it has moved the port, in
+    #: ``other_config:tag``; and the type of the QoS row that the port refers to.
+    neutron_tag: int | None = field(default=None, compare=False)
+    qos_type: str | None = field(default=None, compare=False)
     ifindex: int | None = None  # of the device that ovs-vswitchd has opened; a dummy has 0
 
     @property

@@ -44,6 +44,15 @@ class NativeRows:
                 pending=rows.pending(tables),
             )
 
+    def everything(self, deadline: Deadline) -> Found:
+        """Return all bridges and ports of the switch, as the server has them now.
+
+        :raises NotConnected: the server cannot be reached by the deadline.
+        """
+        with self._connection.synchronized(deadline) as tables:
+            bridges, ports = rows.everything(tables)
+            return Found(bridges=bridges, ports=ports, pending=rows.pending(tables))
+
     def names_of(self, value: str, deadline: Deadline, key: str = IFACE_ID) -> list[str]:
         """Return the names of the interfaces with that value under a key of their ids.
 

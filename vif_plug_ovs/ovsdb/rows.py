@@ -69,10 +69,12 @@ SCHEMA: dict[str, Any] = {
                 "tag": _optional("integer"),
                 "vlan_mode": _optional("string"),
                 "trunks": {"type": {"key": "integer", "min": 0, "max": 4096}},
+                "other_config": _MAP,
+                "qos": _references("QoS"),
             },
             "indexes": [["name"]],
         },
-        "QoS": {"columns": {"external_ids": _MAP}, "isRoot": True},
+        "QoS": {"columns": {"type": _STRING, "external_ids": _MAP}, "isRoot": True},
         "Interface": {
             "columns": {
                 "name": _FIXED,
@@ -218,12 +220,32 @@ def ports(replica: Replica, likely_bridges: Mapping[str, str]) -> dict[str, Port
     :param likely_bridges: name of a port -> the bridge that it should be on.
     """
     found = ((name, named(replica, "Port", name)) for name in likely_bridges)
-    return {name: _port(replica, name, row, likely_bridges[name]) for name, row in found if row}
+    return {
+        name: _port(replica, row, _bridge_name(replica, row, likely_bridges[name]))
+        for name, row in found
+        if row
+    }
 
 
-def _port(replica: Replica, name: str, row: Row, likely_bridge: str) -> Port:
-    bridge = bridge_of(replica, row, likely_bridge)
-    bridge_name = _name(bridge) if bridge else ""
+def _bridge_name(replica: Replica, port: Row, likely: str) -> str:
+    bridge = bridge_of(replica, port, likely)
+    return _name(bridge) if bridge else ""
+
+
+def everything(replica: Replica) -> tuple[dict[str, Bridge], dict[str, Port]]:
+    """Return all OVS bridges and all ports as values."""
+    bridges, ports = {}, {}
+    for row in replica.tables["Bridge"].rows.values():
+        bridge = _bridge(_name(row), row)
+        bridges[bridge.name] = bridge
+        for uuid in members(row, "ports"):
+            if port := replica.tables["Port"].rows.get(uuid):
+                ports[_name(port)] = _port(replica, port, bridge.name)
+    return bridges, ports
+
+
+def _port(replica: Replica, row: Row, bridge_name: str) -> Port:
+    name = _name(row)
     interface = named(replica, "Interface", name)
     if interface is None:
         return Port(name, bridge_name, mapping(row, "external_ids"), bond=True)
@@ -232,6 +254,8 @@ def _port(replica: Replica, name: str, row: Row, likely_bridge: str) -> Port:
         bridge_name,
         mapping(row, "external_ids"),
         vlan=_vlan(row),
+        neutron_tag=_neutron_tag(row),
+        qos_type=_qos_type(replica, row),
         connected=mapping(interface, "status").get("status") == "connected",
         interface_type=scalar(interface, "type"),
         interface_ids=mapping(interface, "external_ids"),
@@ -246,3 +270,15 @@ def _port(replica: Replica, name: str, row: Row, likely_bridge: str) -> Port:
 def _vlan(port: Row) -> Vlan:
     trunks = tuple(sorted(members(port, "trunks")))
     return Vlan(scalar(port, "tag"), scalar(port, "vlan_mode"), trunks)
+
+
+def _neutron_tag(port: Row) -> int | None:
+    tag = mapping(port, "other_config").get("tag", "")
+    return int(tag) if tag.isdigit() else None
+
+
+def _qos_type(replica: Replica, port: Row) -> str | None:
+    for uuid in members(port, "qos"):
+        if qos := replica.tables["QoS"].rows.get(uuid):
+            return str(scalar(qos, "type"))
+    return None

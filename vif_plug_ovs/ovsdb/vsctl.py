@@ -71,6 +71,12 @@ class VsctlRows:
             pending=rows.pending(tables),
         )
 
+    def everything(self, deadline: Deadline) -> Found:
+        """See :meth:`vif_plug_ovs.ovsdb.backend.NativeRows.everything`."""
+        tables = self._read([_select(table) for table in rows.SCHEMA["tables"]], deadline)
+        bridges, ports = rows.everything(tables)
+        return Found(bridges=bridges, ports=ports, pending=rows.pending(tables))
+
     def names_of(self, value: str, deadline: Deadline, key: str = IFACE_ID) -> list[str]:
         """Return the names of the interfaces with that value under a key of their ids.
 

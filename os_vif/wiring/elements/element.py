@@ -154,6 +154,10 @@ class Element:
         """Compare by the partial-match rule: more than described is fine."""
         yield from ()
 
+    def damage(self, found: Found) -> Iterator[Difference]:
+        """Compare what applying leaves as it is once it was made; for people."""
+        yield from ()
+
     def apply(self, found: Found, new_links: Collection[str]) -> Plan:
         """Return the steps that make it so.
 

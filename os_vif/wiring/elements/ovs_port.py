@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from os_vif.wiring import ownership
 from os_vif.wiring.differences import OWNER, PRESENT, Action, Difference
 from os_vif.wiring.elements.element import Element, Plan, Removing, RowStep, Scope
 from os_vif.wiring.ownership import ATTACHED_MAC, IFACE_ID, Mark, Whose
-from os_vif.wiring.state import Found, Port, Vlan
+from os_vif.wiring.state import DEAD_VLAN, Found, Link, Port, Vlan
 
 #: Interfaces that ovs-vswitchd makes for itself: a bridge's own device, and what joins bridges.
 _OF_BRIDGES = ("internal", "patch")
@@ -204,6 +204,32 @@ class OvsPort(Element):
         if port.error and self._has_device(found):
             yield self._differs("error", "", port.error, Action.REPORT)
 
+    def damage(self, found: Found) -> Iterator[Difference]:
+        port = found.ports.get(self.name)
+        if port is None or self.whose(port) is Whose.ANOTHERS:
+            return
+        link = found.links.get(self.name)
+        if (vlan := self._vlan(port)) != port.vlan:
+            yield self._differs("vlan", vlan, port.vlan, Action.REPORT)
+        qos_type = found.qos.get(self.name, self.qos_type)  # as it was made
+        if port.qos_type != qos_type:
+            yield self._differs("qos", qos_type, port.qos_type, Action.REPORT)
+        if link and not port.error and not port.works_with(link.index):
+            what, wanted, its = _not_working(port, link)
+            yield self._differs(what, wanted, its, Action.REPORT)
+
+    def _vlan(self, port: Port) -> Vlan:
+        """Return the VLAN that a port has to be in.
+
+        Neutron's agent moves it from where it was created, and writes down where to; it moves it
+        to the dead VLAN while the port is administratively down (ml2/ovs, ``port_dead``).
+        """
+        if port.vlan.tag == DEAD_VLAN:
+            return port.vlan
+        if port.neutron_tag is None:
+            return self.vlan or Vlan()
+        return replace(port.vlan, tag=port.neutron_tag)
+
     def apply(self, found: Found, new_links: Collection[str]) -> Plan:
         wrong, is_new = tuple(self.differences(found)), self.name in new_links
         to_correct = {one.what for one in wrong if one.action is Action.CORRECT}
@@ -282,6 +308,13 @@ class OvsPort(Element):
 
     def _has_device(self, found: Found) -> bool:
         return self.device or self.name in found.links
+
+
+def _not_working(port: Port, link: Link) -> tuple[str, object, object]:
+    """Return what is wrong with a port that does not work with its device, wanted and found."""
+    if port.works:
+        return "ifindex", link.index, port.ifindex
+    return "ofport", "a number", port.ofport
 
 
 def _removal(port: Port) -> RemovePort:
