@@ -28,9 +28,10 @@ _FIXED = {"type": "string", "mutable": False}
 _MAP = {"type": {"key": "string", "value": "string", "min": 0, "max": "unlimited"}}
 
 
-def _references(table: str) -> dict[str, Any]:
+def _references(table: str, most: int | str = "unlimited") -> dict[str, Any]:
+    """:param most: as the server has it: of a set of one, an update brings the value itself."""
     key = {"type": "uuid", "refTable": table}
-    return {"type": {"key": key, "min": 0, "max": "unlimited"}}
+    return {"type": {"key": key, "min": 0, "max": most}}
 
 
 def _optional(kind: str) -> dict[str, Any]:
@@ -70,7 +71,7 @@ SCHEMA: dict[str, Any] = {
                 "vlan_mode": _optional("string"),
                 "trunks": {"type": {"key": "integer", "min": 0, "max": 4096}},
                 "other_config": _MAP,
-                "qos": _references("QoS"),
+                "qos": _references("QoS", 1),
             },
             "indexes": [["name"]],
         },
