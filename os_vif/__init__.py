@@ -106,6 +106,10 @@ def list_vifs():
     return _loaded().plugins["ovs"].list_vifs()
 
 
+def gc(valid, dry_run=True, grace=300):
+    return _loaded().plugins["ovs"].collect(valid, dry_run=dry_run, grace=grace)
+
+
 def host_info(permitted_vif_type_names: Collection[str] | None = None) -> HostInfo:
     """Return which VIF and port profile classes this host can plug, in which versions.
 

@@ -15,6 +15,7 @@ from os_vif.wiring import ownership
 from os_vif.wiring.ownership import ATTACHED_MAC, IFACE_ID, Mark
 from os_vif.wiring.state import Bridge, Found, Link, Port
 from vif_plug_ovs import constants
+from vif_plug_ovs.ovsdb.operations import SINCE
 from vif_plug_ovs.shapes import names
 
 VM_UUID = "vm-uuid"
@@ -56,6 +57,13 @@ class Holding:
         """The id of the virtual machine."""
         found = (port.interface_ids.get(VM_UUID) for port in self.ports.values())
         return next(filter(None, found), None)
+
+    @property
+    def since(self) -> float | None:
+        """When its newest port was written, in seconds since 1970; None if that is not known."""
+        written = [port.external_ids.get(SINCE, "") for port in self.ports.values()]
+        known = [float(text) for text in written if text.isdigit()]
+        return max(known) if known else None
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -140,7 +148,8 @@ def use(one: Holding, found: Found) -> str:
 
 
 def _uses(one: Holding, found: Found) -> Iterator[str]:
-    for name in {*one.links, *one.ports}:
+    # ovs-vswitchd itself has the device of a bridge open.
+    for name in sorted({*one.links, *one.ports} - one.bridges.keys()):
         port, link = one.ports.get(name), found.links.get(name)
         if ownership.is_in_use(port, link):
             yield f"a guest has {name} open"
@@ -181,12 +190,15 @@ def _missing(one: Holding) -> str:
     return next((name for name in needed if name not in there), "")
 
 
-def listed(found: Found) -> tuple[PluggedVif, ...]:
-    """Return what each VIF has, for people."""
-    return tuple(_listed(one, found) for one in holdings(found))
+def listed(found: Found, now: float) -> tuple[PluggedVif, ...]:
+    """Return what each VIF has, for people.
+
+    :param now: seconds since 1970.
+    """
+    return tuple(_listed(one, found, now) for one in holdings(found))
 
 
-def _listed(one: Holding, found: Found) -> PluggedVif:
+def _listed(one: Holding, found: Found, now: float) -> PluggedVif:
     port, (its_state, reason) = one.port, state(one, found)
     return PluggedVif(
         vif_id=one.owner,
@@ -198,5 +210,6 @@ def _listed(one: Holding, found: Found) -> PluggedVif:
         ofport=None if port is None else port.ofport,
         state=its_state,
         reason=reason,
+        age=None if one.since is None else max(0.0, now - one.since),
         marked=one.marked,
     )

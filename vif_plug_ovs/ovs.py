@@ -2,7 +2,8 @@
 """The plugin for Open vSwitch: it reads its configuration and drives the engine."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -10,7 +11,7 @@ from typing import Any, ClassVar
 from oslo_config import cfg
 from oslo_log import log as logging
 
-from os_vif.answers import Finding, PluggedVif
+from os_vif.answers import Decision, Finding, PluggedVif
 from os_vif.exception import ExceptionBase
 from os_vif.kernel import observe
 from os_vif.kernel.daemon import KernelLinks
@@ -23,7 +24,8 @@ from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.differences import finding
 from os_vif.wiring.engine import Engine
 from os_vif.wiring.model import Wiring
-from vif_plug_ovs import constants, inventory, privileged, representors, shapes
+from os_vif.wiring.state import Found
+from vif_plug_ovs import collection, constants, inventory, privileged, representors, shapes
 from vif_plug_ovs.ovsdb import drivers
 from vif_plug_ovs.shapes import host_device, names, request
 
@@ -169,10 +171,41 @@ class OvsPlugin(PluginBase):
 
     def list_vifs(self) -> tuple[PluggedVif, ...]:
         """Return what is on this host of each VIF."""
-        found = drivers.rows(self.config).everything(
-            Deadline.of_option(self.config.ovs_vsctl_timeout)
-        )
-        return inventory.listed(replace(found, links=observe.every_link()))
+        return inventory.listed(self._everything(), time.time())
+
+    def collect(
+        self, valid: Collection[VIFBase | str], *, dry_run: bool, grace: float
+    ) -> list[Decision]:
+        """Unplug the VIFs that are not valid, and that nothing uses."""
+        ids, first = collection.ids_of(valid), self._look()
+        decided = collection.decisions(first, first, ids, grace)
+        if any(one.removes for _, one in decided):
+            time.sleep(collection.PAUSE_SECONDS)
+            decided = collection.decisions(first, self._look(), ids, grace)
+        going = [(held, one) for held, one in decided if one.removes and not dry_run]
+        errors = {
+            one.vif_id: str(result.error)
+            for (_, one), result in zip(
+                going, self.unplug_all([collection.vif_of(held) for held, _ in going]), strict=True
+            )
+            if result.error
+        }
+        return [replace(one, error=errors.get(one.vif_id)) for _, one in decided]
+
+    def _everything(self) -> Found:
+        deadline = Deadline.of_option(self.config.ovs_vsctl_timeout)
+        found = drivers.rows(self.config).everything(deadline)
+        return replace(found, links=observe.every_link())
+
+    def _look(self) -> collection.Look:
+        found = self._everything()
+        vf_drivers = {
+            port.name: representors.driver_of(port.name, port.options.get("dpdk-devargs"))
+            for one in inventory.holdings(found)
+            if one.kind == host_device.KIND
+            for port in one.ports.values()
+        }
+        return collection.Look(found, time.time(), observe.received(), vf_drivers)
 
     def _plug(self, pairs: Sequence[Pair]) -> list[Result]:
         with self._described(pairs, self._plugged) as chunk:

@@ -38,6 +38,10 @@ _VF = re.compile(
 )
 
 
+#: What DPDK is told of a representor; see ``vif_plug_ovs.shapes.host_device``.
+_DEVARGS = re.compile(r"(?P<pf>[0-9a-f:.]+),representor=\[(?P<vf>[0-9]+)\]")
+
+
 @dataclass(frozen=True)
 class VirtualFunction:
     """A VF and its place in its PF."""
@@ -132,6 +136,25 @@ def interface(
     if name is None:
         raise exception.NoInterfaceOfPciDevice(id=owner)
     return name
+
+
+def driver_of(device: str, devargs: str | None = None, root: str = sysfs.ROOT) -> str | None:
+    """Return the driver of the VF behind a representor, empty if it has none; None if nothing
+    tells which VF that is, as before kernel 5.8.
+
+    :param devargs: what DPDK was told of it, if it is no device of the kernel.
+    :raises OSError: the kernel refused to say.
+    """
+    if match := _DEVARGS.fullmatch(devargs or ""):
+        pf_address, number = match["pf"], int(match["vf"])
+    else:
+        port = sysfs.netdev(device, root)
+        vf = vf_port(port.port_name) if port else None
+        if port is None or port.parent is None or vf is None:
+            return None
+        pf_address, number = port.parent, vf.vf
+    pf = sysfs.pci_function(pf_address, root)
+    return sysfs.driver(pf.virtfns[number], root) if pf and number in pf.virtfns else None
 
 
 def function_of(ifname: str, root: str = sysfs.ROOT) -> PciFunction | None:

@@ -26,7 +26,8 @@ _SCOPE_LINK = 253
 
 # linux/if_link.h, linux/if_addr.h
 _IFLA_IFNAME, _IFLA_LINK, _IFLA_EXT_MASK = 3, 5, 29
-_IFLA_CARRIER, _IFLA_LINK_NETNSID = 33, 37
+_IFLA_STATS64, _IFLA_CARRIER, _IFLA_LINK_NETNSID = 23, 33, 37
+_RX_PACKETS = struct.Struct("=Q")  # the first of rtnl_link_stats64
 _IFLA_TUN_QUEUES = (8, 9)  # those in use, and those that are switched off
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 
@@ -56,6 +57,22 @@ def every_link() -> dict[str, Link]:
     :raises OSError: the kernel refused to say.
     """
     return links(name for _, name in socket.if_nameindex())
+
+
+def received() -> dict[str, int]:
+    """Return how many packets each link has received.
+
+    :raises OSError: the kernel refused to say.
+    """
+    with rtnetlink.Socket() as kernel:
+        answers = kernel.dump(rtnetlink.GET_LINK, rtnetlink.link_header(0))
+    found = {}
+    for answer in answers:
+        its = dict(rtnetlink.attributes(answer[rtnetlink.LINK.size :]))
+        found[_text(its[_IFLA_IFNAME])] = _RX_PACKETS.unpack_from(
+            its.get(_IFLA_STATS64, bytes(8))
+        )[0]
+    return found
 
 
 def _ask(kernel: rtnetlink.Socket, name: str) -> Link | None:

@@ -87,6 +87,15 @@ def pci_function(address: str, root: str = ROOT) -> PciFunction | None:
     )
 
 
+def driver(address: str, root: str = ROOT) -> str:
+    """Return the driver that a PCI function is bound to; empty if to none.
+
+    :raises InvalidValue: the address is malformed.
+    :raises OSError: the kernel refused to say.
+    """
+    return _end_of_link(f"{_pci_folder(pci_address(address), root)}/driver") or ""
+
+
 def netdevs(root: str = ROOT) -> tuple[Netdev, ...]:
     """Read every network device, each attribute once, in the order of the listing.
 

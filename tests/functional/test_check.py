@@ -119,7 +119,7 @@ DAMAGES = {
         f"OVS port {QVO}",
         "bridge",
         False,
-    ),  # fmt: skip
+    ),
     "tag without Neutron": Damage(
         TAP, ovs_set("Port", TAP1, "tag=7"), f"OVS port {TAP1}", "vlan", False
     ),

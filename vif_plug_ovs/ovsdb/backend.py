@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """OVSDB as the engine wants it: observe, commit, wait for ovs-vswitchd."""
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 
 from os_vif.wiring.deadline import Deadline
@@ -64,7 +65,7 @@ class NativeRows:
     def commit(self, steps: Sequence[RowStep], deadline: Deadline) -> int | None:
         """See :meth:`os_vif.wiring.engine.Rows.commit`."""
         return self._connection.commit(
-            lambda tables: operations(steps, RowLookup(tables)), deadline
+            lambda tables: operations(steps, RowLookup(tables), time.time()), deadline
         )
 
     def count_up(self, deadline: Deadline) -> int:

@@ -24,6 +24,9 @@ from os_vif.wiring.steps import (
 )
 from vif_plug_ovs.shapes import names
 
+#: Seconds since 1970, among the ``external_ids`` of a Port row: when it was written.
+SINCE = "os-vif-since"
+
 Operation = dict[str, Any]
 _Reference = list[str]  # to a row: ["uuid", <uuid>] or ["named-uuid", <id>]
 
@@ -47,17 +50,22 @@ class Lookup(Protocol):
         """Return the UUID of the one row of the table Open_vSwitch."""
 
 
-def operations(steps: Iterable[RowStep], lookup: Lookup) -> list[Operation]:
+def operations(
+    steps: Iterable[RowStep], lookup: Lookup, now: float | None = None
+) -> list[Operation]:
     """Build the operations of one transaction.
+
+    :param now: seconds since 1970, for ports that are created; None to leave that out.
 
     :raises StateChanged: the replica has changed since the plan was made.
     """
-    return list(_Transaction(lookup).build(steps))
+    return list(_Transaction(lookup, now).build(steps))
 
 
 class _Transaction:
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, lookup: Lookup, now: float | None) -> None:
         self._lookup = lookup
+        self._since = {} if now is None else {SINCE: str(int(now))}
         self._new_bridges: set[str] = set()
         self._removed: set[str] = set()
         self._new_ports: set[str] = set()
@@ -110,7 +118,7 @@ class _Transaction:
             interface["options"] = _map(port.options)
         if port.mtu_request is not None:
             interface["mtu_request"] = port.mtu_request
-        columns: dict[str, Any] = {"external_ids": _map(mark)}
+        columns: dict[str, Any] = {"external_ids": _map({**mark, **self._since})}
         if port.vlan:
             columns |= dict(_vlan_columns(port.vlan))
         if port.qos_type:

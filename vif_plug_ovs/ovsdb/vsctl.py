@@ -92,7 +92,7 @@ class VsctlRows:
         :raises NotConnected: the server cannot be reached by the deadline; nothing was written.
         """
         replica = self._read_for(plan, deadline)
-        wanted = operations(plan, RowLookup(replica))
+        wanted = operations(plan, RowLookup(replica), time.time())
         return self._write(wanted, replica, deadline) if wanted else None
 
     def count_up(self, deadline: Deadline) -> int:
