@@ -9,17 +9,31 @@ All may be called from several threads. Importing this package does nothing else
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from oslo_log import log as logging
 
 from os_vif import exception, objects, registry
-from os_vif.answers import Finding
+from os_vif.answers import Condition, Decision, Finding, PluggedVif, Until
 from os_vif.objects.host_info import HostInfo, HostPluginInfo
 from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.vif import VIFBase
 from os_vif.plugin import Pair, PluginBase, Result
 
-__all__ = ["Result", "host_info", "initialize", "plug", "plug_all", "unplug", "unplug_all"]
+__all__ = [
+    "Result",
+    "check",
+    "gc",
+    "host_info",
+    "initialize",
+    "list_vifs",
+    "plug",
+    "plug_all",
+    "status",
+    "unplug",
+    "unplug_all",
+    "wait",
+]
 
 LOG = logging.getLogger(__name__)
 
@@ -99,15 +113,114 @@ def unplug_all(pairs: Iterable[tuple[VIFBase, InstanceInfo]], /) -> list[Result]
 
 
 def check(vif: VIFBase, instance_info: InstanceInfo) -> tuple[Finding, ...]:
-    return tuple(_plugin_for(vif).check(vif, instance_info))
+    """Return what is not as plugging a VIF has built it; nothing is changed.
+
+    :raises NotSupported: the VIF's plugin cannot tell.
+    :raises QueryFailed: everything else; the cause is its ``__cause__``.
+    """
+    plugin = _plugin_for(vif)
+    with _asked("check", vif.plugin):
+        return tuple(plugin.check(vif, instance_info))
 
 
-def list_vifs():
-    return _loaded().plugins["ovs"].list_vifs()
+def wait(
+    vif: VIFBase,
+    instance_info: InstanceInfo,
+    until: str = "attached",
+    timeout: float = 120,
+    settle: float = 0,
+) -> None:
+    """Wait until a VIF is attached, or wired: until the network service has done its part, too.
+
+    :param until: ``attached``: the switch has opened the interface; or ``wired``: as OVN says by
+        ``ovn-installed``, for ml2/ovs by a VLAN other than the dead one, for others as attached.
+    :param timeout: seconds.
+    :param settle: seconds for which it must stay so: OVN says so up to a second before the last
+        flow is there.
+    :raises NotSupported: the VIF's plugin cannot tell.
+    :raises QueryFailed: it is not by then (the cause says what was seen last), or another error.
+    """
+    plugin, wanted = _plugin_for(vif), _until(until)
+    with _asked("wait", vif.plugin):
+        plugin.wait(vif, instance_info, until=wanted, timeout=timeout, settle=settle)
 
 
-def gc(valid, dry_run=True, grace=300):
-    return _loaded().plugins["ovs"].collect(valid, dry_run=dry_run, grace=grace)
+def list_vifs() -> tuple[PluggedVif, ...]:
+    """Return everything that os-vif has made on this host, VIF by VIF.
+
+    What a plugin cannot tell is left out, and logged.
+    """
+    return tuple(one for _, found in _answers("list_vifs") for one in found)
+
+
+def gc(
+    valid: Iterable[VIFBase | str],
+    dry_run: bool = True,
+    grace: float = 300,
+    allow_empty: bool = False,
+) -> tuple[Decision, ...]:
+    """Remove what os-vif has made on this host for VIFs that are not among the valid ones.
+
+    What a guest is seen to use stays, and so does what is new, and what nothing proves to be ours.
+
+    :param valid: the VIFs of this host, or their ids, those that are about to be plugged too.
+    :param dry_run: only say what would be removed.
+    :param grace: seconds for which what is new stays.
+    :param allow_empty: whether ``valid`` may be empty: a caller whose own list has failed must not
+        lose a host.
+    :returns: what was decided of each VIF, and why.
+    :raises InvalidValue: ``valid`` is empty, or holds what is neither a VIF nor an id.
+    """
+    wanted = _valid(valid, allow_empty)
+    answers = _answers("collect", wanted, dry_run=dry_run, grace=grace)
+    return tuple(one for _, decided in answers for one in decided)
+
+
+def status() -> tuple[Condition, ...]:
+    """Return whether this host can plug now, plugin by plugin, and what stands in its way."""
+    return tuple(one for _, found in _answers("status") for one in found)
+
+
+def _answers(verb: str, *arguments: Any, **options: Any) -> Iterator[tuple[str, Any]]:
+    """Ask each plugin that has a verb; what one cannot answer is logged."""
+    for name, plugin in sorted(_loaded().plugins.items()):
+        try:
+            with _asked(verb, name):
+                yield name, tuple(getattr(plugin, verb)(*arguments, **options))
+        except exception.NotSupported as err:
+            LOG.debug("%s", err)
+        except exception.QueryFailed as err:
+            LOG.error("%s", err, exc_info=True)
+
+
+@contextmanager
+def _asked(verb: str, plugin: str) -> Iterator[None]:
+    try:
+        yield
+    except NotImplementedError as err:
+        raise exception.NotSupported(plugin=plugin, verb=verb) from err
+    except Exception as err:
+        raise exception.QueryFailed(verb=verb, plugin=plugin, err=err) from err
+
+
+def _until(wanted: str) -> Until:
+    try:
+        return Until(wanted)
+    except ValueError:
+        reason = f"it must be one of {', '.join(Until)}"
+        raise exception.InvalidValue(field="until", value=wanted, reason=reason) from None
+
+
+def _valid(given: Iterable[VIFBase | str], allow_empty: bool) -> list[VIFBase | str]:
+    valid = list(given)
+    for one in valid:
+        if not (isinstance(one, str) and one) and not (isinstance(one, VIFBase) and "id" in one):
+            reason = "it must be a VIF with an id, or an id"
+            raise exception.InvalidValue(field="valid", value=one, reason=reason)
+    if not (valid or allow_empty):
+        reason = "no VIF is valid: say so by allow_empty, if it is meant"
+        raise exception.InvalidValue(field="valid", value=valid, reason=reason)
+    return valid
 
 
 def host_info(permitted_vif_type_names: Collection[str] | None = None) -> HostInfo:
