@@ -14,7 +14,7 @@ from typing import Any
 from oslo_log import log as logging
 
 from os_vif import exception, objects, registry
-from os_vif.answers import Condition, Decision, Finding, PluggedVif, Until
+from os_vif.answers import Condition, Decision, Finding, Level, PluggedVif, Until
 from os_vif.objects.host_info import HostInfo, HostPluginInfo
 from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.vif import VIFBase
@@ -148,7 +148,9 @@ def wait(
 def list_vifs() -> tuple[PluggedVif, ...]:
     """Return everything that os-vif has made on this host, VIF by VIF.
 
-    What a plugin cannot tell is left out, and logged.
+    Plugins that do not support it are left out.
+
+    :raises QueryFailed: a plugin cannot tell; the cause is its ``__cause__``.
     """
     return tuple(one for _, found in _answers("list_vifs") for one in found)
 
@@ -170,6 +172,7 @@ def gc(
         lose a host.
     :returns: what was decided of each VIF, and why.
     :raises InvalidValue: ``valid`` is empty, or holds what is neither a VIF nor an id.
+    :raises QueryFailed: a plugin cannot tell what it has made; the cause is its ``__cause__``.
     """
     wanted = _valid(valid, allow_empty)
     answers = _answers("collect", wanted, dry_run=dry_run, grace=grace)
@@ -178,19 +181,35 @@ def gc(
 
 def status() -> tuple[Condition, ...]:
     """Return whether this host can plug now, plugin by plugin, and what stands in its way."""
-    return tuple(one for _, found in _answers("status") for one in found)
+    registry = _loaded()
+    found = [
+        Condition(name, "plugin", Level.ERROR, str(cause), "Mend it, and restart the service.")
+        for name, cause in sorted(registry.failures.items())
+    ]
+    for name, plugin in sorted(registry.plugins.items()):
+        try:
+            with _asked("status", name):
+                found += plugin.status()
+        except exception.NotSupported as err:
+            found.append(Condition(name, "plugin", Level.OK, f"loaded; {err}"))
+        except exception.QueryFailed as err:
+            found.append(Condition(name, "plugin", Level.ERROR, str(err)))
+    return tuple(found)
 
 
 def _answers(verb: str, *arguments: Any, **options: Any) -> Iterator[tuple[str, Any]]:
-    """Ask each plugin that has a verb; what one cannot answer is logged."""
+    """Ask each plugin that has a verb.
+
+    :raises QueryFailed: one cannot answer: what the others say would pass for the whole.
+    """
     for name, plugin in sorted(_loaded().plugins.items()):
         try:
             with _asked(verb, name):
-                yield name, tuple(getattr(plugin, verb)(*arguments, **options))
+                answer = tuple(getattr(plugin, verb)(*arguments, **options))
         except exception.NotSupported as err:
             LOG.debug("%s", err)
-        except exception.QueryFailed as err:
-            LOG.error("%s", err, exc_info=True)
+        else:
+            yield name, answer
 
 
 @contextmanager

@@ -76,7 +76,7 @@ def test_what_others_made_is_not_looked_at(ovs: PrivateOvs, osvif: OsVif, br_int
     ids = [f"external_ids:{key}={value!r}".replace("'", '"') for key, value in libvirts.items()]
     ovs.vsctl("add-port", "br-int", "tap-theirs", "--", "set", "Interface", "tap-theirs", *ids)
     before = snapshot(ovs)
-    assert os_vif.gc(["x"], dry_run=False, grace=0) == []
+    assert os_vif.gc(["x"], dry_run=False, grace=0) == ()
     assert not difference(before, snapshot(ovs))
 
 
