@@ -38,6 +38,13 @@ class LinkStep:
         """Return whether it may have taken effect, by the links that are found after it."""
         return True
 
+    def checked(self) -> LinkStep:
+        """Return it with every value checked: the privileged daemon trusts nobody.
+
+        :raises InvalidValue: a value is not one that os-vif makes.
+        """
+        raise NotImplementedError
+
 
 class RowStep:
     """A change of OVSDB's rows; :mod:`vif_plug_ovs.ovsdb.operations` makes operations of it."""
