@@ -149,9 +149,6 @@ class Element:
     Its methods are pure: they compare it with what was found, and return steps.
     """
 
-    #: Whether it is of OVSDB; what is of links alone has no rows.
-    has_rows: ClassVar[bool] = False
-
     @property
     def scope(self) -> Scope:
         """The names that have to be looked at."""
