@@ -27,7 +27,7 @@ A plugin derives its own from ExceptionBase and gives them a ``msg_fmt``.
 
 import copyreg
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 #: What ``code`` can be, and what it means.
 CODES: Mapping[str, str] = {
@@ -213,6 +213,11 @@ class NoMatchingVIFClass(ExceptionBase):
 
     code = "bad_input"
     msg_fmt = "No VIF class was found with the name %(name)s"
+
+    @classmethod
+    def by_plugin(cls, plugin: str, name: str) -> Self:
+        """Return the error of a plugin that does not plug VIFs of a class."""
+        return cls(f"The plugin {plugin} does not plug VIFs of class {name}", name=name)
 
 
 class NoMatchingPortProfileClass(ExceptionBase):

@@ -22,7 +22,7 @@ ALLOWED = packing.Allowed(
     plugin=constants.PLUGIN_NAME,
     kinds=frozenset({"bridge", "vlan"}),
     only_marked=True,
-    check_filter=_settings,
+    checks={FilterBridge: _settings},
 )
 
 #: Seconds past the deadline in which the daemon rolls back what iptables did not finish, and says

@@ -89,6 +89,19 @@ class Move:
     depart: Change
 
 
+def _moved(
+    here: bytes, there: bytes, new: int, flags: int, delete: int, optional: bool = False
+) -> Move:
+    """Return the move of something by the requests that make it and delete it.
+
+    :param new: the type of the former request, with its flags; and of the latter.
+    """
+    return Move(
+        arrive=Change(Request(new, flags, there), Request(delete, 0, there), optional),
+        depart=Change(Request(delete, 0, here), Request(new, flags, here), optional),
+    )
+
+
 # Addresses ---------------------------------------------------------------------------------------
 
 
@@ -127,15 +140,8 @@ def is_ipv6(body: bytes) -> bool:
 
 def address(body: bytes, old: Device, new: Device) -> Move:
     """Move an address."""
-    there, here = _address_on(body, new, old), _address_on(body, old, old)
-    return Move(
-        arrive=Change(_new_address(there), Request(RTM_DELADDR, 0, there)),
-        depart=Change(Request(RTM_DELADDR, 0, here), _new_address(here)),
-    )
-
-
-def _new_address(body: bytes) -> Request:
-    return Request(RTM_NEWADDR, rtnetlink.CREATE | rtnetlink.EXCLUSIVE, body)
+    here, there = (_address_on(body, device, old) for device in (old, new))
+    return _moved(here, there, RTM_NEWADDR, rtnetlink.CREATE | rtnetlink.EXCLUSIVE, RTM_DELADDR)
 
 
 def _address_on(body: bytes, device: Device, old: Device) -> bytes:
@@ -246,16 +252,9 @@ def route(body: bytes, old: Device, new: Device) -> Move:
         _route_with(body, _redirected(body, _route_attributes(body), old, device))
         for device in (old, new)
     )
-    return Move(
-        arrive=Change(_new_route(there), Request(RTM_DELROUTE, 0, there)),
-        depart=Change(Request(RTM_DELROUTE, 0, here), _new_route(here)),
-    )
-
-
-def _new_route(body: bytes) -> Request:
     # Beside the old one, which has the same destination and metric; IPv6 makes them next hops of
     # one route for as long as both are there.
-    return Request(RTM_NEWROUTE, rtnetlink.CREATE | rtnetlink.APPEND, body)
+    return _moved(here, there, RTM_NEWROUTE, rtnetlink.CREATE | rtnetlink.APPEND, RTM_DELROUTE)
 
 
 def _route_attributes(body: bytes) -> dict[int, bytes]:
@@ -376,11 +375,5 @@ def neighbour(body: bytes, old: Device, new: Device) -> Move:
         + body[_NEIGHBOUR.size :]
         for device in (old, new)
     )
-    return Move(
-        arrive=Change(_new_neighbour(there), Request(RTM_DELNEIGH, 0, there), learned),
-        depart=Change(Request(RTM_DELNEIGH, 0, here), _new_neighbour(here), learned),
-    )
-
-
-def _new_neighbour(body: bytes) -> Request:
-    return Request(RTM_NEWNEIGH, rtnetlink.CREATE | rtnetlink.EXCLUSIVE, body)
+    flags = rtnetlink.CREATE | rtnetlink.EXCLUSIVE
+    return _moved(here, there, RTM_NEWNEIGH, flags, RTM_DELNEIGH, optional=learned)

@@ -12,7 +12,7 @@ KeyboardInterrupt) leaves nothing behind.
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, cast
 
 from oslo_log import log as logging
 
@@ -120,32 +120,9 @@ class Rows(Protocol):
         ...
 
 
-class _NoRows:
-    """The database for wirings that are of links alone."""
-
-    def observe(
-        self, bridges: Collection[str], ports: Mapping[str, str], deadline: Deadline
-    ) -> Found:
-        return Found()
-
-    def commit(self, steps: Sequence[RowStep], deadline: Deadline) -> int | None:
-        return None
-
-    def count_up(self, deadline: Deadline) -> int:
-        return 0
-
-    def wait_for_vswitchd(self, cfg: int, deadline: Deadline) -> bool:
-        return True
-
-    def device_states(
-        self, ports: Mapping[str, int], deadline: Deadline, *, wait: bool
-    ) -> Mapping[str, Port]:
-        return {}
-
-
-@dataclass
+@dataclass(eq=False)
 class _Job:
-    """One wiring on its way through the engine."""
+    """One wiring on its way through the engine; two equal wirings of one call are two jobs."""
 
     wiring: Wiring
     plan: Plan = field(default_factory=Plan)
@@ -205,7 +182,7 @@ class Engine:
 
     def __init__(self, links: Links, rows: Rows | None = None, *, strict: bool = True) -> None:
         self._links = links
-        self._rows: Rows = rows or _NoRows()
+        self._rows = cast(Rows, rows)  # wirings of links alone never ask for it
         self._strict = strict
 
     def apply(self, wiring: Wiring, deadline: Deadline) -> None:
@@ -238,7 +215,18 @@ class Engine:
         batch = _Batch(wirings)
         for jobs in batch.attempts(deadline):
             try:
-                self._make(jobs, deadline)
+                found = self._plan(jobs, to_apply, deadline)
+                _refuse_shared_ports(jobs)
+                rows_first = is_rows_first([job.plan for job in _live(jobs)], found)
+                if rows_first:
+                    self._commit(jobs, deadline)
+                self._change_links(jobs, deadline)
+                if not rows_first:
+                    self._commit(jobs, deadline)
+                self._wait_for_vswitchd(jobs, deadline)
+                final = not rows_first and any(job.rows_sent and job.cfg for job in _live(jobs))
+                links = self._verify(jobs, deadline, final=final)
+                self._set_up_again(jobs, links, deadline)
             except BaseException as interruption:  # a greenthread's timeout, for instance
                 _fail(jobs, interruption)
                 if not isinstance(interruption, Exception):
@@ -255,39 +243,17 @@ class Engine:
         batch = _Batch(wirings)
         for jobs in batch.attempts(deadline):
             try:
-                self._unmake(jobs, deadline)
+                self._plan(jobs, to_remove, deadline)
+                self._commit(jobs, deadline)
+                # While ovs-vswitchd catches up.
+                self._change_links(jobs, deadline, _only(DeleteLink))
+                for job in self._behind(jobs, deadline):
+                    _warn_of_late_removal(job, deadline)
+                # Letting go of a device that stays, ovs-vswitchd writes back the flags it read.
+                self._release(jobs, deadline)
             except Exception as failure:
                 _fail(jobs, failure)
         return batch.outcomes()
-
-    def _make(self, jobs: list[_Job], deadline: Deadline) -> None:
-        found = self._plan(jobs, to_apply, deadline)
-        _refuse_shared_ports(jobs)
-        rows_first = is_rows_first([job.plan for job in _live(jobs)], found)
-        if rows_first:
-            self._commit(jobs, deadline)
-            self._change_links(jobs, deadline)
-        else:
-            self._change_links(jobs, deadline)
-            self._commit(jobs, deadline)
-        self._wait_for_vswitchd(jobs, deadline)
-        final = not rows_first and any(job.rows_sent and job.cfg for job in _live(jobs))
-        links = self._verify(jobs, deadline, final=final)
-        self._set_up_again(jobs, links, deadline)
-
-    def _unmake(self, jobs: list[_Job], deadline: Deadline) -> None:
-        self._plan(jobs, to_remove, deadline)
-        self._commit(jobs, deadline)
-        self._change_links(jobs, deadline, _only(DeleteLink))  # while ovs-vswitchd catches up
-        for job in self._behind(jobs, deadline):
-            removed = (step.name for step in job.plan.rows if isinstance(step, Removal))
-            LOG.warning(
-                "ovs-vswitchd has not yet acted on the removal of %s after %s s",
-                ", ".join(removed),
-                deadline.elapsed(),
-            )
-        # Letting go of a device that stays, ovs-vswitchd writes back the flags that it read.
-        self._release(jobs, deadline)
 
     def _release(self, jobs: list[_Job], deadline: Deadline) -> None:
         """Set down the devices that stay, but none that another process has plugged again: looked
@@ -676,6 +642,15 @@ def _late(what: str, deadline: Deadline) -> errors.DeadlineExceeded:
     if not deadline.expired:
         what += "; it did not move while other callers waited for it either"
     return errors.DeadlineExceeded(seconds=deadline.elapsed(), what=what)
+
+
+def _warn_of_late_removal(job: _Job, deadline: Deadline) -> None:
+    removed = (step.name for step in job.plan.rows if isinstance(step, Removal))
+    LOG.warning(
+        "ovs-vswitchd has not yet acted on the removal of %s after %s s",
+        ", ".join(removed),
+        deadline.elapsed(),
+    )
 
 
 def _failure(port: Port, index: int) -> tuple[str, object, object]:

@@ -162,7 +162,7 @@ def jump(generation: int) -> str:
     ],
 )
 def test_the_rules_of_a_bridge(arguments: tuple[object, ...], rules: list[str]) -> None:
-    made = forwarding_rules.rules_for(*arguments)  # type: ignore[arg-type]
+    made = forwarding_rules.Filtering(*arguments).rules  # type: ignore[arg-type]
     mark = '-m comment --comment "os-vif:br1" '
     assert [rule.text.replace(mark, "") for rule in made] == rules
 
