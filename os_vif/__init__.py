@@ -13,12 +13,13 @@ from typing import Any
 
 from oslo_log import log as logging
 
-from os_vif import exception, objects, registry
+from os_vif import exception, objects, observers, registry
 from os_vif.answers import Condition, Decision, Finding, Level, PluggedVif, Until
 from os_vif.batch import Batch, Pair, Result
 from os_vif.objects.host_info import HostInfo, HostPluginInfo
 from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.vif import VIFBase
+from os_vif.observers import observe
 from os_vif.plugin import PluginBase
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "host_info",
     "initialize",
     "list_vifs",
+    "observe",
     "plug",
     "plug_all",
     "status",
@@ -74,10 +76,11 @@ def plug(vif: VIFBase, instance_info: InstanceInfo) -> None:
     :raises PlugException: everything else; the cause is its ``__cause__``.
     """
     plugin = _plugin_for(vif)
-    try:
-        plugin.plug(vif, instance_info)
-    except Exception as err:
-        raise _failure(exception.PlugException, vif, err) from err
+    with observers.verb("plug", vif.plugin, vif):
+        try:
+            plugin.plug(vif, instance_info)
+        except Exception as err:
+            raise _failure(exception.PlugException, vif, err) from err
 
 
 def unplug(vif: VIFBase, instance_info: InstanceInfo) -> None:
@@ -90,10 +93,11 @@ def unplug(vif: VIFBase, instance_info: InstanceInfo) -> None:
     :raises UnplugException: everything else; the cause is its ``__cause__``.
     """
     plugin = _plugin_for(vif)
-    try:
-        plugin.unplug(vif, instance_info)
-    except Exception as err:
-        raise _failure(exception.UnplugException, vif, err) from err
+    with observers.verb("unplug", vif.plugin, vif):
+        try:
+            plugin.unplug(vif, instance_info)
+        except Exception as err:
+            raise _failure(exception.UnplugException, vif, err) from err
 
 
 def plug_all(pairs: Iterable[tuple[VIFBase, InstanceInfo]], /) -> list[Result]:
@@ -126,7 +130,7 @@ def check(vif: VIFBase, instance_info: InstanceInfo) -> tuple[Finding, ...]:
     :raises QueryFailed: everything else; the cause is its ``__cause__``.
     """
     plugin = _plugin_for(vif)
-    with _asked("check", vif.plugin):
+    with observers.verb("check", vif.plugin, vif), _asked("check", vif.plugin):
         return tuple(plugin.check(vif, instance_info))
 
 
@@ -148,7 +152,7 @@ def wait(
     :raises QueryFailed: it is not by then (the cause says what was seen last), or another error.
     """
     plugin, wanted = _plugin_for(vif), _until(until)
-    with _asked("wait", vif.plugin):
+    with observers.verb("wait", vif.plugin, vif), _asked("wait", vif.plugin):
         plugin.wait(vif, instance_info, until=wanted, timeout=timeout, settle=settle)
 
 
@@ -195,13 +199,17 @@ def status() -> tuple[Condition, ...]:
     ]
     for name, plugin in sorted(registry.plugins.items()):
         try:
-            with _asked("status", name):
+            with observers.verb("status", name), _asked("status", name):
                 found += plugin.status()
         except exception.NotSupported as err:
             found.append(Condition(name, "plugin", Level.OK, f"loaded; {err}"))
         except exception.QueryFailed as err:
             found.append(Condition(name, "plugin", Level.ERROR, str(err)))
     return tuple(found)
+
+
+#: How verbs are called whose method has another name in a plugin.
+_SHOWN = {"list_vifs": "list", "collect": "gc"}
 
 
 def _answers(verb: str, *arguments: Any, **options: Any) -> Iterator[tuple[str, Any]]:
@@ -211,7 +219,7 @@ def _answers(verb: str, *arguments: Any, **options: Any) -> Iterator[tuple[str, 
     """
     for name, plugin in sorted(_loaded().plugins.items()):
         try:
-            with _asked(verb, name):
+            with observers.verb(_SHOWN.get(verb, verb), name), _asked(verb, name):
                 answer = tuple(getattr(plugin, verb)(*arguments, **options))
         except exception.NotSupported as err:
             LOG.debug("%s", err)
@@ -303,9 +311,12 @@ def _all(
     outcomes: dict[int, Exception | None] = {}
     for name, indexes in of_plugin.items():
         pairs = [batch.pairs[i] for i in indexes]
-        results = _results(getattr(_loaded().get(name), verb.__name__), pairs)
-        for i, (vif, error) in zip(indexes, results, strict=True):
-            outcomes[i] = error and _failure(wrapper, vif, error)
+        with observers.verb(verb.__name__, name, vifs=len(pairs)) as running:
+            results = _results(getattr(_loaded().get(name), verb.__name__), pairs)
+            for i, (vif, error) in zip(indexes, results, strict=True):
+                if error is not None:
+                    failure = outcomes[i] = _failure(wrapper, vif, error)
+                    running.outcome = failure.code
     return batch.results(outcomes)
 
 
@@ -331,7 +342,7 @@ def _results(verb: Callable[[list[Pair]], Iterable[Result]], pairs: list[Pair]) 
     return given
 
 
-def _failure(wrapper: type[_VerbError], vif: VIFBase, err: Exception) -> Exception:
+def _failure(wrapper: type[_VerbError], vif: VIFBase, err: Exception) -> _VerbError:
     """Return what a verb raises: only subclasses of ExceptionBase, and they name the VIF."""
     failure = wrapper(vif=vif, err=err)
     failure.__cause__ = err

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from oslo_log import log as logging
 
 from os_vif.exception import ExceptionBase
+from os_vif.objects.base import get
+from os_vif.objects.vif import VIFBase
 
 LOG = logging.getLogger(__name__)
 
@@ -94,20 +96,30 @@ def count(what: str) -> None:
         setattr(tally, what, getattr(tally, what) + 1)
 
 
+@dataclass
+class Running:
+    """A verb that has not ended."""
+
+    outcome: str = "ok"
+
+
 @contextlib.contextmanager
-def verb(name: str, plugin: str, vif_id: str | None, kind: str, vifs: int = 1) -> Iterator[None]:
-    """Log the block as one verb, and call the observers."""
-    tally, began, outcome = Tally(), time.monotonic(), "ok"
+def verb(
+    name: str, plugin: str = "", vif: VIFBase | None = None, vifs: int = 1
+) -> Iterator[Running]:
+    """Log the block as one verb, and call the observers. What it raises is its outcome."""
+    running, tally, began = Running(), Tally(), time.monotonic()
     token = _tally.set(tally)
     try:
-        yield
+        yield running
     except BaseException as err:
-        outcome = err.code if isinstance(err, ExceptionBase) else "internal"
+        running.outcome = err.code if isinstance(err, ExceptionBase) else "internal"
         raise
     finally:
         _tally.reset(token)
+        vif_id, kind = (None, "") if vif is None else (get(vif, "id"), vif.obj_name())
         seconds = time.monotonic() - began
-        _report(Verb(name, plugin, vif_id, kind, seconds, outcome, vifs, tally))
+        _report(Verb(name, plugin, vif_id, kind, seconds, running.outcome, vifs, tally))
 
 
 def _report(ended: Verb) -> None:

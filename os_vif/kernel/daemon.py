@@ -16,6 +16,7 @@ from oslo_log import log as logging
 from oslo_privsep import comm
 from oslo_privsep.priv_context import PrivContext
 
+from os_vif import observers
 from os_vif.exception import InvalidValue
 from os_vif.kernel import observe, packing
 from os_vif.wiring import errors
@@ -99,6 +100,7 @@ def call(
         such as that of the rollback, another daemon is started for the one after.
     :raises StateChanged: it ended before it answered, and may have done what it was asked for.
     """
+    observers.count("privileged_calls")
     context: PrivContext | None = getattr(entrypoint, "privsep_entrypoint", None)
     if context is None or not context.client_mode:  # we are the daemon, or run without one
         return entrypoint(*arguments, deadline.at)

@@ -16,6 +16,7 @@ from typing import Protocol, cast
 
 from oslo_log import log as logging
 
+from os_vif import observers
 from os_vif.wiring import errors, ownership
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.differences import OWNER, Difference, report
@@ -336,7 +337,7 @@ class Engine:
         for job in writing:
             job.rows_sent = True
         try:
-            cfg = self._rows.commit(list(steps.values()), deadline)
+            cfg = self._transact(list(steps.values()), deadline)
         except (errors.NotConnected, errors.OutcomeUnknown) as failure:
             for job in writing:
                 job.failure = failure
@@ -353,6 +354,14 @@ class Engine:
             for job in writing:
                 job.cfg = cfg
 
+    def _transact(self, steps: Sequence[RowStep], deadline: Deadline) -> int | None:
+        observers.count("transactions")
+        return self._rows.commit(steps, deadline)
+
+    def _caught_up(self, cfg: int, deadline: Deadline) -> bool:
+        observers.count("waits")
+        return self._rows.wait_for_vswitchd(cfg, deadline)
+
     def _wait_for_vswitchd(self, jobs: list[_Job], deadline: Deadline) -> None:
         for job in self._behind(jobs, deadline):
             job.failure = _late("ovs-vswitchd has not acted on the new ports", deadline)
@@ -360,9 +369,7 @@ class Engine:
     def _behind(self, jobs: list[_Job], deadline: Deadline) -> list[_Job]:
         """Wait until ovs-vswitchd has caught up with all wirings; return those it has not."""
         waiting = {job.cfg for job in _live(jobs) if job.cfg is not None}
-        behind = next(
-            (cfg for cfg in sorted(waiting) if not self._rows.wait_for_vswitchd(cfg, deadline)), 0
-        )
+        behind = next((cfg for cfg in sorted(waiting) if not self._caught_up(cfg, deadline)), 0)
         return [job for job in _live(jobs) if behind and job.cfg and job.cfg >= behind]
 
     def _verify(self, jobs: list[_Job], deadline: Deadline, *, final: bool) -> Mapping[str, Link]:
@@ -423,7 +430,8 @@ class Engine:
     def _look_again(self, deadline: Deadline) -> Exception | None:
         """Have ovs-vswitchd go over its configuration once more; return why it has not."""
         try:
-            if self._rows.wait_for_vswitchd(self._rows.count_up(deadline), deadline):
+            observers.count("transactions")
+            if self._caught_up(self._rows.count_up(deadline), deadline):
                 return None
         except errors.WiringError as failure:
             if not deadline.expired:  # else the server may only have had no time to answer
@@ -504,7 +512,7 @@ class Engine:
             for job in jobs:  # before: the answer may be lost
                 job.left = job.left or _made_again(job, rows)
             try:
-                self._rows.commit(rows, deadline)
+                self._transact(rows, deadline)
             except _NOT_WRITTEN:
                 for job in jobs:
                     job.left = ""

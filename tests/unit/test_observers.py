@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each verb leaves one line in the log, and calls who has registered."""
+
+import logging
+import re
+from collections.abc import Iterator
+
+import pytest
+
+import os_vif
+from os_vif import exception, observers
+from tests import vifs
+from tests.unit.conftest import Installed
+
+
+@pytest.fixture
+def seen() -> Iterator[list[observers.Verb]]:
+    found: list[observers.Verb] = []
+    end = os_vif.observe(found.append)
+    yield found
+    end()
+
+
+def test_a_verb_is_told_with_its_outcome(
+    installed: Installed, seen: list[observers.Verb], caplog: pytest.LogCaptureFixture
+) -> None:
+    os_vif.initialize()
+    vif = vifs.vif_vhost_user(plugin="noop")
+    with caplog.at_level(logging.INFO):
+        os_vif.plug(vif, vifs.instance())
+    (plug,) = seen
+    assert (plug.name, plug.plugin, plug.vif_id) == ("plug", "noop", vifs.vif_id())
+    assert (plug.kind, plug.outcome, plug.vifs) == ("VIFVHostUser", "ok", 1)
+    assert plug.tally == observers.Tally()
+    line = f"verb=plug plugin=noop vif={vifs.vif_id()} kind=VIFVHostUser ms="
+    assert re.search(
+        line + r"\d+\.\d waits=0 transactions=0 privileged_calls=0 vifs=1", caplog.text
+    )
+
+
+def test_the_outcome_of_a_failure_is_its_code(seen: list[observers.Verb]) -> None:
+    with pytest.raises(exception.InvalidValue), observers.verb("plug", "x"):
+        raise exception.InvalidValue(field="a", value=1, reason="no")
+    with pytest.raises(KeyboardInterrupt), observers.verb("plug", "x"):
+        raise KeyboardInterrupt
+    assert [one.outcome for one in seen] == ["bad_input", "internal"]
+
+
+def test_what_is_done_is_counted_for_the_innermost_verb(seen: list[observers.Verb]) -> None:
+    observers.count("waits")  # nobody's
+    with observers.verb("gc", "x"):
+        observers.count("transactions")
+        with observers.verb("unplug", "x"):
+            observers.count("waits")
+        observers.count("privileged_calls")
+    unplug, gc = seen
+    assert unplug.tally == observers.Tally(waits=1)
+    assert gc.tally == observers.Tally(transactions=1, privileged_calls=1)
+
+
+def test_an_observer_that_raises_harms_no_verb_and_no_other(
+    installed: Installed, caplog: pytest.LogCaptureFixture
+) -> None:
+    os_vif.initialize()
+    found: list[observers.Verb] = []
+
+    def fails(verb: observers.Verb) -> None:
+        raise RuntimeError("the observer's own fault")
+
+    ends = [os_vif.observe(fails), os_vif.observe(found.append)]
+    os_vif.plug(vifs.vif_vhost_user(plugin="noop"), vifs.instance())
+    for end in ends:
+        end()
+    os_vif.unplug(vifs.vif_vhost_user(plugin="noop"), vifs.instance())
+    assert [one.name for one in found] == ["plug"]
+    assert "the observer's own fault" in caplog.text
+
+
+def test_what_cannot_be_called_is_refused() -> None:
+    with pytest.raises(TypeError, match="'x' cannot be called"):
+        os_vif.observe("x")  # type: ignore[arg-type]
