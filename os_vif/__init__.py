@@ -156,14 +156,17 @@ def wait(
         plugin.wait(vif, instance_info, until=wanted, timeout=timeout, settle=settle)
 
 
-def list_vifs() -> tuple[PluggedVif, ...]:
+def list_vifs(plugin: str | None = None) -> tuple[PluggedVif, ...]:
     """Return everything that os-vif has made on this host, VIF by VIF.
 
     Plugins that do not support it are left out.
 
+    :param plugin: the name of the only plugin to ask; on a host without Open vSwitch, for
+        instance, the plugin ``ovs`` cannot tell.
+    :raises NoMatchingPlugin: there is no such plugin.
     :raises QueryFailed: a plugin cannot tell; the cause is its ``__cause__``.
     """
-    return tuple(one for _, found in _answers("list_vifs") for one in found)
+    return tuple(one for found in _answers("list_vifs", plugin) for one in found)
 
 
 def gc(
@@ -171,6 +174,7 @@ def gc(
     dry_run: bool = True,
     grace: float = 300,
     allow_empty: bool = False,
+    plugin: str | None = None,
 ) -> tuple[Decision, ...]:
     """Remove what os-vif has made on this host for VIFs that are not among the valid ones.
 
@@ -181,13 +185,14 @@ def gc(
     :param grace: seconds for which what is new stays.
     :param allow_empty: whether ``valid`` may be empty: a caller whose own list has failed must not
         lose a host.
+    :param plugin: the name of the only plugin to ask.
     :returns: what was decided of each VIF, and why.
     :raises InvalidValue: ``valid`` is empty, or holds what is neither a VIF nor an id.
     :raises QueryFailed: a plugin cannot tell what it has made; the cause is its ``__cause__``.
     """
     wanted = _valid(valid, allow_empty)
-    answers = _answers("collect", wanted, dry_run=dry_run, grace=grace)
-    return tuple(one for _, decided in answers for one in decided)
+    answers = _answers("collect", plugin, wanted, dry_run=dry_run, grace=grace)
+    return tuple(one for decided in answers for one in decided)
 
 
 def status() -> tuple[Condition, ...]:
@@ -212,19 +217,23 @@ def status() -> tuple[Condition, ...]:
 _SHOWN = {"list_vifs": "list", "collect": "gc"}
 
 
-def _answers(verb: str, *arguments: Any, **options: Any) -> Iterator[tuple[str, Any]]:
+def _answers(verb: str, only: str | None, *arguments: Any, **options: Any) -> Iterator[Any]:
     """Ask each plugin that has a verb.
 
+    :param only: the name of the only plugin to ask; None for all.
     :raises QueryFailed: one cannot answer: what the others say would pass for the whole.
     """
-    for name, plugin in sorted(_loaded().plugins.items()):
+    every = _loaded().plugins if only is None else {only: _loaded().get(only)}
+    for name, plugin in sorted(every.items()):
         try:
             with observers.verb(_SHOWN.get(verb, verb), name), _asked(verb, name):
                 answer = tuple(getattr(plugin, verb)(*arguments, **options))
         except exception.NotSupported as err:
+            if only is not None:
+                raise
             LOG.debug("%s", err)
         else:
-            yield name, answer
+            yield answer
 
 
 @contextmanager

@@ -73,24 +73,41 @@ def ensure(wanted: Filtering, deadline: Deadline) -> bool:
     :raises DeadlineExceeded: it did not happen in time. The rules were rolled back, unless that
         could not be done within half a second either; the same call again settles it.
     """
-    plan = partial(
+    before: dict[str, str] = {}
+    wrote = False
+    with _LOCKS.hold({IPV4}, deadline, "iptables"):
+        try:
+            for program in _programs(wanted):
+                before[program] = save(program, deadline)
+                wrote |= write(program, _plan(wanted), deadline, before[program])
+        except ExceptionBase:
+            _roll_back(before, wanted.bridge, deadline.at_least(ROLLBACK_SECONDS))
+            raise
+    return wrote
+
+
+def missing(wanted: Filtering, deadline: Deadline) -> tuple[str, ...]:
+    """Return the programs in whose tables the rules of a bridge are not as described.
+
+    :raises CommandFailed: iptables refused to show its rules.
+    :raises DeadlineExceeded: it did not happen in time.
+    """
+    plan = _plan(wanted)
+    return tuple(name for name in _programs(wanted) if plan(save(name, deadline)) is not None)
+
+
+def _programs(wanted: Filtering) -> tuple[str, ...]:
+    return (IPV4, IPV6) if wanted.use_ipv6 else (IPV4,)
+
+
+def _plan(wanted: Filtering) -> Plan:
+    return partial(
         forwarding_rules.merge,
         bridge=wanted.bridge,
         rules=wanted.rules,
         iptables_top_regex=wanted.iptables_top_regex,
         iptables_bottom_regex=wanted.iptables_bottom_regex,
     )
-    before: dict[str, str] = {}
-    wrote = False
-    with _LOCKS.hold({IPV4}, deadline, "iptables"):
-        try:
-            for program in (IPV4, IPV6) if wanted.use_ipv6 else (IPV4,):
-                before[program] = save(program, deadline)
-                wrote |= write(program, plan, deadline, before[program])
-        except ExceptionBase:
-            _roll_back(before, wanted.bridge, deadline.at_least(ROLLBACK_SECONDS))
-            raise
-    return wrote
 
 
 def remove(bridge: str, use_ipv6: bool, deadline: Deadline) -> bool:

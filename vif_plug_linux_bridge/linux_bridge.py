@@ -2,12 +2,14 @@
 """The plugin for Linux bridges: it reads its configuration and drives the engine."""
 
 import socket
-from collections.abc import Iterable
+import time
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import ClassVar
 
 from oslo_config import cfg
 
+from os_vif.answers import Condition, Decision, Finding, Level, PluggedVif
 from os_vif.exception import NoMatchingVIFClass
 from os_vif.kernel import daemon
 from os_vif.kernel.daemon import KernelLinks
@@ -18,15 +20,19 @@ from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.vif import VIFBase, VIFBridge
 from os_vif.plugin import PluginBase, supported
 from os_vif.wiring.deadline import Deadline
+from os_vif.wiring.differences import finding
+from os_vif.wiring.elements import ForwardingFilter
 from os_vif.wiring.engine import Engine
 from os_vif.wiring.errors import StateChanged
 from os_vif.wiring.model import Wiring
-from os_vif.wiring.steps import DeleteLink, FilterBridge
+from os_vif.wiring.steps import DeleteLink
 from vif_plug_linux_bridge import constants, privileged, shapes
-from vif_plug_linux_bridge.shapes import gc
+from vif_plug_linux_bridge.shapes import gc as garbage
 
 #: Seconds that plugging may take; the default of the plugin for Open vSwitch.
 TIMEOUT = 120
+#: Seconds in which iptables has to answer for a host to be well.
+STATUS_SECONDS = 10
 #: Of the bridges that a thread of this process is making.
 LOCKS = KeyedLocks()
 
@@ -104,12 +110,9 @@ class LinuxBridgePlugin(PluginBase):
         :raises InvalidValue: a field or an option is missing or has an impossible value.
         :raises WiringError: see :mod:`os_vif.wiring.errors`.
         """
-        if not isinstance(vif, VIFBridge):
-            raise NoMatchingVIFClass.by_plugin(constants.PLUGIN_NAME, type(vif).__name__)
-        if shapes.is_provided(vif):
-            wanted = shapes.read(vif, self._settings())
-            bridge, interface = map(own_name, (wanted.bridge, wanted.interface))
-            apply(shapes.described(replace(wanted, bridge=bridge, interface=interface)), bridge)
+        if shapes.is_provided(bridged := _checked(vif)):
+            bridge, wiring = self._described(bridged)
+            apply(wiring, bridge)
 
     def unplug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:
         """Leave the bridge: other guests use it."""
@@ -126,32 +129,117 @@ class LinuxBridgePlugin(PluginBase):
         :raises WiringError: something could not be removed (all else was); see
             :mod:`os_vif.wiring.errors`.
         """
+        return tuple(name for one in self._collect(wanted, dry_run=False) for name in one.devices)
+
+    def check(self, vif: VIFBase, instance_info: InstanceInfo) -> tuple[Finding, ...]:
+        """Return what of a VIF's bridge is not as it was built.
+
+        What iptables says needs the privileged daemon; where there is none, a finding says so.
+        """
+        if not shapes.is_provided(bridged := _checked(vif)):
+            return ()
         deadline = Deadline(TIMEOUT)
-        links = _links()
+        _, wiring = self._described(bridged)
+        found = [finding(one) for one in Engine(_links()).check(wiring, deadline)]
+        filters = (one for one in wiring.elements if isinstance(one, ForwardingFilter))
+        return (*found, *(one for each in filters for one in _rules(each, deadline)))
+
+    def list_vifs(self) -> tuple[PluggedVif, ...]:
+        """Return the bridges and VLAN devices that serve guests of a network on this host."""
+        return garbage.listed(self._host((), frozenset()))
+
+    def collect(
+        self, valid: Collection[VIFBase | str], *, dry_run: bool, grace: float
+    ) -> list[Decision]:
+        """Remove what no VIF uses; see :meth:`gc`. When it was made is not known, so there is no
+        grace."""
+        vifs = [one for one in valid if isinstance(one, VIFBase)]
+        if len(vifs) == len(valid):
+            return self._collect(vifs, dry_run=dry_run)
+        kept = garbage.listed(self._host((), frozenset()))
+        reason = "it serves a network: give the valid VIFs themselves, not their ids"
+        return [Decision(one.vif_id, one.plugin, False, reason, one.devices) for one in kept]
+
+    def status(self) -> list[Condition]:
+        """Return whether the privileged daemon answers, and iptables with it."""
+        began = time.monotonic()
+        try:
+            bridges = daemon.call(
+                privileged.filtered, deadline=Deadline(STATUS_SECONDS), grace=privileged.GRACE
+            )
+        except Exception as err:
+            return [
+                Condition(
+                    constants.PLUGIN_NAME,
+                    "privileged daemon and iptables",
+                    Level.ERROR,
+                    str(err),
+                    "Look at helper_command in [vif_plug_linux_bridge_privileged], at sudo's "
+                    "rules, and whether iptables-save works as root.",
+                )
+            ]
+        seconds = time.monotonic() - began
+        summary = f"answers; {len(bridges)} bridges have rules of os-vif"
+        subject = "privileged daemon and iptables"
+        return [
+            Condition(constants.PLUGIN_NAME, subject, Level.OK, summary, value=seconds, unit="s")
+        ]
+
+    def _collect(self, wanted: Iterable[VIFBase], *, dry_run: bool) -> list[Decision]:
+        deadline, links = Deadline(TIMEOUT), _links()
+        filtered = daemon.call(privileged.filtered, deadline=deadline, grace=privileged.GRACE)
+        groups = garbage.removals(self._host(wanted, frozenset(filtered)))
+        if groups and not dry_run:
+            for failure in links.execute(groups, deadline):
+                if failure is not None:
+                    raise failure
+            every = [step for group in groups for step in group]
+            deleted = {step.name for step in every if isinstance(step, DeleteLink)}
+            if again := links.observe(deleted):
+                raise StateChanged(what=f"in use again: {', '.join(again)}")
+        return [garbage.decision(group) for group in groups]
+
+    def _host(self, wanted: Iterable[VIFBase], filtered: frozenset[str]) -> garbage.Host:
         names = [name for _, name in socket.if_nameindex()]
-        host = gc.Host(
-            links=links.observe(names, names),
-            filtered=frozenset(
-                daemon.call(privileged.filtered, deadline=deadline, grace=privileged.GRACE)
-            ),
-            wanted=frozenset(map(own_name, gc.names_of(wanted))),
+        return garbage.Host(
+            links=_links().observe(names, names),
+            filtered=filtered,
+            wanted=frozenset(map(own_name, garbage.names_of(wanted))),
             interface=own_name(self.config.flat_interface or ""),
         )
-        groups = gc.removals(host)
-        for failure in links.execute(groups, deadline) if groups else ():
-            if failure is not None:
-                raise failure
-        steps = [step for group in groups for step in group]
-        deleted = {step.name: step.kind for step in steps if isinstance(step, DeleteLink)}
-        if again := links.observe(deleted):
-            raise StateChanged(what=f"in use again: {', '.join(again)}")
-        rules = [step.bridge for step in steps if isinstance(step, FilterBridge)]
-        devices = (f"{kind} {name}" for name, kind in deleted.items())
-        return (*devices, *(f"rules of {bridge}" for bridge in rules))
+
+    def _described(self, vif: VIFBridge) -> tuple[str, Wiring]:
+        """Return the name of a VIF's bridge, and its wiring."""
+        wanted = shapes.read(vif, self._settings())
+        bridge, interface = map(own_name, (wanted.bridge, wanted.interface))
+        return bridge, shapes.described(replace(wanted, bridge=bridge, interface=interface))
 
     def _settings(self) -> shapes.Settings:
         names = shapes.Settings.__dataclass_fields__
         return shapes.Settings(**{name: getattr(self.config, name) for name in names})
+
+
+def _checked(vif: VIFBase) -> VIFBridge:
+    """
+    :raises NoMatchingVIFClass: it is not a VIFBridge.
+    """
+    if not isinstance(vif, VIFBridge):
+        raise NoMatchingVIFClass.by_plugin(constants.PLUGIN_NAME, type(vif).__name__)
+    return vif
+
+
+def _rules(wanted: ForwardingFilter, deadline: Deadline) -> Iterator[Finding]:
+    """Yield what is not as described of the rules of a bridge."""
+    where = f"rules of bridge {wanted.bridge}"
+    settings = {key: value for key, value in wanted.settings.items() if key != "bridge"}
+    try:
+        call = privileged.missing_rules, wanted.bridge, settings
+        programs = daemon.call(*call, deadline=deadline, grace=privileged.GRACE)
+    except Exception as err:
+        yield Finding(where, "rules", "as described", None, True, f"not looked at: {err}")
+        return
+    for program in programs:
+        yield Finding(where, program, "as described", "other rules", True)
 
 
 def apply(wanted: Wiring, bridge: str) -> None:

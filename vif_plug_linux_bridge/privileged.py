@@ -42,6 +42,18 @@ def filtered(until: float = math.inf) -> list[str]:
 
 
 @privsep.vif_plug.entrypoint
+def missing_rules(bridge: str, settings: Any, until: float = math.inf) -> list[str]:
+    """Return the programs of iptables in whose tables the rules of a bridge are not as described.
+
+    :param settings: see :class:`.forwarding_rules.Filtering`, as primitives.
+    :param until: as of :func:`filtered`.
+    :raises InvalidValue: os-vif does not make such rules.
+    """
+    wanted = Filtering.unpacked(bridge, settings)
+    return list(iptables_runner.missing(wanted, Deadline.until(until)))
+
+
+@privsep.vif_plug.entrypoint
 def change_links(groups: list[Any], go_on: bool = False, until: float = math.inf) -> list[Outcome]:
     """Execute groups of packed steps; see :func:`os_vif.kernel.execute.execute`.
 

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What was made for guests that are gone. Everything here is pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from os_vif.answers import Decision, PluggedVif, State
 from os_vif.objects.base import get
 from os_vif.objects.vif import VIFBase, VIFBridge
 from os_vif.wiring.state import Link
 from os_vif.wiring.steps import DeleteLink, FilterBridge, LeaveBridge, LinkStep
+from vif_plug_linux_bridge import constants
 from vif_plug_linux_bridge.shapes import mark, vlan_name
 
 #: The kinds of links through which a host reaches a network; those of guests are of other kinds.
@@ -104,3 +106,33 @@ def _interrupted(host: Host, bridge: Link) -> list[Link]:
 
 def _is_ours(link: Link, kind: str) -> bool:
     return link.kind == kind and link.alias == mark(kind, link.name).alias
+
+
+def decision(steps: Sequence[LinkStep]) -> Decision:
+    """Return what some steps of :func:`removals` mean, for people."""
+    devices = [f"{step.kind} {step.name}" for step in steps if isinstance(step, DeleteLink)]
+    rules = [step.bridge for step in steps if isinstance(step, FilterBridge)]
+    names = [step.name for step in steps if isinstance(step, DeleteLink)]
+    every = (*devices, *(f"rules of {bridge}" for bridge in rules))
+    owner = next(iter([*names, *rules]))
+    return Decision(owner, constants.PLUGIN_NAME, True, "nothing uses it", every)
+
+
+def listed(host: Host) -> tuple[PluggedVif, ...]:
+    """Return the bridges and VLAN devices that os-vif has made, for people."""
+    going = [step.name for each in removals(host) for step in each if isinstance(step, DeleteLink)]
+    ours = [one for one in host.links.values() if _is_ours(one, "bridge") or _is_ours(one, "vlan")]
+    return tuple(
+        PluggedVif(
+            vif_id=link.name,
+            plugin=constants.PLUGIN_NAME,
+            kind=link.kind,
+            instance=None,
+            devices=(link.name, *(port.name for port in host.ports(link.name))),
+            bridge=link.name if link.kind == "bridge" else str(link.attributes["master"]) or None,
+            ofport=None,
+            state=State.IDLE if link.name in going else State.IN_USE,
+            reason="nothing uses it" if link.name in going else "",
+        )
+        for link in ours
+    )
