@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from oslo_config import cfg
 from oslo_log import log as logging
 
-from os_vif.answers import Decision, Finding, PluggedVif
+from os_vif.answers import Condition, Decision, Finding, PluggedVif
 from os_vif.batch import Batch, Pair, Result
 from os_vif.exception import ExceptionBase
 from os_vif.kernel import observe
@@ -26,7 +26,16 @@ from os_vif.wiring.differences import finding
 from os_vif.wiring.engine import Engine
 from os_vif.wiring.model import Wiring
 from os_vif.wiring.state import Found
-from vif_plug_ovs import collection, constants, inventory, privileged, representors, shapes
+from vif_plug_ovs import (
+    collection,
+    constants,
+    examination,
+    health,
+    inventory,
+    privileged,
+    representors,
+    shapes,
+)
 from vif_plug_ovs.ovsdb import drivers
 from vif_plug_ovs.shapes import host_device, names, request
 
@@ -192,6 +201,11 @@ class OvsPlugin(PluginBase):
             if result.error
         }
         return [replace(one, error=errors.get(one.vif_id)) for _, one in decided]
+
+    def status(self) -> tuple[Condition, ...]:
+        """Return whether this host can plug now; nothing is changed."""
+        options = {one: getattr(self.config, one) for one in health.Options.__dataclass_fields__}
+        return health.conditions(examination.facts(self.config), health.Options(**options))
 
     def _everything(self) -> Found:
         deadline = Deadline.of_option(self.config.ovs_vsctl_timeout)

@@ -8,6 +8,7 @@ from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.ownership import IFACE_ID
 from os_vif.wiring.state import Found, Port
 from os_vif.wiring.steps import RowStep
+from vif_plug_ovs.health import Switch
 from vif_plug_ovs.ovsdb import connection, rows
 from vif_plug_ovs.ovsdb.operations import Operation, operations
 from vif_plug_ovs.ovsdb.python_ovs import Replica
@@ -44,6 +45,14 @@ class NativeRows:
                 port_count=len(tables.tables["Port"].rows),
                 pending=rows.pending(tables),
             )
+
+    def switch(self, deadline: Deadline) -> Switch:
+        """Return what the server says of the switch now.
+
+        :raises NotConnected: the server cannot be reached by the deadline.
+        """
+        with self._connection.synchronized(deadline) as tables:
+            return rows.state_of_switch(tables)
 
     def everything(self, deadline: Deadline) -> Found:
         """Return all bridges and ports of the switch, as the server has them now.

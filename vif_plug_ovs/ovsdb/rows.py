@@ -11,6 +11,7 @@ from typing import Any
 from os_vif.wiring.errors import TransactionRefused
 from os_vif.wiring.ownership import IFACE_ID
 from os_vif.wiring.state import Bridge, Port, Vlan
+from vif_plug_ovs.health import Switch
 from vif_plug_ovs.ovsdb.python_ovs import (
     Replica,
     Row,
@@ -49,6 +50,9 @@ SCHEMA: dict[str, Any] = {
                 "bridges": _references("Bridge"),
                 "cur_cfg": _INTEGER,
                 "next_cfg": _INTEGER,
+                "external_ids": _MAP,
+                "ovs_version": _optional("string"),
+                "dpdk_initialized": {"type": "boolean"},
             },
             "isRoot": True,
             "maxRows": 1,
@@ -94,7 +98,7 @@ SCHEMA: dict[str, Any] = {
 }
 
 #: Columns that a server may lack: what is to go there is left out.
-OPTIONAL = (("Interface", "mtu_request"),)
+OPTIONAL = (("Interface", "mtu_request"), ("Open_vSwitch", "dpdk_initialized"))
 
 #: How rows are looked up: by name, or by an id among their ``external_ids``.
 _NAMED = ("Bridge", "Port", "Interface")
@@ -172,6 +176,22 @@ def pending(replica: Replica) -> int | None:
         wanted = int(scalar(row, "next_cfg"))
         return wanted if wanted > cur_cfg(replica) else None
     return None
+
+
+def state_of_switch(replica: Replica) -> Switch:
+    """Return what the table Open_vSwitch says.
+
+    :raises TransactionRefused: the database is not initialised yet.
+    """
+    row = switch(replica)
+    lacking = {column for _, column in replica.session.missing}
+    return Switch(
+        version=scalar(row, "ovs_version", ""),
+        dpdk=None if "dpdk_initialized" in lacking else bool(scalar(row, "dpdk_initialized")),
+        external_ids=mapping(row, "external_ids"),
+        next_cfg=int(scalar(row, "next_cfg")),
+        cur_cfg=int(scalar(row, "cur_cfg")),
+    )
 
 
 def unused_ofport(replica: Replica) -> int:

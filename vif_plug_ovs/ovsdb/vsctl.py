@@ -15,7 +15,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from typing import Any
 
 from ovs.db import idl
@@ -24,6 +24,7 @@ from os_vif.wiring import errors, steps
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.ownership import IFACE_ID
 from os_vif.wiring.state import Found, Port
+from vif_plug_ovs.health import Switch
 from vif_plug_ovs.ovsdb import client, remotes, rows
 from vif_plug_ovs.ovsdb.backend import RowLookup
 from vif_plug_ovs.ovsdb.connection import NAME_EXISTS, RETRY_SECONDS, STUCK_AFTER_SECONDS
@@ -70,6 +71,11 @@ class VsctlRows:
             qos=rows.qos_types(tables, ports),
             pending=rows.pending(tables),
         )
+
+    def switch(self, deadline: Deadline) -> Switch:
+        """See :meth:`vif_plug_ovs.ovsdb.backend.NativeRows.switch`; DPDK is not asked about."""
+        found = rows.state_of_switch(self._read([_select("Open_vSwitch")], deadline))
+        return replace(found, dpdk=None)
 
     def everything(self, deadline: Deadline) -> Found:
         """See :meth:`vif_plug_ovs.ovsdb.backend.NativeRows.everything`."""
@@ -268,5 +274,7 @@ def _selects_for(ports: Collection[str]) -> list[Operation]:
 
 def _select(table: str, *where: list[Any]) -> Operation:
     """Return the operation that reads the columns of rows that we use."""
-    columns = ["_uuid", *rows.SCHEMA["tables"][table]["columns"]]
+    optional = {("Open_vSwitch", "dpdk_initialized")}  # a select of what is missing is refused
+    ours = rows.SCHEMA["tables"][table]["columns"]
+    columns = ["_uuid", *(column for column in ours if (table, column) not in optional)]
     return {"op": "select", "table": table, "where": list(where), "columns": columns}

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find out what :mod:`vif_plug_ovs.health` judges. Nothing is changed."""
+
+import os
+import time
+from collections.abc import Callable
+from importlib import metadata
+from typing import Any
+
+from os_vif.kernel import daemon, sysfs
+from os_vif.wiring.deadline import Deadline
+from vif_plug_ovs import privileged
+from vif_plug_ovs.health import PATIENCE_SECONDS, Answer, Facts, Switch
+from vif_plug_ovs.ovsdb import drivers
+
+#: What is said of in ``versions``.
+DISTRIBUTIONS = ("os-vif", "ovs", "ovsdbapp", "pyroute2")
+
+
+def facts(config: Any) -> Facts:
+    """Find out about this host.
+
+    :param config: the plugin's option group.
+    """
+    switch, server = _timed(lambda: drivers.rows(config).switch(_soon()))
+    return Facts(
+        server=server,
+        switch=switch,
+        vswitchd=None if switch is None else _vswitchd(config, switch),
+        helper=_timed(lambda: daemon.call(privileged.change_links, [], False, deadline=_soon()))[
+            1
+        ],
+        kernel_datapath=os.path.isdir("/sys/module/openvswitch"),
+        tun=os.path.exists("/dev/net/tun"),
+        smart_nics=tuple(sorted(one.name for one in sysfs.netdevs() if one.switch_id)),
+        versions=dict(_versions()),
+    )
+
+
+def _soon() -> Deadline:
+    return Deadline(PATIENCE_SECONDS)
+
+
+def _timed(ask: Callable[[], Any]) -> tuple[Any, Answer]:
+    """Return what was answered (None if nothing was), and how."""
+    began = time.monotonic()
+    try:
+        answer = ask()
+    except Exception as err:
+        return None, Answer(time.monotonic() - began, str(err) or repr(err))
+    return answer, Answer(time.monotonic() - began)
+
+
+def _vswitchd(config: Any, switch: Switch) -> Answer:
+    if switch.cur_cfg >= switch.next_cfg:
+        return Answer()
+    wanted = switch.next_cfg
+    reached, answer = _timed(lambda: drivers.rows(config).wait_for_vswitchd(wanted, _soon()))
+    if reached or answer.error:
+        return answer
+    late = f"it has reached configuration {switch.cur_cfg}, and not {wanted}, which was asked for"
+    return Answer(answer.seconds, f"{late}, in {answer.seconds:.1f} s")
+
+
+def _versions() -> Any:
+    for name in DISTRIBUTIONS:
+        try:
+            yield name, metadata.version(name)
+        except metadata.PackageNotFoundError:
+            yield name, "not installed"

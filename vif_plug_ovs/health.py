@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a host can plug, from what was found out about it. Everything here is pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from os_vif.answers import Condition, Level
+from vif_plug_ovs import constants
+
+#: Seconds that the OVSDB server, ovs-vswitchd and the privileged daemon have to answer.
+PATIENCE_SECONDS = 5.0
+#: Seconds above which an answer is slow: a plug asks several times.
+SLOW_SECONDS = 1.0
+
+#: Of ``Open_vSwitch.external_ids``: the database that ovn-controller follows.
+OVN_REMOTE = "ovn-remote"
+
+
+@dataclass(frozen=True)
+class Switch:
+    """What the table Open_vSwitch says."""
+
+    version: str = ""
+    #: Whether DPDK is initialised; None where the server has no such column (before 2.10).
+    dpdk: bool | None = None
+    external_ids: Mapping[str, str] = field(default_factory=dict)
+    #: The configurations that ovs-vswitchd was asked for, and has finished.
+    next_cfg: int = 0
+    cur_cfg: int = 0
+
+    @property
+    def has_ovn(self) -> bool:
+        """Whether ovn-controller manages it."""
+        return OVN_REMOTE in self.external_ids
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How something answered.
+
+    :param error: why it did not; empty if it did.
+    """
+
+    seconds: float = 0.0
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was found out about a host; None for what could not be looked at.
+
+    :param server: the OVSDB server.
+    :param vswitchd: ovs-vswitchd, about the configuration that it was asked for last.
+    :param helper: the privileged daemon.
+    :param kernel_datapath: whether the kernel's module is loaded.
+    :param tun: whether taps can be made.
+    :param smart_nics: network devices that are ports of a hardware switch.
+    :param versions: of our distributions, by name.
+    """
+
+    server: Answer
+    switch: Switch | None
+    vswitchd: Answer | None
+    helper: Answer
+    kernel_datapath: bool
+    tun: bool
+    smart_nics: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of the plugin that matter here."""
+
+    ovsdb_connection: str
+    ovsdb_interface: str = "native"
+    ovs_vsctl_timeout: int = 120
+    isolate_vif: bool = False
+    per_port_bridge: bool = False
+
+
+def conditions(facts: Facts, options: Options) -> tuple[Condition, ...]:
+    """Return what matters to those who plug, what is broken first."""
+    order = [Level.ERROR, Level.WARNING, Level.OK]
+    found = [*_services(facts, options), *_host(facts), *_options(facts, options)]
+    return tuple(sorted(found, key=lambda one: order.index(one.level)))
+
+
+def _condition(
+    subject: str, level: Level, summary: str, remedy: str = "", seconds: float | None = None
+) -> Condition:
+    unit = "" if seconds is None else "s"
+    return Condition(constants.PLUGIN_NAME, subject, level, summary, remedy, seconds, unit)
+
+
+def _services(facts: Facts, options: Options) -> Iterator[Condition]:
+    where = options.ovsdb_connection
+    yield _answer(
+        "OVSDB",
+        facts.server,
+        f"the server at {where} answers",
+        "Is ovsdb-server running, and does it listen where [os_vif_ovs] ovsdb_connection says?",
+    )
+    if facts.vswitchd is not None:
+        yield _answer(
+            "ovs-vswitchd",
+            facts.vswitchd,
+            "it has acted on all that it was asked for",
+            "Is ovs-vswitchd running? Its log says what it is busy with; it slows down with the "
+            "number of ports: look for orphans with os_vif.gc.",
+        )
+    yield _answer(
+        "privileged daemon",
+        facts.helper,
+        "it answers",
+        "Look at helper_command in [vif_plug_ovs_privileged], and at sudo's rules.",
+    )
+
+
+def _answer(subject: str, answer: Answer, summary: str, remedy: str) -> Condition:
+    if answer.error:
+        return _condition(subject, Level.ERROR, answer.error, remedy, answer.seconds)
+    if answer.seconds > SLOW_SECONDS:
+        slow = f"{summary}, and takes {answer.seconds:.1f} s"
+        return _condition(subject, Level.WARNING, slow, remedy, answer.seconds)
+    return _condition(subject, Level.OK, summary, seconds=answer.seconds)
+
+
+def _host(facts: Facts) -> Iterator[Condition]:
+    versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
+    if facts.switch is not None:
+        versions += f", Open vSwitch {facts.switch.version or 'of unknown version'}"
+        dpdk = {True: "initialised", False: "not initialised", None: "not known"}
+        yield _condition("DPDK", Level.OK, dpdk[facts.switch.dpdk])
+    yield _condition("versions", Level.OK, versions)
+    loaded = "loaded" if facts.kernel_datapath else "not loaded: bridges must be of type netdev"
+    yield _condition("kernel module openvswitch", Level.OK, loaded)
+    if not facts.tun:
+        yield _condition(
+            "/dev/net/tun",
+            Level.ERROR,
+            "it is missing: no tap can be made, by os-vif or by libvirt",
+            "Load the kernel's module tun.",
+        )
+
+
+def _options(facts: Facts, options: Options) -> Iterator[Condition]:
+    if options.ovsdb_interface == "vsctl":
+        yield _condition(
+            "ovsdb_interface",
+            Level.WARNING,
+            "vsctl is deprecated, and starts several processes for each VIF",
+            "Remove the option: native does the same, and faster.",
+        )
+    if not options.ovs_vsctl_timeout:
+        yield _condition(
+            "ovs_vsctl_timeout",
+            Level.WARNING,
+            "0: a daemon that hangs blocks every plug for ever",
+            "Set a number of seconds; 120 is the default.",
+        )
+    if facts.switch is not None:
+        yield from _with_ovn(facts.switch.has_ovn, options)
+    if options.per_port_bridge and facts.smart_nics:
+        yield _condition(
+            "per_port_bridge",
+            Level.ERROR,
+            f"with a smart NIC ({', '.join(facts.smart_nics)}): ports are not offloaded to it",
+            "Set per_port_bridge to False: an offloaded port must be on the integration bridge.",
+        )
+
+
+def _with_ovn(has_ovn: bool, options: Options) -> Iterator[Condition]:
+    if has_ovn and options.isolate_vif:
+        yield _condition(
+            "isolate_vif",
+            Level.ERROR,
+            "with OVN: new ports stay on the dead VLAN 4095, because nobody moves them",
+            "Set isolate_vif to False: it is for the agent of Neutron's ML2/OVS.",
+        )
+    if options.per_port_bridge and not has_ovn:
+        yield _condition(
+            "per_port_bridge",
+            Level.WARNING,
+            "without OVN: it only costs a bridge and two patch ports for each VIF",
+            "Set per_port_bridge to False.",
+        )
+    yield _condition("live migration", Level.OK, _migration(has_ovn, options))
+
+
+def _migration(has_ovn: bool, options: Options) -> str:
+    """Return which strategy of live migration fits how VIFs are plugged."""
+    if not has_ovn:
+        return (
+            "for ML2/OVS: Nova waits for network-vif-plugged before it starts to migrate; "
+            "os_vif.wait(until='wired') tells when the port has its VLAN"
+        )
+    if options.per_port_bridge:
+        return (
+            "for OVN with requested-chassis set to both hosts: flows are there before the guest; "
+            "without both, an early port loses packets, so switch per_port_bridge off"
+        )
+    return (
+        "for OVN with requested-chassis set to both hosts, let Nova delegate the port and the tap "
+        "(create_port, create_tap); without both, leave the port to libvirt"
+    )
