@@ -2,6 +2,7 @@
 """OVSDB as the engine wants it: observe, commit, wait for ovs-vswitchd."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.ownership import IFACE_ID
@@ -34,15 +35,10 @@ class NativeRows:
     ) -> Found:
         """See :meth:`os_vif.wiring.engine.Rows.observe`."""
         with self._connection.synchronized(deadline) as tables:
-            found = rows.ports(tables, ports)
-            self._likely_bridges |= {**ports, **{name: p.bridge for name, p in found.items()}}
-            return Found(
-                bridges=rows.bridges(tables, bridges),
-                ports=found,
-                qos=rows.qos_types(tables, ports),
-                port_count=len(tables.tables["Port"].rows),
-                pending=rows.pending(tables),
-            )
+            found = rows.found(tables, bridges, ports)
+            count = len(tables.tables["Port"].rows)
+        self._likely_bridges |= {**ports, **{name: p.bridge for name, p in found.ports.items()}}
+        return replace(found, port_count=count)
 
     def names_of(self, value: str, deadline: Deadline, key: str = IFACE_ID) -> list[str]:
         """Return the names of the interfaces with that value under a key of their ids.

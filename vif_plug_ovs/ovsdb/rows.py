@@ -10,7 +10,7 @@ from typing import Any
 
 from os_vif.wiring.errors import TransactionRefused
 from os_vif.wiring.ownership import IFACE_ID
-from os_vif.wiring.state import Bridge, Port, Vlan
+from os_vif.wiring.state import Bridge, Found, Port, Vlan
 from vif_plug_ovs.ovsdb.python_ovs import (
     Replica,
     Row,
@@ -200,6 +200,16 @@ def _bridges(replica: Replica, first: str) -> Iterator[Row]:
     if first and (row := named(replica, "Bridge", first)):
         yield row
     yield from replica.tables["Bridge"].rows.values()
+
+
+def found(replica: Replica, of_bridges: Iterable[str], of_ports: Mapping[str, str]) -> Found:
+    """Return the rows of these names; see :meth:`os_vif.wiring.engine.Rows.observe`."""
+    return Found(
+        bridges=bridges(replica, of_bridges),
+        ports=ports(replica, of_ports),
+        qos=qos_types(replica, of_ports),
+        pending=pending(replica),
+    )
 
 
 def bridges(replica: Replica, wanted: Iterable[str]) -> dict[str, Bridge]:
