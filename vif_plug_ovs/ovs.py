@@ -2,9 +2,8 @@
 """The plugin for Open vSwitch: it reads its configuration and drives the engine."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from oslo_config import cfg
@@ -32,6 +31,7 @@ LOCKS = KeyedLocks()
 LOG = logging.getLogger(__name__)
 
 _Describe = Callable[[VIFBase, InstanceInfo, Deadline], Wiring]
+_Verb = Callable[[Engine, Sequence[Wiring], Deadline], Sequence[Exception | None]]
 
 
 def is_trunk_bridge(bridge_name: str) -> bool:
@@ -144,31 +144,33 @@ class OvsPlugin(PluginBase):
 
     def plug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:
         """Make the VIF's wiring so; see :func:`vif_plug_ovs.shapes.plugged`."""
-        _raise(self._plug([(vif, instance_info)]))
+        _raise(self._chunk([(vif, instance_info)], self._plugged, Engine.apply_all))
 
     def unplug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:
         """Remove the VIF's wiring; see :func:`vif_plug_ovs.shapes.unplugged`."""
-        _raise(self._unplug([(vif, instance_info)]))
+        _raise(self._chunk([(vif, instance_info)], self._unplugged, Engine.remove_all))
 
     def plug_all(self, pairs: Sequence[Pair], /) -> list[Result]:
         """Make the wirings of several VIFs so, chunk by chunk."""
-        return _in_chunks(self._plug, pairs)
+        return self._in_chunks(pairs, self._plugged, Engine.apply_all)
 
     def unplug_all(self, pairs: Sequence[Pair], /) -> list[Result]:
         """Remove the wirings of several VIFs, chunk by chunk."""
-        return _in_chunks(self._unplug, pairs)
+        return self._in_chunks(pairs, self._unplugged, Engine.remove_all)
 
-    def _plug(self, pairs: Sequence[Pair]) -> list[Result]:
-        with self._described(pairs, self._plugged) as chunk:
-            return chunk.results(self._engine().apply_all(chunk.wirings, chunk.deadline))
+    def _in_chunks(self, pairs: Sequence[Pair], describe: _Describe, verb: _Verb) -> list[Result]:
+        results: list[Result] = []
+        for start in range(0, len(pairs), CHUNK):
+            chunk = pairs[start : start + CHUNK]
+            try:
+                results += self._chunk(chunk, describe, verb)
+            except Exception as err:  # of a chunk; the others are none the worse
+                results += [Result(vif, err) for vif, _ in chunk]
+        return results
 
-    def _unplug(self, pairs: Sequence[Pair]) -> list[Result]:
-        with self._described(pairs, self._unplugged) as chunk:
-            return chunk.results(self._engine().remove_all(chunk.wirings, chunk.deadline))
-
-    @contextmanager
-    def _described(self, pairs: Sequence[Pair], describe: _Describe) -> Iterator["_Chunk"]:
-        """Hold VIFs and describe them; each may fail alone."""
+    def _chunk(self, pairs: Sequence[Pair], describe: _Describe, verb: _Verb) -> list[Result]:
+        """Describe VIFs, each of which may fail alone, and change those that could be described
+        in one transaction."""
         deadline = Deadline.of_option(self.config.ovs_vsctl_timeout)
         # Among several, a VIF that is locked must leave time for the others.
         half = deadline.seconds / 2 if deadline.seconds < math.inf else 60
@@ -178,7 +180,12 @@ class OvsPlugin(PluginBase):
                 _attempt(describe, vif, instance, deadline) if _keys(vif) <= held else busy(until)
                 for vif, instance in pairs
             ]
-            yield _Chunk([vif for vif, _ in pairs], described, deadline)
+            wirings = [one for one in described if isinstance(one, Wiring)]
+            outcomes = iter(verb(self._engine(), wirings, deadline))
+        return [
+            Result(vif, next(outcomes) if isinstance(one, Wiring) else one)
+            for (vif, _), one in zip(pairs, described, strict=True)
+        ]
 
     def _plugged(self, vif: VIFBase, instance_info: InstanceInfo, deadline: Deadline) -> Wiring:
         facts = None
@@ -246,44 +253,6 @@ def _keys(vif: VIFBase) -> set[str]:
     """Return what no two threads may change at once: a VIF may have the device of another."""
     names = ("id", "vif_name", "dev_address")
     return {str(getattr(vif, name)) for name in names if name in vif.fields and name in vif}
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    """VIFs that go into one transaction, each with its wiring or why it has none."""
-
-    vifs: Sequence[VIFBase]
-    described: Sequence[Wiring | Exception]
-    deadline: Deadline
-
-    @property
-    def wirings(self) -> list[Wiring]:
-        """Those that could be described."""
-        return [one for one in self.described if isinstance(one, Wiring)]
-
-    def results(self, outcomes: Iterable[Exception | None]) -> list[Result]:
-        """Return what became of each VIF.
-
-        :param outcomes: of the wirings.
-        """
-        rest = iter(outcomes)
-        return [
-            Result(vif, next(rest) if isinstance(one, Wiring) else one)
-            for vif, one in zip(self.vifs, self.described, strict=True)
-        ]
-
-
-def _in_chunks(
-    verb: Callable[[Sequence[Pair]], list[Result]], pairs: Sequence[Pair]
-) -> list[Result]:
-    results: list[Result] = []
-    for start in range(0, len(pairs), CHUNK):
-        chunk = pairs[start : start + CHUNK]
-        try:
-            results += verb(chunk)
-        except Exception as err:  # of a chunk; the others are none the worse
-            results += [Result(vif, err) for vif, _ in chunk]
-    return results
 
 
 def _attempt(

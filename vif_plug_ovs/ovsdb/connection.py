@@ -160,24 +160,23 @@ class Connection:
                 wanted = self._without_missing_columns(build(self._replica))
                 if not wanted:
                     return None
-                session = self._session_number()
                 sent = self._send(wanted, writes)
                 was_sent = sent.commit() != sent.TRY_AGAIN  # else the connection is broken
-                self._wait_for_answer(sent, deadline)
-                answered = was_sent and session == self._session_number()
+                answered = self._wait_for_answer(sent, deadline) and was_sent
                 if answered or (writes and was_sent) or self._must_end(deadline):
                     return self._result(sent, writes=writes and was_sent, answered=answered)
                 self._wait_for(lambda: False, deadline.at_most(RETRY_SECONDS))
                 # Nothing happened: send it again.
 
-    def _wait_for_answer(self, sent: Any, deadline: Deadline) -> None:
-        """Wait until a transaction is answered, or will never be."""
+    def _wait_for_answer(self, sent: Any, deadline: Deadline) -> bool:
+        """Wait until a transaction is answered; return False once the session has ended."""
         session = self._session_number()
 
         def decided() -> bool:
             return sent.commit() != sent.INCOMPLETE or session != self._session_number()
 
         self._wait_for(decided, deadline)
+        return session == self._session_number()
 
     def _without_missing_columns(self, wanted: list[Operation]) -> list[Operation]:
         """Return operations without what this server has no column for (`rows.OPTIONAL`)."""

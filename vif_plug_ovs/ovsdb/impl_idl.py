@@ -45,15 +45,15 @@ class WholeConnection(connection.Connection):
 
     def answer(self, sent: Any, deadline: Deadline) -> Any:
         """Commit a transaction and return its status. It is not sent again if that is unknown."""
-        session = self._session_number()
         sent.commit()
         self._wake()  # for who receives, to send the rest of it
-        self._wait_for_answer(sent, deadline)
-        if session != self._session_number() or sent.commit() == sent.INCOMPLETE:
+        same_session = self._wait_for_answer(sent, deadline)
+        status = sent.commit()
+        if not same_session or status == sent.INCOMPLETE:
             raise errors.OutcomeUnknown(remote=self.remote)
-        if sent.commit() == sent.TRY_AGAIN:
+        if status == sent.TRY_AGAIN:
             raise errors.StateChanged(what="a row that the transaction builds on")
-        return sent.commit()
+        return status
 
     @staticmethod
     def _new_replica(remote: str) -> Replica:
