@@ -34,10 +34,7 @@ _Describe = Callable[[VIFBase, InstanceInfo, Deadline], Wiring]
 _Verb = Callable[[Engine, Sequence[Wiring], Deadline], Sequence[Exception | None]]
 
 
-def is_trunk_bridge(bridge_name: str) -> bool:
-    """Return whether an OVS bridge is that of a trunk."""
-    return names.is_trunk_bridge(bridge_name)
-
+is_trunk_bridge = names.is_trunk_bridge
 
 VERIFY_INTERFACE = cfg.BoolOpt(
     "verify_interface",

@@ -51,7 +51,7 @@ class NativeRows:
     def commit(self, steps: Sequence[RowStep], deadline: Deadline) -> int | None:
         """See :meth:`os_vif.wiring.engine.Rows.commit`."""
         return self._connection.commit(
-            lambda tables: operations(steps, RowLookup(tables)), deadline
+            lambda tables: operations(steps, rows.Lookup(tables)), deadline
         )
 
     def count_up(self, deadline: Deadline) -> int:
@@ -77,27 +77,3 @@ class NativeRows:
         if wait:
             self._connection.wait_for(all_work, deadline)
         return self._connection.read(lambda tables: rows.ports(tables, likely))
-
-
-class RowLookup:
-    """The look-ups of :class:`vif_plug_ovs.ovsdb.operations.Lookup`."""
-
-    def __init__(self, tables: Replica) -> None:
-        self._tables = tables
-
-    def uuid(self, table: str, name: str) -> str | None:
-        row = rows.named(self._tables, table, name)
-        return str(row.uuid) if row else None
-
-    def qos(self, device: str) -> list[str]:
-        return [str(row.uuid) for row in rows.qos_of(self._tables, device)]
-
-    def ports(self, bridge: str) -> list[str]:
-        row = rows.named(self._tables, "Bridge", bridge)
-        return rows.port_uuids(row) if row else []
-
-    def unused_ofport(self) -> int:
-        return rows.unused_ofport(self._tables)
-
-    def switch(self) -> str:
-        return str(rows.switch(self._tables).uuid)

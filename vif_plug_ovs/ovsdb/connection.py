@@ -9,6 +9,7 @@ waits, a thread keeps the connection alive.
 """
 
 import contextlib
+import functools
 import os
 import socket
 import threading
@@ -121,20 +122,25 @@ class Connection:
             `STUCK_AFTER_SECONDS` and seen no progress, and there has been none since.
         """
         with self._changed:
-            progress = _Progress(rows.cur_cfg(self._replica))
-            if self._stuck_at_cfg == progress.cfg:
+            cfg_seen, seen_at = rows.cur_cfg(self._replica), time.monotonic()
+            if self._stuck_at_cfg == cfg_seen:
                 LOG.warning(
                     "ovs-vswitchd has made no progress since a caller waited %s s for it: it is "
                     "stuck at configuration %s",
                     STUCK_AFTER_SECONDS,
-                    progress.cfg,
+                    cfg_seen,
                 )
                 deadline = deadline.at_most(WAIT_FOR_STUCK_SECONDS)
-            done = self._wait_for(
-                lambda: progress.seen(rows.cur_cfg(self._replica)) >= cfg, deadline
-            )
-            if not done and progress.seconds_without() >= STUCK_AFTER_SECONDS:
-                self._stuck_at_cfg = progress.cfg
+
+            def reached() -> bool:
+                nonlocal cfg_seen, seen_at
+                if cfg_seen != (now := rows.cur_cfg(self._replica)):
+                    cfg_seen, seen_at = now, time.monotonic()
+                return cfg_seen >= cfg
+
+            done = self._wait_for(reached, deadline)
+            if not done and time.monotonic() - seen_at >= STUCK_AFTER_SECONDS:
+                self._stuck_at_cfg = cfg_seen
         return done
 
     def read(self, function: Callable[[Replica], T]) -> T:
@@ -338,24 +344,6 @@ class Connection:
                     pause = min(pause, until_probe)
 
 
-class _Progress:
-    """The progress of ovs-vswitchd, as one caller sees it."""
-
-    def __init__(self, cfg: int) -> None:
-        self.cfg = cfg
-        self._since = time.monotonic()
-
-    def seen(self, cfg: int) -> int:
-        """Note the configuration that it has reached, and return that."""
-        if cfg != self.cfg:
-            self.cfg, self._since = cfg, time.monotonic()
-        return cfg
-
-    def seconds_without(self) -> float:
-        """Return for how many seconds it has made none."""
-        return time.monotonic() - self._since
-
-
 #: An operation that changes nothing: its answer comes after every update that preceded it.
 _READ: Operation = {
     "op": "select",
@@ -366,7 +354,6 @@ _READ: Operation = {
 
 _connections: dict[tuple[type[Connection], str], Connection] = {}
 _connecting = threading.Lock()
-_forks_watched = False
 
 
 def get(remote: str) -> Connection:
@@ -376,17 +363,19 @@ def get(remote: str) -> Connection:
 
 def get_as(kind: type[C], remote: str) -> C:
     """As :func:`get`, of a kind that keeps another replica; there is one of each kind."""
-    global _forks_watched
     remote = remotes.normal(remote)
     with _connecting:
-        if not _forks_watched:
-            os.register_at_fork(after_in_child=_after_fork)
-            _forks_watched = True
+        _watch_forks()
         if (kind, remote) not in _connections:
             _connections[kind, remote] = kind(remote)
         found = _connections[kind, remote]
     assert isinstance(found, kind)
     return found
+
+
+@functools.cache
+def _watch_forks() -> None:
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _after_fork() -> None:

@@ -157,6 +157,35 @@ def switch(replica: Replica) -> Row:
     return row
 
 
+class Lookup:
+    """Where the rows that a transaction builds on are found."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+
+    def uuid(self, table: str, name: str) -> str | None:
+        """Return the UUID of a named row, or None."""
+        row = named(self._replica, table, name)
+        return str(row.uuid) if row else None
+
+    def qos(self, device: str) -> list[str]:
+        """Return the UUIDs of the QoS rows that os-vif made for a device."""
+        return [str(row.uuid) for row in qos_of(self._replica, device)]
+
+    def ports(self, bridge: str) -> list[str]:
+        """Return the UUIDs of the ports on a bridge."""
+        row = named(self._replica, "Bridge", bridge)
+        return [str(uuid) for uuid in members(row, "ports")] if row else []
+
+    def unused_ofport(self) -> int:
+        """Return an OpenFlow port number that no interface has on any bridge."""
+        return unused_ofport(self._replica)
+
+    def switch(self) -> str:
+        """Return the UUID of the one row of the table Open_vSwitch."""
+        return str(switch(self._replica).uuid)
+
+
 def cur_cfg(replica: Replica) -> int:
     """Return the configuration that ovs-vswitchd has finished; -1 in an uninitialised database."""
     rows = replica.tables["Open_vSwitch"].rows.values()
@@ -181,19 +210,6 @@ def unused_ofport(replica: Replica) -> int:
     while (number := random.randrange(HIGH_OFPORT, MAX_OFPORT)) in used:
         pass
     return number
-
-
-def port_uuids(bridge: Row) -> list[str]:
-    """Return the ports on a bridge."""
-    return [str(uuid) for uuid in members(bridge, "ports")]
-
-
-def bridge_of(replica: Replica, port: Row, hint: str = "") -> Row | None:
-    """Return the row of the bridge that a port sits on, or None.
-
-    A row does not know who refers to it, so bridges are asked, the likely one first.
-    """
-    return first_referrer(_bridges(replica, hint), "ports", port.uuid)
 
 
 def _bridges(replica: Replica, first: str) -> Iterator[Row]:
@@ -232,7 +248,8 @@ def ports(replica: Replica, likely_bridges: Mapping[str, str]) -> dict[str, Port
 
 
 def _port(replica: Replica, name: str, row: Row, likely_bridge: str) -> Port:
-    bridge = bridge_of(replica, row, likely_bridge)
+    # A row does not know who refers to it, so bridges are asked, the likely one first.
+    bridge = first_referrer(_bridges(replica, likely_bridge), "ports", row.uuid)
     bridge_name = _name(bridge) if bridge else ""
     interface = named(replica, "Interface", name)
     if interface is None:

@@ -25,7 +25,6 @@ from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.ownership import IFACE_ID
 from os_vif.wiring.state import Found, Port
 from vif_plug_ovs.ovsdb import client, remotes, rows
-from vif_plug_ovs.ovsdb.backend import RowLookup
 from vif_plug_ovs.ovsdb.connection import NAME_EXISTS, RETRY_SECONDS, STUCK_AFTER_SECONDS
 from vif_plug_ovs.ovsdb.operations import Operation, operations
 from vif_plug_ovs.ovsdb.python_ovs import Replica
@@ -79,7 +78,7 @@ class VsctlRows:
         :raises NotConnected: the server cannot be reached by the deadline; nothing was written.
         """
         replica = self._read_for(plan, deadline)
-        wanted = operations(plan, RowLookup(replica))
+        wanted = operations(plan, rows.Lookup(replica))
         return self._write(wanted, replica, deadline) if wanted else None
 
     def count_up(self, deadline: Deadline) -> int:
@@ -156,7 +155,7 @@ class VsctlRows:
 
     def _write(self, wanted: Sequence[Operation], before: Replica, deadline: Deadline) -> int:
         """Send operations, perhaps none, with a new number of the configuration; return that."""
-        here = [["_uuid", "==", ["uuid", RowLookup(before).switch()]]]
+        here = [["_uuid", "==", ["uuid", rows.Lookup(before).switch()]]]
         root: Operation = {"table": "Open_vSwitch", "where": here}
         count = {"op": "mutate", **root, "mutations": [["next_cfg", "+=", 1]]}
         read = {"op": "select", **root, "columns": ["next_cfg"]}
