@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 from oslo_config import cfg
 from oslo_log import log as logging
 
+from os_vif.batch import Batch, Pair, Result
 from os_vif.exception import ExceptionBase
 from os_vif.kernel.daemon import KernelLinks
 from os_vif.locks import KeyedLocks, busy
 from os_vif.objects.host_info import HostPluginInfo
 from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.vif import VIFBase, VIFOpenVSwitch
-from os_vif.plugin import Pair, PluginBase, Result, supported
+from os_vif.plugin import PluginBase, supported
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.engine import Engine
 from os_vif.wiring.model import Wiring
@@ -32,7 +33,6 @@ LOG = logging.getLogger(__name__)
 
 _Describe = Callable[[VIFBase, InstanceInfo, Deadline], Wiring]
 _Verb = Callable[[Engine, Sequence[Wiring], Deadline], Sequence[Exception | None]]
-
 
 is_trunk_bridge = names.is_trunk_bridge
 
@@ -166,23 +166,21 @@ class OvsPlugin(PluginBase):
         return results
 
     def _chunk(self, pairs: Sequence[Pair], describe: _Describe, verb: _Verb) -> list[Result]:
-        """Describe VIFs, each of which may fail alone, and change those that could be described
-        in one transaction."""
-        deadline = Deadline.of_option(self.config.ovs_vsctl_timeout)
+        """Describe VIFs and change them in one transaction; each may fail alone."""
+        batch, deadline = Batch(pairs), Deadline.of_option(self.config.ovs_vsctl_timeout)
         # Among several, a VIF that is locked must leave time for the others.
         half = deadline.seconds / 2 if deadline.seconds < math.inf else 60
         until = deadline if len(pairs) == 1 else deadline.at_most(half)
         with LOCKS.hold_free({key for vif, _ in pairs for key in _keys(vif)}, until) as held:
-            described = [
-                _attempt(describe, vif, instance, deadline) if _keys(vif) <= held else busy(until)
-                for vif, instance in pairs
-            ]
-            wirings = [one for one in described if isinstance(one, Wiring)]
-            outcomes = iter(verb(self._engine(), wirings, deadline))
-        return [
-            Result(vif, next(outcomes) if isinstance(one, Wiring) else one)
-            for (vif, _), one in zip(pairs, described, strict=True)
-        ]
+
+            def described(vif: VIFBase, instance_info: InstanceInfo) -> Wiring:
+                if not _keys(vif) <= held:
+                    raise busy(until)
+                return describe(vif, instance_info, deadline)
+
+            wirings = batch.each(described)
+            failures = verb(self._engine(), list(wirings.values()), deadline)
+        return batch.results(dict(zip(wirings, failures, strict=True)))
 
     def _plugged(self, vif: VIFBase, instance_info: InstanceInfo, deadline: Deadline) -> Wiring:
         facts = None
@@ -250,18 +248,6 @@ def _keys(vif: VIFBase) -> set[str]:
     """Return what no two threads may change at once: a VIF may have the device of another."""
     names = ("id", "vif_name", "dev_address")
     return {str(getattr(vif, name)) for name in names if name in vif.fields and name in vif}
-
-
-def _attempt(
-    describe: _Describe,
-    vif: VIFBase,
-    instance_info: InstanceInfo,
-    deadline: Deadline,
-) -> Wiring | Exception:
-    try:
-        return describe(vif, instance_info, deadline)
-    except Exception as err:
-        return err
 
 
 def _raise(results: Sequence[Result]) -> None:

@@ -143,9 +143,9 @@ class _NoRows:
         return {}
 
 
-@dataclass
+@dataclass(eq=False)
 class _Job:
-    """One wiring on its way through the engine."""
+    """One wiring on its way through the engine; two equal wirings of one call are two jobs."""
 
     wiring: Wiring
     plan: Plan = field(default_factory=Plan)

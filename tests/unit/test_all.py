@@ -194,6 +194,21 @@ def test_the_same_vif_twice_is_two_results(
     assert [type(result.error) for result in results] == [wrapper, wrapper]
 
 
+@BOTH
+@pytest.mark.parametrize("entry", [None, 7, (), "many", vif_open_vswitch(3)])
+def test_what_is_not_a_pair_is_said_of_it_alone(
+    installed: Installed, verb: Verb, wrapper: Any, one: str, entry: Any
+) -> None:
+    installed.add("many", at_once(WELL))
+    os_vif.initialize()
+    (first,) = pairs("many", 1)
+    done, (given, error) = verb([first, entry])
+    assert done == os_vif.Result(first[0], None)
+    assert given is entry
+    assert isinstance(error, exception.InvalidValue)
+    assert str(error).endswith("it is not a VIF and its instance")
+
+
 BAD = {
     "raises": "raise ValueError('out of cheese')",
     "raises-halfway": "return (plugin.Result(1 / (2 - len(pairs)), None) for _ in pairs)",

@@ -130,13 +130,13 @@ NAMES: list[Any] = [
     pytest.param(
         VIFDirect(id=vif_id(), network=network(), port_profile=profile()),
         exception.NoMatchingVIFClass,
-        "No VIF class was found with the name VIFDirect",
+        "The plugin ovs does not plug VIFs of class VIFDirect",
         id="a class that this plugin does not plug",
     ),
     pytest.param(
         VIFBase(id=vif_id(), network=network(), port_profile=profile()),
         exception.NoMatchingVIFClass,
-        "No VIF class was found with the name VIFBase",
+        "The plugin ovs does not plug VIFs of class VIFBase",
         id="a VIF of no kind",
     ),
 ]
