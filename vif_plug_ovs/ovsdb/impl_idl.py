@@ -47,13 +47,10 @@ class WholeConnection(connection.Connection):
         """Commit a transaction and return its status. It is not sent again if that is unknown."""
         sent.commit()
         self._wake()  # for who receives, to send the rest of it
-        same_session = self._wait_for_answer(sent, deadline)
-        status = sent.commit()
-        if not same_session or status == sent.INCOMPLETE:
-            raise errors.OutcomeUnknown(remote=self.remote)
-        if status == sent.TRY_AGAIN:
-            raise errors.StateChanged(what="a row that the transaction builds on")
-        return status
+        answered = self._wait_for_answer(sent, deadline)
+        if sent.commit() in (sent.INCOMPLETE, sent.TRY_AGAIN):
+            self._result(sent, writes=True, answered=answered)  # raises
+        return sent.commit()
 
     @staticmethod
     def _new_replica(remote: str) -> Replica:
