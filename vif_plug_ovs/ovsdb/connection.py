@@ -205,15 +205,16 @@ class Connection:
         return deadline.expired or self._closed.is_set()
 
     def _wait_for_connection(self, deadline: Deadline) -> None:
-        session, before = self._replica.session, tls.failures(self._remote)
+        session, stream = self._replica.session, tls.stream_of(self._remote)
+        before = stream.failures
 
         def failed() -> bool:
             """Return whether there is a failure that waiting does not cure."""
-            return bool(session.refusal) or tls.failures(self._remote) > before
+            return bool(session.refusal) or stream.failures > before
 
         self._wait_for(lambda: self._replica.is_connected() or failed(), deadline)
         if not self._replica.is_connected():
-            known = session.refusal or (failed() and tls.problem(self._remote))
+            known = session.refusal or (failed() and stream.problem)
             reason = known or self._reason_not_connected(deadline)
             raise errors.NotConnected(remote=self.remote, reason=reason)
 
