@@ -176,13 +176,13 @@ class Connection:
 
     def _wait_for_answer(self, sent: Any, deadline: Deadline) -> bool:
         """Wait until a transaction is answered; return False once the session has ended."""
-        session = self._session_number()
+        number = self._session_number
+        session = number()
+        self._wait_for(lambda: sent.commit() != sent.INCOMPLETE or session != number(), deadline)
+        return session == number()
 
-        def decided() -> bool:
-            return sent.commit() != sent.INCOMPLETE or session != self._session_number()
-
-        self._wait_for(decided, deadline)
-        return session == self._session_number()
+    def _session_number(self) -> int:
+        return int(self._replica.session.get_seqno())
 
     def _without_missing_columns(self, wanted: list[Operation]) -> list[Operation]:
         """Return operations without what this server has no column for (`rows.OPTIONAL`)."""
@@ -197,9 +197,6 @@ class Connection:
         ]
         useful = [each for each in possible if each.get("row") or each["op"] != "update"]
         return useful if any(each["op"] != "wait" for each in useful) else []
-
-    def _session_number(self) -> int:
-        return int(self._replica.session.get_seqno())
 
     def _must_end(self, deadline: Deadline) -> bool:
         return deadline.expired or self._closed.is_set()
