@@ -77,13 +77,16 @@ class VsctlRows:
 
         :raises NotConnected: the server cannot be reached by the deadline; nothing was written.
         """
-        replica = self._read_for(plan, deadline)
+        selects = _selects_for([_name(step) for step in plan])
+        if any(isinstance(step, steps.ReopenPort) for step in plan):
+            selects.append(_select("Interface"))  # whose ofports are in use
+        replica = self._read(selects, deadline)
         wanted = operations(plan, rows.Lookup(replica))
         return self._write(wanted, replica, deadline) if wanted else None
 
     def count_up(self, deadline: Deadline) -> int:
         """See :meth:`os_vif.wiring.engine.Rows.count_up`."""
-        return self._write([], self._read_for([], deadline), deadline)
+        return self._write([], self._read([_select("Open_vSwitch")], deadline), deadline)
 
     def wait_for_vswitchd(self, cfg: int, deadline: Deadline) -> bool:
         """See :meth:`os_vif.wiring.engine.Rows.wait_for_vswitchd`.
@@ -123,19 +126,11 @@ class VsctlRows:
         """
         began = time.monotonic()
         while True:
-            left = deadline.remaining()
             yield self._read(selects, deadline.at_least(_LAST_READ_SECONDS))
-            if not left:
+            if deadline.expired:
                 return
             pause = min(max((time.monotonic() - began) / 4, _SHORTEST_PAUSE), _LONGEST_PAUSE)
             time.sleep(min(pause, deadline.remaining()))
-
-    def _read_for(self, plan: Sequence[steps.RowStep], deadline: Deadline) -> Replica:
-        """Read what some steps build on."""
-        selects = _selects_for([_name(step) for step in plan])
-        if any(isinstance(step, steps.ReopenPort) for step in plan):
-            selects.append(_select("Interface"))  # whose ofports are in use
-        return self._read(selects, deadline)
 
     def _read(self, selects: list[Operation], deadline: Deadline) -> Replica:
         """Read rows into a replica of their own, which never connects.
@@ -155,7 +150,7 @@ class VsctlRows:
 
     def _write(self, wanted: Sequence[Operation], before: Replica, deadline: Deadline) -> int:
         """Send operations, perhaps none, with a new number of the configuration; return that."""
-        here = [["_uuid", "==", ["uuid", rows.Lookup(before).switch()]]]
+        here = [["_uuid", "==", ["uuid", str(rows.switch(before).uuid)]]]
         root: Operation = {"table": "Open_vSwitch", "where": here}
         count = {"op": "mutate", **root, "mutations": [["next_cfg", "+=", 1]]}
         read = {"op": "select", **root, "columns": ["next_cfg"]}
