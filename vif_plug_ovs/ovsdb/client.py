@@ -15,7 +15,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from os_vif.exception import InvalidValue
 from os_vif.kernel import daemon
@@ -141,10 +141,12 @@ def arguments(remote: str, files: Sequence[str], operations: Sequence[Any]) -> l
     """
     if not isinstance(remote, str) or not _REMOTE.fullmatch(remote):
         form = "tcp:<address>:<port>, ssl:<address>:<port> or unix:<path from the root>"
-        _refuse("ovsdb_connection", remote, f"it must be {form}, and one only")
+        reason = f"it must be {form}, and one only"
+        raise InvalidValue(field="ovsdb_connection", value=remote, reason=reason)
     paths = all(isinstance(path, str) and _PATH.fullmatch(path) for path in files)
     if len(files) != (3 if remote.startswith("ssl:") else 0) or not paths:
-        _refuse("files", files, "a remote of ssl: has three paths from the root, others none")
+        reason = "a remote of ssl: has three paths from the root, others none"
+        raise InvalidValue(field="files", value=files, reason=reason)
     options = [f"{option}={path}" for option, path in zip(_TLS, files, strict=False)]
     text = ",".join(['"Open_vSwitch"', *map(_text, operations)])
     return [*options, "transact", remote, f"[{text}]"]
@@ -158,7 +160,7 @@ def _text(operation: Any) -> str:
     with contextlib.suppress(TypeError, KeyError, IndexError, ValueError):  # it is malformed
         if _is_allowed(**operation):
             return json.dumps(operation, allow_nan=False, separators=(",", ":"))
-    return _refuse("operation", operation, "os-vif does not do that")
+    raise InvalidValue(field="operation", value=operation, reason="os-vif does not do that")
 
 
 def _is_allowed(op: str, table: str, **members: Any) -> bool:
@@ -174,7 +176,3 @@ def _is_allowed(op: str, table: str, **members: Any) -> bool:
         and written <= columns
         and read <= readable
     )
-
-
-def _refuse(field: str, value: Any, reason: str) -> NoReturn:
-    raise InvalidValue(field=field, value=value, reason=reason)
