@@ -148,10 +148,13 @@ def wait(
     :param timeout: seconds.
     :param settle: seconds for which it must stay so: OVN says so up to a second before the last
         flow is there.
+    :raises InvalidValue: ``until``, ``timeout`` or ``settle`` is malformed.
     :raises NotSupported: the VIF's plugin cannot tell.
     :raises QueryFailed: it is not by then (the cause says what was seen last), or another error.
     """
     plugin, wanted = _plugin_for(vif), _until(until)
+    _seconds("timeout", timeout)
+    _seconds("settle", settle)
     with observers.verb("wait", vif.plugin, vif), _asked("wait", vif.plugin):
         plugin.wait(vif, instance_info, until=wanted, timeout=timeout, settle=settle)
 
@@ -191,6 +194,7 @@ def gc(
     :raises QueryFailed: a plugin cannot tell what it has made; the cause is its ``__cause__``.
     """
     wanted = _valid(valid, allow_empty)
+    _seconds("grace", grace)
     answers = _answers("collect", plugin, wanted, dry_run=dry_run, grace=grace)
     return tuple(one for decided in answers for one in decided)
 
@@ -244,6 +248,12 @@ def _asked(verb: str, plugin: str) -> Iterator[None]:
         raise exception.NotSupported(plugin=plugin, verb=verb) from err
     except Exception as err:
         raise exception.QueryFailed(verb=verb, plugin=plugin, err=err) from err
+
+
+def _seconds(field: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        reason = "it must be a number of seconds, 0 or more"
+        raise exception.InvalidValue(field=field, value=value, reason=reason)
 
 
 def _until(wanted: str) -> Until:

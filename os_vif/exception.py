@@ -39,6 +39,7 @@ CODES: Mapping[str, str] = {
     "no_plugin": "the plugin is not installed, or the library is not initialized",
     "not_connected": "the OVSDB server cannot be reached",
     "not_found": "a device that the VIF names is not on this host",
+    "not_ready": "a VIF is not attached, or not wired, in time",
     "not_supported": "the plugin has no such verb",
     "outcome_unknown": "whether it took effect, or all of it was rolled back, is not known",
     "plugin_not_loaded": "the plugin is installed and could not be loaded",

@@ -4,7 +4,7 @@
 import socket
 import time
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import ClassVar
 
 from oslo_config import cfg
@@ -21,13 +21,13 @@ from os_vif.objects.vif import VIFBase, VIFBridge
 from os_vif.plugin import PluginBase, supported
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.differences import finding
-from os_vif.wiring.elements import ForwardingFilter
 from os_vif.wiring.engine import Engine
 from os_vif.wiring.errors import StateChanged
 from os_vif.wiring.model import Wiring
 from os_vif.wiring.steps import DeleteLink
 from vif_plug_linux_bridge import constants, privileged, shapes
 from vif_plug_linux_bridge.shapes import gc as garbage
+from vif_plug_linux_bridge.shapes.request import Request
 
 #: Seconds that plugging may take; the default of the plugin for Open vSwitch.
 TIMEOUT = 120
@@ -111,8 +111,8 @@ class LinuxBridgePlugin(PluginBase):
         :raises WiringError: see :mod:`os_vif.wiring.errors`.
         """
         if shapes.is_provided(bridged := _checked(vif)):
-            bridge, wiring = self._described(bridged)
-            apply(wiring, bridge)
+            wanted = self._read(bridged)
+            apply(shapes.described(wanted), wanted.bridge)
 
     def unplug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:
         """Leave the bridge: other guests use it."""
@@ -139,10 +139,11 @@ class LinuxBridgePlugin(PluginBase):
         if not shapes.is_provided(bridged := _checked(vif)):
             return ()
         deadline = Deadline(TIMEOUT)
-        _, wiring = self._described(bridged)
+        wanted = self._read(bridged)
+        wiring = shapes.described(wanted)
         found = [finding(one) for one in Engine(_links()).check(wiring, deadline)]
-        filters = (one for one in wiring.elements if isinstance(one, ForwardingFilter))
-        return (*found, *(one for each in filters for one in _rules(each, deadline)))
+        rules = _rules(wanted, deadline) if wanted.filtered else ()
+        return (*found, *rules)
 
     def list_vifs(self) -> tuple[PluggedVif, ...]:
         """Return the bridges and VLAN devices that serve guests of a network on this host."""
@@ -208,11 +209,11 @@ class LinuxBridgePlugin(PluginBase):
             interface=own_name(self.config.flat_interface or ""),
         )
 
-    def _described(self, vif: VIFBridge) -> tuple[str, Wiring]:
-        """Return the name of a VIF's bridge, and its wiring."""
+    def _read(self, vif: VIFBridge) -> Request:
+        """Return what a VIF says, with the names by which the kernel itself calls links."""
         wanted = shapes.read(vif, self._settings())
         bridge, interface = map(own_name, (wanted.bridge, wanted.interface))
-        return bridge, shapes.described(replace(wanted, bridge=bridge, interface=interface))
+        return replace(wanted, bridge=bridge, interface=interface)
 
     def _settings(self) -> shapes.Settings:
         names = shapes.Settings.__dataclass_fields__
@@ -228,10 +229,10 @@ def _checked(vif: VIFBase) -> VIFBridge:
     return vif
 
 
-def _rules(wanted: ForwardingFilter, deadline: Deadline) -> Iterator[Finding]:
+def _rules(wanted: Request, deadline: Deadline) -> Iterator[Finding]:
     """Yield what is not as described of the rules of a bridge."""
     where = f"rules of bridge {wanted.bridge}"
-    settings = {key: value for key, value in wanted.settings.items() if key != "bridge"}
+    settings = asdict(shapes.filtering(wanted.bridge, wanted.settings, wanted.gateway))
     try:
         call = privileged.missing_rules, wanted.bridge, settings
         programs = daemon.call(*call, deadline=deadline, grace=privileged.GRACE)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from oslo_config import cfg
 from oslo_log import log as logging
 
-from os_vif.answers import Condition, Decision, Finding, PluggedVif
+from os_vif.answers import Condition, Decision, Finding, PluggedVif, Until
 from os_vif.batch import Batch, Pair, Result
 from os_vif.exception import ExceptionBase
 from os_vif.kernel import observe
@@ -23,6 +23,7 @@ from os_vif.plugin import PluginBase, supported
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.differences import finding
 from os_vif.wiring.engine import Engine
+from os_vif.wiring.errors import NotReady
 from os_vif.wiring.model import Wiring
 from os_vif.wiring.state import Found
 from vif_plug_ovs import (
@@ -32,9 +33,11 @@ from vif_plug_ovs import (
     health,
     inventory,
     privileged,
+    readiness,
     representors,
     shapes,
 )
+from vif_plug_ovs.health import Switch
 from vif_plug_ovs.ovsdb import drivers
 from vif_plug_ovs.shapes import host_device, names, request
 
@@ -174,6 +177,42 @@ class OvsPlugin(PluginBase):
         deadline = Deadline.of_option(self.config.ovs_vsctl_timeout)
         wiring = self._plugged(vif, instance_info, deadline)
         return tuple(finding(one) for one in self._engine().check(wiring, deadline))
+
+    def wait(
+        self,
+        vif: VIFBase,
+        instance_info: InstanceInfo,
+        *,
+        until: Until,
+        timeout: float,
+        settle: float,
+    ) -> None:
+        """Wait until a VIF is attached, or wired, and stays so for some seconds.
+
+        :raises NotReady: it is not by then.
+        """
+        deadline = Deadline(timeout)
+        wiring = self._plugged(vif, instance_info, deadline)
+        rows, ports = drivers.rows(self.config), wiring.scope.ports
+        isolated = self.config.isolate_vif
+
+        def missing(found: Found, switch: Switch, agent: bool) -> str:
+            has_agent = agent or isolated
+            return readiness.missing(wiring, found, switch, until, has_agent=has_agent)
+
+        def lost(found: Found, switch: Switch, agent: bool) -> str:
+            return "" if missing(found, switch, agent) else "it is"
+
+        while not (seen := rows.watch(ports, missing, deadline)):
+            if settle <= 0:
+                return
+            soon = Deadline(settle)
+            if rows.watch(ports, lost, deadline.at_most(settle)) and soon.expired:
+                return
+            if deadline.expired:
+                seen = f"it has not been so for {settle:g} s"
+                break
+        raise NotReady(until=until, seconds=deadline.elapsed(), seen=seen)
 
     def list_vifs(self) -> tuple[PluggedVif, ...]:
         """Return what is on this host of each VIF."""

@@ -11,6 +11,7 @@
         +-- NotConnected        the OVSDB server could not be reached in time
         +-- TransactionRefused  the OVSDB server refused the transaction
         +-- DeadlineExceeded    it did not happen in time
+        |   +-- NotReady        a VIF is not attached, or not wired, in time
         +-- OutcomeUnknown      the server did not answer what was sent to it: try again
         |   +-- NotRolledBack   it failed, and not all that had been done could be rolled back
         +-- StateChanged        another process was faster; the engine looks again
@@ -58,6 +59,11 @@ class DeadlineExceeded(WiringError):
     code = "deadline"
     retryable = True
     msg_fmt = "Not done after %(seconds)s s: %(what)s"
+
+
+class NotReady(DeadlineExceeded):
+    code = "not_ready"
+    msg_fmt = "Not %(until)s after %(seconds)s s: %(seen)s"
 
 
 class OutcomeUnknown(WiringError):

@@ -2,7 +2,7 @@
 """OVSDB as the engine wants it: observe, commit, wait for ovs-vswitchd."""
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from os_vif.wiring.deadline import Deadline
@@ -49,6 +49,29 @@ class NativeRows:
         """
         with self._connection.synchronized(deadline) as tables:
             return rows.state_of_switch(tables)
+
+    def watch(
+        self,
+        ports: Mapping[str, str],
+        missing: Callable[[Found, Switch, bool], str],
+        deadline: Deadline,
+    ) -> str:
+        """Wait until ports lack nothing; return what they lack when the deadline comes.
+
+        :param ports: name -> the bridge where it is likely to be.
+        :param missing: says what they lack, from what is found, the switch, and whether Neutron's
+            agent gives ports on that bridge their VLAN.
+        :raises NotConnected: the server cannot be reached by the deadline.
+        """
+        lacking = ""
+
+        def is_ready(tables: Replica) -> bool:
+            nonlocal lacking
+            lacking = missing(*rows.readiness(tables, ports))
+            return not lacking
+
+        self._connection.watch(ports, is_ready, deadline)
+        return lacking
 
     def everything(self, deadline: Deadline) -> Found:
         """Return all bridges and ports of the switch, as the server has them now.

@@ -14,7 +14,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, TypeVar
 
 import ovs.poller
@@ -68,6 +68,9 @@ class Connection:
         self._callers = 0  # that wait, this object's own thread not counted
         self._logged_failure = ""
         self._closed = threading.Event()
+        #: Who waits for rows, by their names; and what has the own thread look for them at once.
+        self._watchers: dict[str, set[threading.Event]] = {}
+        self._attention = threading.Event()
         # Sockets: eventlet's os.read waits for a pipe even if that is non-blocking.
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
@@ -80,8 +83,10 @@ class Connection:
     def close(self) -> None:
         """End the thread and drop the connection; callers that wait stop waiting."""
         self._closed.set()
+        self._attention.set()
         with self._changed:
             self._wake()
+            self._notify_watchers(self._watchers)
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._receiving)
             self._replica.close()
@@ -154,7 +159,54 @@ class Connection:
             self._wait_for(lambda: bool(predicate(self._replica)), deadline)
             return predicate(self._replica)
 
+    def watch(
+        self, names: Collection[str], predicate: Callable[[Replica], T], deadline: Deadline
+    ) -> T:
+        """Wait until something is true of ports and interfaces; return the last value.
+
+        However many wait, the connection's own thread receives for all of them, and each looks
+        only when a row of one of its names has changed: unlike :meth:`wait_for` for many waits
+        that take long.
+
+        :param names: of the rows that the predicate looks at.
+        :raises NotConnected: the server did not answer by the deadline.
+        """
+        changed = threading.Event()
+        with self._watching(names, changed):
+            with self.synchronized(deadline) as replica:
+                value = predicate(replica)
+            while not (value or self._must_end(deadline)):
+                changed.wait(deadline.remaining())
+                changed.clear()
+                value = self.read(predicate)
+        return value
+
+    @contextlib.contextmanager
+    def _watching(self, names: Collection[str], changed: threading.Event) -> Iterator[None]:
+        with self._changed:
+            for name in names:
+                self._watchers.setdefault(name, set()).add(changed)
+            if self._replica.changed is None:
+                self._replica.changed = set()
+        self._attention.set()
+        try:
+            yield
+        finally:
+            with self._changed:
+                for name in names:
+                    self._watchers[name].discard(changed)
+                    if not self._watchers[name]:
+                        del self._watchers[name]
+                if not self._watchers:
+                    self._replica.changed = None
+                    self._changed.notify_all()  # the own thread need not receive any longer
+
     # The lock is held by all methods below but _keep_alive.
+
+    def _notify_watchers(self, names: Iterable[str]) -> None:
+        for name in list(names):
+            for watcher in self._watchers.get(name, ()):
+                watcher.set()
 
     def _transact(
         self, build: Callable[[Replica], list[Operation]], deadline: Deadline, *, writes: bool
@@ -303,6 +355,9 @@ class Connection:
             raise
         finally:
             self._changed.notify_all()  # all that wait look, and one of them receives
+            if self._replica.changed:
+                self._notify_watchers(self._replica.changed)
+                self._replica.changed = set()
         self._replica.raise_interruption()
 
     def _log_failure(self, err: Exception) -> None:
@@ -332,10 +387,14 @@ class Connection:
     def _keep_alive(self) -> None:
         """While no caller waits: process updates, answer probes and send them, connect again."""
         pause: float = KEEP_ALIVE_SECONDS
-        while not self._closed.wait(pause):
+        while not self._closed.is_set():
+            self._attention.wait(pause)
+            self._attention.clear()
             with self._changed:
                 self._process_updates()
-                self._receive_until(self._replica.is_connected, Deadline.never())
+                self._receive_until(
+                    lambda: self._replica.is_connected() and not self._watchers, Deadline.never()
+                )
                 until_probe = self._replica.session.seconds_until_probe()
                 pause = KEEP_ALIVE_SECONDS
                 if until_probe is not None and not self._receiving:

@@ -53,6 +53,14 @@ class Replica(idl.Idl):  # type: ignore[misc]
         self._session = self.session
         self._yielded_at = time.monotonic()
         self._interruption: BaseException | None = None
+        #: Names of the ports and interfaces that have changed since this was emptied; None where
+        #: nobody wants to know.
+        self.changed: set[str] | None = None
+
+    def notify(self, event: str, row: Row, updates: Row | None = None) -> None:
+        """Called by python-ovs with each row that has come, changed or gone."""
+        if self.changed is not None and row._table.name in ("Port", "Interface"):
+            self.changed.add(scalar(row, "name"))
 
     def add_index(self, table: str, name: str, key: Callable[[Row], str]) -> None:
         """Index the rows of a table as ``tables[table].rows.indexes[name]``."""

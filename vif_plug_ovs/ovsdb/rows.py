@@ -223,6 +223,23 @@ def state_of_switch(replica: Replica) -> Switch:
     )
 
 
+def readiness(replica: Replica, likely_bridges: Mapping[str, str]) -> tuple[Found, Switch, bool]:
+    """Return ports, the switch, and whether Neutron's agent gives ports on a bridge of theirs
+    their VLAN."""
+    there = found(replica, (), likely_bridges)
+    bridges = {port.bridge for port in there.ports.values()}
+    agent = any(has_agent(replica, bridge) for bridge in bridges)
+    return there, state_of_switch(replica), agent
+
+
+def has_agent(replica: Replica, bridge: str) -> bool:
+    """Return whether Neutron's agent has given a port on a bridge its VLAN."""
+    row = named(replica, "Bridge", bridge)
+    of_port = replica.tables["Port"].rows
+    ports = (of_port.get(uuid) for uuid in (members(row, "ports") if row else ()))
+    return any(_neutron_tag(port) is not None for port in ports if port)
+
+
 def unused_ofport(replica: Replica) -> int:
     """Return an OpenFlow port number that no interface has on any bridge.
 

@@ -14,7 +14,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import astuple, replace
 from typing import Any
 
@@ -69,6 +69,20 @@ class VsctlRows:
         """See :meth:`vif_plug_ovs.ovsdb.backend.NativeRows.switch`; DPDK is not asked about."""
         found = rows.state_of_switch(self._read([_select("Open_vSwitch")], deadline))
         return replace(found, dpdk=None)
+
+    def watch(
+        self,
+        ports: Mapping[str, str],
+        missing: Callable[[Found, Switch, bool], str],
+        deadline: Deadline,
+    ) -> str:
+        """See :meth:`vif_plug_ovs.ovsdb.backend.NativeRows.watch`; it reads again and again."""
+        lacking = ""
+        for replica in self._reads([_select(table) for table in rows.SCHEMA["tables"]], deadline):
+            lacking = missing(*rows.readiness(replica, ports))
+            if not lacking:
+                break
+        return lacking
 
     def everything(self, deadline: Deadline) -> Found:
         """See :meth:`vif_plug_ovs.ovsdb.backend.NativeRows.everything`."""

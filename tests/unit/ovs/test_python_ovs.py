@@ -41,7 +41,7 @@ USED = {
     "connection": ["name", "stream", "status", "received_bytes", "error"],
     "rows": ["indexes"],
     "index": ["add", "remove", "clear", "columns"],
-    "row": ["_data"],
+    "row": ["_data", "_table"],
     "datum": ["values"],
     "stream": ["_open"],
 }

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""wait returns as soon as a VIF is attached, or wired, and not before."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+import os_vif
+from os_vif import exception
+from os_vif.wiring import errors
+from os_vif.wiring.deadline import Deadline
+from tests import vifs
+from tests.rig import run
+from tests.rig.ovs import PrivateOvs
+from tests.rig.plugin import HYBRID, PER_PORT_ONLY, PORT_ONLY, TAP, Kind, OsVif
+from tests.rig.stopwatch import within
+from vif_plug_ovs.ovsdb import connection
+
+TAP1, AMPLE = vifs.device("tap", 1), 20.0
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor() as made:
+        yield made
+
+
+def wait(kind: Kind, number: int = 1, **how: Any) -> None:
+    how = {"timeout": AMPLE, **how}
+    os_vif.wait(kind.vif(number), vifs.instance(number), **how)
+
+
+def fails(kind: Kind, seen: str, **how: Any) -> None:
+    with pytest.raises(exception.QueryFailed, match=seen) as failure:
+        wait(kind, **{"timeout": 0.3, **how})
+    assert isinstance(failure.value.__cause__, errors.NotReady)
+    assert (failure.value.code, failure.value.retryable) == ("not_ready", True)
+
+
+def is_done_by(waiting: Future[None], act: Callable[[], object]) -> None:
+    """It waits until that is done."""
+    with pytest.raises(TimeoutError):
+        waiting.result(0.3)
+    act()
+    with within(2):
+        waiting.result(AMPLE)
+
+
+@pytest.mark.parametrize("driver", ["native", "vsctl"])
+@pytest.mark.parametrize("kind", [TAP, HYBRID], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("until", ["attached", "wired"])
+def test_what_is_ready_is_not_waited_for(
+    kind: Kind, driver: str, until: str, osvif: OsVif, br_int: str
+) -> None:
+    osvif.configure(ovsdb_interface=driver)
+    osvif.plug_kind(kind)
+    with within(1):
+        wait(kind, until=until)
+
+
+@pytest.mark.parametrize("driver", ["native", "vsctl"])
+@pytest.mark.parametrize("kind", [PORT_ONLY, PER_PORT_ONLY], ids=lambda kind: kind.name)
+def test_a_port_is_attached_when_libvirts_tap_comes(
+    kind: Kind, driver: str, osvif: OsVif, br_int: str, pool: ThreadPoolExecutor
+) -> None:
+    osvif.configure(ovsdb_interface=driver)
+    osvif.plug_kind(kind)
+    fails(kind, f"Not attached after 0.3 s: {TAP1}")
+    waiting = pool.submit(wait, kind)
+    is_done_by(waiting, lambda: run(["ip", "tuntap", "add", "dev", TAP1, "mode", "tap"]))
+
+
+def test_a_port_that_is_not_there_yet_is_waited_for(
+    osvif: OsVif, br_int: str, pool: ThreadPoolExecutor
+) -> None:
+    fails(TAP, "it has no port")
+    waiting = pool.submit(wait, TAP)
+    is_done_by(waiting, lambda: osvif.plug_kind(TAP))
+
+
+def test_with_ovn_it_is_wired_when_ovn_says_so(
+    ovs: PrivateOvs, osvif: OsVif, br_int: str, pool: ThreadPoolExecutor
+) -> None:
+    osvif.plug_kind(TAP)
+    ovs.vsctl("set", "Open_vSwitch", ".", "external_ids:ovn-remote=tcp:127.0.0.1:6642")
+    wait(TAP)
+    fails(TAP, "ovn-controller has not set ovn-installed", until="wired")
+    installed = "external_ids:ovn-installed=true"
+    waiting = pool.submit(wait, TAP, until="wired")
+    is_done_by(waiting, lambda: ovs.vsctl("set", "Interface", TAP1, installed))
+
+
+def test_an_isolated_port_is_wired_when_it_has_a_vlan(
+    ovs: PrivateOvs, osvif: OsVif, br_int: str, pool: ThreadPoolExecutor
+) -> None:
+    osvif.configure(isolate_vif=True)
+    osvif.plug_kind(TAP)
+    wait(TAP)
+    fails(TAP, "dead VLAN 4095", until="wired")
+    ovs.vsctl("clear", "Port", TAP1, "tag", "--", "clear", "Port", TAP1, "trunks", "vlan_mode")
+    fails(TAP, "has not given it a VLAN", until="wired")
+    waiting = pool.submit(wait, TAP, until="wired")
+    is_done_by(waiting, lambda: ovs.vsctl("set", "Port", TAP1, "tag=7"))
+
+
+def test_what_neutrons_agent_moves_elsewhere_it_will_move_here(
+    ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    osvif.plug_kind(TAP)
+    wait(TAP, until="wired")
+    osvif.plug_kind(TAP, 2)
+    ovs.vsctl("set", "Port", vifs.device("tap", 2), "tag=3", "other_config:tag=3")
+    fails(TAP, "has not given it a VLAN", until="wired")
+
+
+def test_it_must_stay_so_for_the_settle_time(
+    ovs: PrivateOvs, osvif: OsVif, br_int: str, pool: ThreadPoolExecutor
+) -> None:
+    osvif.plug_kind(TAP)
+    began = time.monotonic()
+    wait(TAP, settle=0.3)
+    assert time.monotonic() - began >= 0.3
+    fails(TAP, "it has not been so for 1 s", settle=1)
+    ovs.vsctl("set", "Open_vSwitch", ".", "external_ids:ovn-remote=tcp:127.0.0.1:6642")
+    installed = "external_ids:ovn-installed=true"
+    ovs.vsctl("set", "Interface", TAP1, installed)
+    waiting = pool.submit(wait, TAP, until="wired", settle=1)
+    time.sleep(0.3)
+    ovs.vsctl("remove", "Interface", TAP1, "external_ids", "ovn-installed")
+    time.sleep(1)
+    assert not waiting.done()
+    ovs.vsctl("set", "Interface", TAP1, installed)
+    waiting.result(AMPLE)
+
+
+def test_a_restart_of_the_server_is_survived(
+    ovs: PrivateOvs, osvif: OsVif, br_int: str, pool: ThreadPoolExecutor
+) -> None:
+    osvif.plug_kind(PORT_ONLY)
+    waiting = pool.submit(wait, PORT_ONLY)
+    time.sleep(0.3)
+    ovs.kill("ovsdb-server")
+    ovs.start_server()
+    is_done_by(waiting, lambda: run(["ip", "tuntap", "add", "dev", TAP1, "mode", "tap"]))
+
+
+@pytest.mark.parametrize(
+    ("until", "timeout"), [("plugged", 1), ("attached", "soon"), ("wired", -1)]
+)
+def test_bad_input_is_refused(until: str, timeout: Any, osvif: OsVif) -> None:
+    with pytest.raises(exception.InvalidValue, match="until" if timeout == 1 else "timeout"):
+        os_vif.wait(TAP.vif(), vifs.instance(), until=until, timeout=timeout)
+
+
+def test_many_who_wait_cost_as_much_as_one(
+    ovs_dummy: PrivateOvs, osvif_dummy: OsVif, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each looks only when its own port has changed, and there is no thread for each."""
+    many = 200
+    osvif_dummy.plug_kind(PORT_ONLY, 1)
+    looks: list[str] = []
+    remote = connection.get(ovs_dummy.remote)
+    threads = threading.active_count()
+
+    def watch(name: str) -> None:
+        remote.watch([name], lambda _: looks.append(name), Deadline(3))  # type: ignore[func-returns-value]
+
+    with ThreadPoolExecutor(many) as callers:
+        waiting = [callers.submit(watch, f"none{number}") for number in range(many)]
+        time.sleep(0.5)
+        assert threading.active_count() <= threads + many
+        before = len(looks)
+        for number in range(2, 12):
+            osvif_dummy.plug_kind(PORT_ONLY, number)
+        assert len(looks) == before == many
+        for one in waiting:
+            one.result(AMPLE)
