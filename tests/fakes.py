@@ -364,7 +364,7 @@ class FakeRows:
                 self._must_be(name, self.ports)
                 self._must_have(name, ids)
                 for key, value in values.items():
-                    self.ports[name] = _set(self.ports[name], key, value)
+                    self.ports[name] = with_value(self.ports[name], key, value)
             case ReopenPort(name):
                 self._must_be(name, self.ports)
                 self.ports[name] = replace(self.ports[name], ofport=None, error="")
@@ -442,7 +442,7 @@ class FakeHost:
         )
 
 
-def _set(port: Port, key: str, value: str | int | None) -> Port:
+def with_value(port: Port, key: str, value: str | int | None) -> Port:
     """Set a value of a port's Interface row, by ovs-vsctl's notation."""
     column, _, inner = key.partition(":")
     name = {"type": "interface_type", "external_ids": "interface_ids"}.get(column, column)

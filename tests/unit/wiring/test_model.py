@@ -79,12 +79,7 @@ def test_a_bridge_that_others_use_is_kept_unless_it_is_said_otherwise() -> None:
 
 def test_a_port_is_as_open_vswitch_makes_it_unless_it_is_said_otherwise() -> None:
     port = OvsPort("tap1", "br-int", MARK)
-    assert (port.vlan, port.qos_type, port.mtu_request, port.device) == (
-        None,
-        None,
-        None,
-        True,
-    )
+    assert (port.vlan, port.qos_type, port.mtu_request, port.device) == (None, None, None, True)
 
 
 def test_each_of_some_values_once_in_their_order() -> None:
