@@ -88,9 +88,7 @@ def test_before_initialize_is_the_one_thing_that_is_raised(
 def test_pairs_may_come_in_any_iterable(
     installed: Installed, verb: Verb, make: Callable[[Any], Any]
 ) -> None:
-    installed.add("good")
-    installed.add("many", at_once(WELL))
-    os_vif.initialize()
+    installed.initialize("good", many=at_once(WELL))
     given = [(vif, "hashable") for vif, _ in pairs("good", 1, 2, 3)]
     assert verb.many(make(given)) == [os_vif.Result(vif, None) for vif, _ in given]
     assert installed.plugin("good").calls == [(verb.one.__name__, *pair) for pair in given]
@@ -101,8 +99,7 @@ def test_pairs_may_come_in_any_iterable(
 def test_a_plugin_without_the_method_gets_one_vif_after_the_other(
     installed: Installed, verb: Verb, caplog: pytest.LogCaptureFixture
 ) -> None:
-    installed.add("unlucky", UNLUCKY)
-    os_vif.initialize()
+    installed.initialize(unlucky=UNLUCKY)
     given = pairs("unlucky", 12, 13, 14)
     results = verb.many(given)
     assert [result.vif for result in results] == [vif for vif, _ in given]
@@ -120,9 +117,7 @@ def test_a_plugin_without_the_method_gets_one_vif_after_the_other(
 def test_results_are_in_the_order_of_the_pairs_whoever_plugs_them(
     installed: Installed, verb: Verb
 ) -> None:
-    installed.add("one", UNLUCKY)
-    installed.add("many", at_once(WELL))
-    os_vif.initialize()
+    installed.initialize(one=UNLUCKY, many=at_once(WELL))
     first, second = pairs("many", 1, 2)
     third, unlucky = pairs("one", 3, 13)
     (unknown,) = pairs("unknown", 4)
@@ -147,9 +142,7 @@ def test_results_are_in_the_order_of_the_pairs_whoever_plugs_them(
 def test_a_plugin_that_could_not_be_loaded_is_reported_for_each_of_its_vifs(
     installed: Installed, verb: Verb
 ) -> None:
-    installed.add("broken", "raise ImportError('libfancy.so.3')")
-    installed.add("good")
-    os_vif.initialize()
+    installed.initialize("good", broken="raise ImportError('libfancy.so.3')")
     results = verb.many([*pairs("broken", 1, 2), *pairs("good", 3)])
     for _, error in results[:2]:
         assert isinstance(error, exception.PluginLoadFailed)
@@ -183,9 +176,7 @@ BAD = {
 def test_a_plugin_that_returns_nonsense_fails_its_vifs_and_no_others(
     installed: Installed, verb: Verb, how: str
 ) -> None:
-    installed.add("bad", at_once(BAD[how]))
-    installed.add("good", at_once(WELL))
-    os_vif.initialize()
+    installed.initialize(bad=at_once(BAD[how]), good=at_once(WELL))
     given = [*pairs("bad", 1, 2), *pairs("good", 3)]
     results = verb.many(given)
     assert [result.vif for result in results] == [vif for vif, _ in given]
@@ -219,8 +210,7 @@ EACH = "for n, (v, _) in enumerate(pairs)"
 def test_what_a_plugin_reports_of_each(
     installed: Installed, verb: Verb, how: str, causes: list[type | None]
 ) -> None:
-    installed.add("many", at_once(how))
-    os_vif.initialize()
+    installed.initialize(many=at_once(how))
     given = pairs("many", 1, 2, 3)
     for (vif, _), cause, result in zip(given, causes, verb.many(given), strict=True):
         assert result.vif is vif
@@ -232,9 +222,9 @@ def test_what_a_plugin_reports_of_each(
 
 def test_a_plugin_that_cannot_be_hashed_is_no_problem(installed: Installed, verb: Verb) -> None:
     """A class with __eq__, a dataclass for instance, has no hash."""
-    installed.add("odd", GOOD + "\n    def __eq__(self, other):\n        return True\n")
-    installed.add("good", at_once(WELL))
-    os_vif.initialize()
+    installed.initialize(
+        odd=GOOD + "\n    def __eq__(self, other):\n        return True\n", good=at_once(WELL)
+    )
     results = verb.many([*pairs("odd", 1), *pairs("good", 2), *pairs("odd", 3)])
     assert [result.error for result in results] == [None] * 3
     assert len(installed.plugin("odd").calls) == 2
@@ -245,8 +235,7 @@ def test_what_is_no_error_of_a_plugin_passes_through(
     installed: Installed, verb: Verb, error: type[BaseException]
 ) -> None:
     """The end of a process, or a greenthread's."""
-    installed.add("bad", at_once(f"raise {error.__name__}()"))
-    os_vif.initialize()
+    installed.initialize(bad=at_once(f"raise {error.__name__}()"))
     with pytest.raises(error):
         verb.many(pairs("bad", 1))
 
