@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from os_vif.kernel import address_migration, rtnetlink
-from os_vif.kernel.address_migration import Device, Request
+from os_vif.kernel.address_migration import Device, Move, Request
 
 OLD, NEW, OTHER = Device("eth0", 2), Device("br100", 7), Device("eth1", 3)
 V4, V6 = int(socket.AF_INET), int(socket.AF_INET6)
@@ -86,17 +86,18 @@ def read_route(request: Request) -> dict[int, bytes]:
     return dict(rtnetlink.attributes(request.body[12:]))
 
 
+def requests_of(move: Move) -> tuple[Request, ...]:
+    """What arrives and goes again, what departs and comes back."""
+    return (move.arrive.do, move.arrive.inverse, move.depart.do, move.depart.inverse)
+
+
 # Addresses ---------------------------------------------------------------------------------------
 
 
 def test_an_address_arrives_departs_and_comes_back() -> None:
     move = address_migration.address(an_address("192.0.2.1"), OLD, NEW)
-    kinds = [
-        (request.kind, request.flags, read_address(request)[0])
-        for change in (move.arrive, move.depart)
-        for request in (change.do, change.inverse)
-    ]
-    assert kinds == [(20, 0x600, 7), (21, 0, 7), (21, 0, 2), (20, 0x600, 2)]
+    requests = [(each.kind, each.flags, read_address(each)[0]) for each in requests_of(move)]
+    assert requests == [(20, 0x600, 7), (21, 0, 7), (21, 0, 2), (20, 0x600, 2)]
 
 
 def test_whatever_an_address_has_moves_along() -> None:
@@ -193,23 +194,21 @@ def test_addresses_of_ipv6_are_usable_when_their_own_routes_are_there() -> None:
             ("2001:db8::2", NEW, MAIN),
         )
     )
-    assert address_migration.are_usable(addresses, [one, two], NEW)
-    assert not address_migration.are_usable(addresses, [one], NEW)
-    assert not address_migration.are_usable(addresses, [one, elsewhere, not_local], NEW)
-    assert address_migration.are_usable(addresses[:1], [], NEW)
-
-
-def test_an_address_that_is_still_asked_for_is_not_waited_for() -> None:
-    tentative = an_address("2001:db8::1", flags=TENTATIVE)
-    assert address_migration.are_usable([tentative], [], NEW)
-
-
-def test_of_an_address_with_a_peer_its_own_is_waited_for() -> None:
-    mine, peer = (ip_address(f"2001:db8::{n}").packed for n in (1, 2))
+    # The second one's peer is the first.
     header = struct.pack("=BBBBI", V6, 128, 0, 0, OLD.index)
-    body = header + attributes({ADDRESS: peer, LOCAL: mine})
-    assert address_migration.are_usable([body], [a_route(V6, 128, 255, dst=mine, oif=7)], NEW)
-    assert not address_migration.are_usable([body], [a_route(V6, 128, 255, dst=peer, oif=7)], NEW)
+    mine, peer = (ip_address(f"2001:db8::{n}").packed for n in (2, 1))
+    with_peer = header + attributes({ADDRESS: peer, LOCAL: mine})
+    tentative = an_address("2001:db8::1", flags=TENTATIVE)
+    for moved, routes, usable in (
+        (addresses, [one, two], True),
+        (addresses, [one], False),
+        (addresses, [one, elsewhere, not_local], False),
+        (addresses[:1], [], True),
+        ([tentative], [], True),  # it is still asked for: it is not waited for
+        ([with_peer], [two], True),
+        ([with_peer], [one], False),
+    ):
+        assert address_migration.are_usable(moved, routes, NEW) is usable
 
 
 # Routes ------------------------------------------------------------------------------------------
@@ -218,9 +217,7 @@ def test_of_an_address_with_a_peer_its_own_is_waited_for() -> None:
 def test_a_route_arrives_departs_and_comes_back() -> None:
     move = address_migration.route(a_route(gateway="192.0.2.254", oif=OLD.index), OLD, NEW)
     requests = [
-        (request.kind, request.flags, rtnetlink.u32(read_route(request)[OIF]))
-        for change in (move.arrive, move.depart)
-        for request in (change.do, change.inverse)
+        (each.kind, each.flags, rtnetlink.u32(read_route(each)[OIF])) for each in requests_of(move)
     ]
     assert requests == [(24, 0xC00, 7), (25, 0, 7), (25, 0, 2), (24, 0xC00, 2)]
 
@@ -354,8 +351,7 @@ def test_which_neighbours_move(neighbour: bytes, moves: bool) -> None:
 
 def test_a_neighbour_arrives_departs_and_comes_back() -> None:
     body = a_neighbour(flags=0x80)
-    move = address_migration.neighbour(body, OLD, NEW)
-    requests = [r for c in (move.arrive, move.depart) for r in (c.do, c.inverse)]
+    requests = requests_of(address_migration.neighbour(body, OLD, NEW))
     assert [(r.kind, r.flags) for r in requests] == [(28, 0x600), (29, 0), (29, 0), (28, 0x600)]
     assert [r.body for r in requests] == [a_neighbour(NEW, flags=0x80)] * 2 + [body] * 2
 
