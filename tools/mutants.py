@@ -463,7 +463,7 @@ MUTANTS = (
         "os_vif/wiring/elements/device_mtu.py",
         "with_values({}, mtu=self.mtu)",
         "{}",
-        "tests/unit/wiring/test_apply.py -k 'mtu_of_a_device'",
+        "tests/unit/wiring/test_apply.py -k 'what_is_corrected and libvirt'",
     ),
     Mutant(
         "br-int-deleted",

@@ -55,6 +55,7 @@ from tests.unit.wiring.values import (
     LATER,
     LATER_PORT,
     LIBVIRTS_MAC,
+    LIBVIRTS_TAP,
     MAC,
     MARK,
     ON_BR,
@@ -293,6 +294,8 @@ NO_DIFFERENCE = {
         Wiring((HostInterface("eth0", None), BR, BridgePort("eth0", "br1", None))),
         (JOINED, but(BR_LINK, mtu=9000)),
     ),
+    "libvirt's device is yet to come": (Wiring((DeviceMtu("tap1", 1450),)), ()),
+    "libvirt's device may have any MTU": (Wiring((DeviceMtu("tap1", None),)), (TAP_LINK,)),
     "leftovers are gone": (Wiring((BR_INT,), leftovers=(TAP, TAP_PORT)), (BRIDGE_ROW,)),
     "leftovers are there and wrong": (
         Wiring((BR_INT,), leftovers=(TAP, TAP_PORT)),
@@ -385,7 +388,7 @@ CORRECTED = {
     ),
     "of a tap that libvirt made only the MTU": (
         "tap",
-        (new_link("tap1", "tun", mac=LIBVIRTS_MAC, multiqueue=False),),
+        (but(LIBVIRTS_TAP, mtu=1500),),
         (SetLink("tap1", {"mtu": 1450}),),
     ),
     "so of an administrator's": (
@@ -403,6 +406,26 @@ CORRECTED = {
         (but(TAP_LINK, OTHER.alias),),
         (DeleteLink("tap1", "tun"), CREATE_TAP, SetLink("tap1", ON_TAP)),
     ),
+    "of libvirt's device only the MTU": (
+        "device of libvirt",
+        (but(LIBVIRTS_TAP, mtu=1500, up=False),),
+        (SetLink("tap1", {"mtu": 1450}),),
+    ),
+    "of libvirt's device of whatever kind": (
+        "device of libvirt",
+        (new_link("tap1", "", mtu=1500),),
+        (SetLink("tap1", {"mtu": 1450}),),
+    ),
+    "a representor that is down": (
+        "representor",
+        (but(VF_LINK, up=False, mtu=1500),),
+        (SetLink("eth0_0", {"mtu": 1450, "up": True}),),
+    ),
+    "a representor with an administrator's alias": (
+        "representor",
+        (but(VF_LINK, "uplink to rack 7", mtu=9000),),
+        (SetLink("eth0_0", {"mtu": 1450}),),
+    ),
 }
 
 
@@ -410,7 +433,8 @@ CORRECTED = {
 def test_what_is_corrected(
     which: str, links: tuple[Link, ...], steps: tuple[LinkStep, ...]
 ) -> None:
-    assert to_apply(*changed(which, *links)).links == steps
+    plan = to_apply(*changed(which, *links))
+    assert (plan.links, plan.rows, plan.refused) == (steps, (), ())
 
 
 def test_addresses_that_are_left_on_the_interface_are_a_difference() -> None:
@@ -439,46 +463,6 @@ def test_half_a_veth_pair_is_replaced(missing: str, rest: str, datapath: str, to
         rows=(ReopenPort("qvo1"),) if told else (),
         awaited=("qvo1",),
     )
-
-
-@pytest.mark.parametrize(
-    ("there", "plan"),
-    [
-        pytest.param((VF_LINK,), Plan(), id="as it should be"),
-        pytest.param(
-            (but(VF_LINK, up=False, mtu=1500),),
-            Plan(links=(SetLink("eth0_0", {"mtu": 1450, "up": True}),)),
-            id="down",
-        ),
-        pytest.param(
-            (but(VF_LINK, "uplink to rack 7", mtu=9000),),
-            Plan(links=(SetLink("eth0_0", {"mtu": 1450}),)),
-            id="an administrator's alias stays",
-        ),
-    ],
-)
-def test_a_representor_is_set_up_and_never_made(there: Any, plan: Plan) -> None:
-    assert to_apply(Wiring((VF,)), found(*there)) == plan
-
-
-@pytest.mark.parametrize(
-    ("mtu", "there", "corrected"),
-    [
-        pytest.param(1450, (), False, id="the device is yet to come"),
-        pytest.param(
-            1450,
-            (new_link("tap1", "tun", mtu=1500, mac=LIBVIRTS_MAC, up=False),),
-            True,
-            id="the MTU and nothing else",
-        ),
-        pytest.param(1450, (new_link("tap1", "tun", mtu=1450),), False, id="as it should be"),
-        pytest.param(None, (new_link("tap1", "tun", mtu=1500),), False, id="any MTU will do"),
-        pytest.param(1450, (new_link("tap1", "", mtu=1500),), True, id="whatever kind it is of"),
-    ],
-)
-def test_the_mtu_of_a_device_of_libvirt(mtu: int | None, there: Any, corrected: bool) -> None:
-    steps = (SetLink("tap1", {"mtu": 1450}),) if corrected else ()
-    assert to_apply(Wiring((DeviceMtu("tap1", mtu),)), found(*there)) == Plan(links=steps)
 
 
 # Correcting rows ---------------------------------------------------------------------------------

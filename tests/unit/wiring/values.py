@@ -79,6 +79,7 @@ QBR_LINK = new_link("qbr1", "bridge", MARK.alias, **ON_QBR)
 QVB_LINK = new_link("qvb1", "veth", MARK.alias, **ON_QVB)
 QVO_LINK = new_link("qvo1", "veth", MARK.alias, **ON_QVO)
 TAP_LINK = new_link("tap1", "tun", MARK.alias, **ON_TAP, multiqueue=False)
+LIBVIRTS_TAP = new_link("tap1", "tun", mac=LIBVIRTS_MAC, mtu=1450, multiqueue=False)
 VF_LINK = new_link("eth0_0", "", mtu=1450, up=True)
 BRIDGE_ROW = Bridge("br-int", "system")
 PB_ROW = Bridge("pb1", "system")
@@ -160,6 +161,8 @@ JOINED, VLAN_JOINED = but(ETH0_LINK, master="br1"), but(VLAN_LINK, master="br1")
 COMPLETE: dict[str, tuple[Wiring, tuple[Link | Bridge | Port, ...]]] = {
     "hybrid": (HYBRID, (QBR_LINK, QVB_LINK, QVO_LINK, BRIDGE_ROW, PORT_ROW)),
     "tap": (DIRECT, (TAP_LINK, BRIDGE_ROW, TAP_PORT_ROW)),
+    "device of libvirt": (Wiring((DeviceMtu("tap1", 1450),)), (LIBVIRTS_TAP,)),
+    "representor": (Wiring((VF,)), (VF_LINK,)),
     "vhost-user": (VHU, (BRIDGE_ROW, VHU_ROW)),
     "flat": (UNFILTERED, (JOINED, BR_LINK)),
     "vlan": (TAGGED, (ETH0_LINK, VLAN_JOINED, BR_LINK)),
