@@ -114,16 +114,7 @@ MADE = {
             awaited=("br-int", "qvo1"),
         ),
     ),
-    "tap": (
-        DIRECT,
-        (),
-        Plan(
-            links=(CREATE_TAP, SetLink("tap1", ON_TAP)),
-            rows=(CreateBridge(BR_INT), CreatePort(TAP_PORT)),
-            awaited=("br-int", "tap1"),
-        ),
-    ),
-    "a bridge of its own": (
+    "tap with a bridge of its own": (
         OWN,
         (),
         Plan(

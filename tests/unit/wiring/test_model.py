@@ -49,31 +49,26 @@ BRIDGE, TAP = OvsBridge("br-int", "system", MARK), Tap("tap1", None, None, MARK)
 PORT, QBR = OvsPort("tap1", "br-int", MARK), LinuxBridge("qbr1", MARK)
 
 
-@pytest.mark.parametrize(
-    ("wiring", "every"),
-    [
-        pytest.param(Wiring(()), (), id="nothing"),
-        pytest.param(Wiring((TAP, BRIDGE)), (TAP, BRIDGE), id="elements"),
-        pytest.param(
-            Wiring((TAP,), alternatives=(Wiring((QBR,)),), leftovers=(PORT,)),
-            (TAP, QBR, PORT),
-            id="its elements, then those of alternatives, then leftovers",
-        ),
-        pytest.param(
-            Wiring((BRIDGE,), alternatives=(Wiring((QBR, BRIDGE), leftovers=(TAP,)),)),
-            (BRIDGE, QBR, TAP),
-            id="leftovers of alternatives too",
-        ),
-        pytest.param(
-            Wiring((BRIDGE,), alternatives=(Wiring((TAP,), alternatives=(Wiring((QBR,)),)),)),
-            (BRIDGE, TAP, QBR),
-            id="alternatives of alternatives too",
-        ),
-        pytest.param(
-            Wiring((BRIDGE, PORT), leftovers=(PORT, BRIDGE)), (BRIDGE, PORT), id="each once"
-        ),
-    ],
-)
+EVERY = {
+    "nothing": (Wiring(()), ()),
+    "elements": (Wiring((TAP, BRIDGE)), (TAP, BRIDGE)),
+    "its elements, then those of alternatives, then leftovers": (
+        Wiring((TAP,), alternatives=(Wiring((QBR,)),), leftovers=(PORT,)),
+        (TAP, QBR, PORT),
+    ),
+    "leftovers of alternatives too": (
+        Wiring((BRIDGE,), alternatives=(Wiring((QBR, BRIDGE), leftovers=(TAP,)),)),
+        (BRIDGE, QBR, TAP),
+    ),
+    "alternatives of alternatives too": (
+        Wiring((BRIDGE,), alternatives=(Wiring((TAP,), alternatives=(Wiring((QBR,)),)),)),
+        (BRIDGE, TAP, QBR),
+    ),
+    "each once": (Wiring((BRIDGE, PORT), leftovers=(PORT, BRIDGE)), (BRIDGE, PORT)),
+}
+
+
+@pytest.mark.parametrize(("wiring", "every"), EVERY.values(), ids=EVERY)
 def test_all_that_may_be_there_comes_in_order_and_once_each(
     wiring: Wiring, every: tuple[object, ...]
 ) -> None:
