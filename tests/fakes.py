@@ -417,7 +417,7 @@ class FakeRows:
 
 
 class FakeHost:
-    """Both backends, and what stands there as one value.
+    """Both backends, and what is there as one value.
 
     :param there: what is there at the start; two veths in a row are a pair.
     """

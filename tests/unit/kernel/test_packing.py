@@ -202,6 +202,7 @@ def test_every_step_has_a_daemon() -> None:
     assert set(OVS.steps | LINUX_BRIDGE.steps) == LINK_STEPS
     assert set(OVS.kinds | LINUX_BRIDGE.kinds) == set(packing.KINDS)
     assert {type(step) for step, _ in JOBS} == LINK_STEPS
+    assert set(FIELDS) == {step.__name__ for step in LINK_STEPS}
 
 
 @pytest.mark.parametrize("text", ["", "mine", alias("ovs"), alias("linux_bridge")])

@@ -129,7 +129,7 @@ def test_whose_a_link_is(alias: str, by_id: Whose, by_choice: Whose) -> None:
         (port(), None, False),
         (port(), Link("tap1", "tun"), False),
         (port(), Link("tap1", "tun", carrier=True), True),
-        (port(), Link("tap1", "", carrier=True), False),  # a representor: nobody can tell
+        (port(), Link("tap1", "", carrier=True), False),  # a representor: it does not say
         (port(interface_type="dpdkvhostuserclient", connected=True), None, True),
         (port(interface_type="dpdkvhostuser", connected=True), None, True),
         (port(interface_type="dpdkvhostuserclient"), None, False),

@@ -276,7 +276,7 @@ def test_the_inverse_works_too_where_half_a_veth_pair_was_deleted(half: str, don
 
 
 def whose(element: OvsPort, port: Port) -> str:
-    """Whether a port is "this" VIF's, or "another's"; else nothing says."""
+    """Return "this" or "another's" for the VIF whose a port is, else nothing."""
     types = {"patch", "internal"} - {element.interface_type}
     iface_ids = [ids.get("iface-id") for ids in (element.identified_by, port.interface_ids)]
     mark = port.external_ids.get("os-vif")

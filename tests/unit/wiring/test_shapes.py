@@ -54,7 +54,7 @@ PRESENT = {
         (replace(PORT_ROW, bridge="br-ex"),),
         CHOICE,
     ),
-    "a port of nobody is no evidence": (CHOICE, (Port("qvo1", "br-int"),), CHOICE),
+    "a port without ids is no evidence": (CHOICE, (Port("qvo1", "br-int"),), CHOICE),
     "nor is another VIF's": (CHOICE, (Port("qvo1", "br-int", {"os-vif": str(OTHER)}),), CHOICE),
     "nor are links": (CHOICE, (QBR_LINK, QVB_LINK, QVO_LINK), CHOICE),
     "known by its mark": (CHOICE, (Port("qvo1", "br-int", {"os-vif": str(EARLIER)}),), HYBRID),
