@@ -97,7 +97,6 @@ from tests.unit.wiring.values import (
 
 A_MAC = "02:00:00:00:00:07"
 
-
 MADE = {
     "hybrid wiring": (
         HYBRID,
@@ -570,7 +569,6 @@ def test_a_port_is_awaited_when_its_device_should_be_there(
 
 # Reporting and refusing --------------------------------------------------------------------------
 
-
 REPORTED = {
     "queues cannot be changed": (
         DIRECT,
@@ -615,77 +613,59 @@ def test_a_plan_of_reports_alone_is_nothing_to_do() -> None:
     assert Plan(rows=(RemoveBridge("x"),))
 
 
-KINDS = {"qbr1": "bridge", "qvb1": "veth", "qvo1": "veth", "tap1": "tun"}
-
+HYBRIDS = [("hybrid", link) for link in (QBR_LINK, QVB_LINK, QVO_LINK)]
 
 REFUSED = {
     **{
-        f"{name} is {said}": (
-            "tap" if name == "tap1" else "hybrid",
-            new_link(name, kind),
-            (f"link {name}", "kind", wanted, said),
-        )
-        for name, wanted in KINDS.items()
+        f"{link.name} is {said}": (which, new_link(link.name, kind), ("kind", link.kind, said))
+        for which, link in (*HYBRIDS, ("tap", TAP_LINK), ("flat", BR_LINK), ("vlan", VLAN_LINK))
         for kind, said in (("dummy", "dummy"), ("", "hardware"))
     },
     **{
         f"{link.name} of another VIF may be in use": (
             which,
-            link,
-            (f"link {link.name}", "owner", MARK.alias, OTHER.alias),
+            but(link, OTHER.alias),
+            ("owner", MARK.alias, OTHER.alias),
         )
-        for which, link in (
-            ("tap", replace(but(TAP_LINK, OTHER.alias), carrier=True)),
-            ("hybrid", but(QVO_LINK, OTHER.alias)),
-            ("hybrid", but(QBR_LINK, OTHER.alias)),
-        )
+        for which, link in (*HYBRIDS, ("tap", replace(TAP_LINK, carrier=True)))
     },
     "a port on another bridge is refused by the names of both": (
         "hybrid",
         replace(PORT_ROW, bridge="br-ex"),
-        ("OVS port qvo1", "bridge", "br-int", "br-ex"),
+        ("bridge", "br-int", "br-ex"),
     ),
     "a bond under the port's name": (
         "hybrid",
         Port("qvo1", "br-int", bond=True),
-        ("OVS port qvo1", "interface", "qvo1", "those of a bond"),
+        ("interface", "qvo1", "those of a bond"),
     ),
     "an interface in another bridge": (
         "flat",
         but(ETH0_LINK, master="br2"),
-        ("link eth0", "master", "br1", "br2"),
-    ),
-    "a bridge that is not a bridge": (
-        "flat",
-        new_link("br1", "dummy", up=True),
-        ("link br1", "kind", "bridge", "dummy"),
+        ("master", "br1", "br2"),
     ),
     **{
-        f"a VLAN device of another {attribute}": (
+        f"a VLAN device of another {what}": (
             "vlan",
-            but(VLAN_LINK, **{attribute: other}),
-            ("link vlan7", attribute, wanted, other),
+            but(VLAN_LINK, **{what: other}),
+            (what, wanted, other),
         )
-        for attribute, wanted, other in (
+        for what, wanted, other in (
             ("parent", "eth0", "eth1"),
             ("vlan", 7, 8),
             ("master", "br1", "br2"),
         )
     },
-    "a VLAN device that is not one": (
-        "vlan",
-        new_link("vlan7", "veth"),
-        ("link vlan7", "kind", "vlan", "veth"),
-    ),
 }
 
 
 @pytest.mark.parametrize(("which", "there", "contradiction"), REFUSED.values(), ids=REFUSED)
 def test_what_contradicts_is_refused(
-    which: str, there: Link | Port, contradiction: tuple[Any, ...]
+    which: str, there: Link | Port, contradiction: tuple[str, object, object]
 ) -> None:
     wiring, now = changed(which, there)
-    assert to_apply(wiring, now).refused == (Difference(*contradiction, Action.REFUSE),)
+    where = f"{'link' if isinstance(there, Link) else 'OVS port'} {there.name}"
+    assert to_apply(wiring, now).refused == (Difference(where, *contradiction, Action.REFUSE),)
 
 
 @pytest.mark.parametrize("wiring", [UNFILTERED, TAGGED, Wiring((VF,))])
