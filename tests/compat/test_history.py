@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from oslo_versionedobjects import base as ovo_base
 
 from os_vif import objects
-from os_vif.objects import base, host_info, network, subnet, vif
+from os_vif.objects import base, host_info, vif
 from tests.compat import facts
 from tests.compat.strategies import Content, any_object, content, newest
 
@@ -169,25 +169,6 @@ def test_manifest_newer_than_ours_changes_nothing() -> None:
     obj = vif.VIFOpenVSwitch(port_profile=ovs_profile())
     manifest = {"VIFPortProfileOpenVSwitch": "1.12", "VIFPortProfileBase": "1.9"}
     assert obj.obj_to_primitive(version_manifest=manifest) == obj.obj_to_primitive()
-
-
-def test_offload_is_kept_by_the_versions_that_had_it() -> None:
-    for version, kept in {"1.0": False, "1.1": False, "1.2": True, "1.3": True}.items():
-        assert ("datapath_offload" in data(ovs_profile().obj_to_primitive(version))) is kept
-
-
-def test_offload_without_a_profile_that_has_it() -> None:
-    profile = vif.VIFPortProfileBase(datapath_offload=None)
-    assert data(profile.obj_to_primitive("1.0")) == {}
-    assert data(profile.obj_to_primitive("1.1")) == {"datapath_offload": None}
-
-
-def test_network_keeps_its_subnets() -> None:
-    subnets = subnet.SubnetList(objects=[subnet.Subnet(cidr="192.0.2.0/24")])
-    primitive = network.Network(mtu=1500, subnets=subnets).obj_to_primitive("1.0")
-    back = network.Network.obj_from_primitive(primitive)
-    assert [str(s.cidr) for s in back.subnets] == ["192.0.2.0/24"]
-    assert back.mtu is None
 
 
 def test_changes_of_a_nested_object_lose_what_it_lost() -> None:
