@@ -147,23 +147,6 @@ def test_the_adapter_uses_no_others() -> None:
     assert touched((ROOT / ADAPTER).read_text()) <= used
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        "row._data",
-        "self.replica._session",
-        "super()._recv(1)",
-        "class A(idl.Idl):\n    def _Idl__clear(self): ...",
-        "class A(ovs.stream.Stream):\n    def f(self): self._open()",
-        "getattr(row, '_data')",
-        "operator.attrgetter('_data')",
-        "session.reconnect.timeout(1)",
-    ],
-)
-def test_the_rule_sees(source: str) -> None:
-    assert touched(source)
-
-
 # Rows --------------------------------------------------------------------------------------------
 
 

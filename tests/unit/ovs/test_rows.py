@@ -97,16 +97,6 @@ def test_a_changed_row_is_found_by_what_it_is_now(replica: Replica) -> None:
     assert {row.uuid for row in rows.qos_of(replica.tables, "tap2")} == {key, other}
 
 
-def test_interfaces_are_found_by_their_iface_id(replica: Replica) -> None:
-    active = ["iface-status", "active"]
-    for name, ids in (("tap1", ["iface-id", "a"]), ("tap2", ["iface-id", "b"]), ("tap3", active)):
-        replica.insert("Interface", name=name, external_ids=["map", [ids]])
-    assert rows.names_of(replica.tables, "a") == ["tap1"]
-    assert rows.names_of(replica.tables, "c") == []
-    assert rows.names_of(replica.tables, "b", "iface-status") == []
-    assert rows.names_of(replica.tables, "active", "iface-status") == ["tap3"]
-
-
 def test_no_look_up_goes_through_all_rows(
     replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +197,7 @@ def test_an_interface_is_found_by_the_iface_id_that_it_has_now(replica: Replica)
     replica.modify("Interface", key, external_ids=["map", [["iface-id", "b"]]])
     assert rows.names_of(replica.tables, "a") == []
     assert rows.names_of(replica.tables, "b") == ["tap1"]
+    assert rows.names_of(replica.tables, "b", "iface-status") == []
     assert rows.names_of(replica.tables, "") == []
 
 
