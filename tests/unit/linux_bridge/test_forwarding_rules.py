@@ -6,7 +6,6 @@ tests/functional/test_linux_bridge_filtering.py.
 """
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import event, given
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 
 from os_vif.exception import InvalidValue
 from vif_plug_linux_bridge import forwarding_rules
-from vif_plug_linux_bridge.forwarding_rules import Filtering, Rule, merge
+from vif_plug_linux_bridge.forwarding_rules import Filtering, merge
 
 OWN = "os-vif-FORWARD"
 MARKED = '--comment "os-vif:'
@@ -396,19 +395,13 @@ def test_when_the_last_bridge_goes_so_does_everything() -> None:
     for wanted in (FLAT, NARROW):
         table.ensure(wanted)
     assert forwarding_rules.bridges(table.saved()) == ("br1", "br2")
+    assert forwarding_rules.rules_of(table.saved(), "br2") == NARROW.rules
+    assert forwarding_rules.rules_of(table.saved(), "br9") == ()
     assert table.remove("br1")
     assert forwarding_rules.bridges(table.saved()) == ("br2",)
     assert not table.remove("br1")
     assert table.remove("br2")
     assert table.saved() == before
-
-
-def test_the_rules_that_a_bridge_has() -> None:
-    table = Iptables()
-    for wanted in (FLAT, NARROW):
-        table.ensure(wanted)
-    assert forwarding_rules.rules_of(table.saved(), "br2") == NARROW.rules
-    assert forwarding_rules.rules_of(table.saved(), "br9") == ()
 
 
 def test_a_table_that_nobody_has_used_yet_may_not_be_shown() -> None:
@@ -502,26 +495,6 @@ def test_unfilter(table: Iptables, bridge: str) -> None:
         assert (OWN in table.chains) == left
     else:
         assert len(table.jumps()) == jumps
-
-
-@given(st.lists(filterings), foreign_rules)
-def test_bridges_leave_each_other_in_peace(every: list[Filtering], forward: list[str]) -> None:
-    """One after the other, with no meddling: nobody has anything to do twice."""
-    table = Iptables(*forward)
-    last: dict[str, Filtering] = {}
-    for wanted in every:
-        table.ensure(wanted)
-        last[wanted.bridge] = wanted
-    ranks = [rule.rank for rule in rules(table)]
-    assert ranks == sorted(ranks)
-    for wanted in last.values():
-        lines = merge(table.saved(), wanted.bridge, wanted.rules)
-        assert lines is None
-
-
-def rules(table: Iptables) -> Iterator[Rule]:
-    entries = forwarding_rules.parse(table.saved()).get(OWN, ())
-    return (entry.rule for entry in entries if entry.rule)
 
 
 @given(tables(), filterings, filterings)

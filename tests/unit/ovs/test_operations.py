@@ -397,19 +397,6 @@ def test_a_label_is_an_identifier_whatever_the_name(bridge: str, port: str) -> N
         assert len(set(given)) == len(given) == 6
 
 
-@pytest.mark.parametrize("column", ["external_ids", "options"])
-@given(name=NAMES, ids=st.dictionaries(st.text(min_size=1), st.none() | st.text(), min_size=1))
-def test_keys_travel_as_data_whatever_they_are(
-    column: str, name: str, ids: dict[str, str | None]
-) -> None:
-    values = {f"{column}:{key}": value for key, value in ids.items()}
-    _, mutation = operations([SetPort(name, values)], Tables(Interface=[name]))
-    (_, _, removed), (_, _, inserted) = mutation["mutations"]
-    assert {changed for changed, _, _ in mutation["mutations"]} == {column}
-    assert removed == ["set", list(ids)]
-    assert dict(inserted[1]) == {key: value for key, value in ids.items() if value is not None}
-
-
 def test_the_qos_id_is_that_of_os_vif_5() -> None:
     namespace = uuid.UUID("68da264a-847f-42a8-8ab0-5e774aee3d95")
     assert names.qos_id("tapa0000001-fe") == str(uuid.uuid5(namespace, "tapa0000001-fe"))

@@ -275,11 +275,6 @@ TOPOLOGIES = {
         {(PF0, 0): "a", (PF0, 1): "b"},
         {PF0: "up"},
     ),
-    "names without a PF in a shared switch": Topology(
-        two_of_one_switch(PF1, ports("vf0", "vf1"), {"c": "vf0"}, beside=False),
-        {(PF0, 0): AMBIGUOUS, (PF1, 0): AMBIGUOUS, (PF0, 1): AMBIGUOUS, (PF1, 1): AMBIGUOUS},
-        {PF0: "up0", PF1: "up1"},
-    ),
 }  # fmt: skip
 
 every_topology = pytest.mark.parametrize("name", TOPOLOGIES)
