@@ -254,7 +254,7 @@ def update(**row: Any) -> dict[str, Any]:
                         "options:peer": "ibp1",
                         "mtu_request": 9000,
                         "external_ids:iface-id": "b1",
-                        "options:old": None,
+                        "options:o:ld": None,
                     },
                 )
             ],
@@ -267,7 +267,7 @@ def update(**row: Any) -> dict[str, Any]:
                     ["uuid", "<Interface qvo1>"],
                     ["external_ids", "delete", ["set", ["iface-id"]]],
                     ["external_ids", "insert", ["map", [["iface-id", "b1"]]]],
-                    ["options", "delete", ["set", ["peer", "old"]]],
+                    ["options", "delete", ["set", ["peer", "o:ld"]]],
                     ["options", "insert", ["map", [["peer", "ibp1"]]]],
                 ),
             ],
