@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The functions for callers without a VIF: what they apply, drawn as text."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from os_vif.exception import InvalidValue
 from os_vif.wiring.model import Wiring
 from tests.drawing import draw
-from vif_plug_linux_bridge import linux_net
+from vif_plug_linux_bridge import iptables, linux_net, privileged, privsep
 from vif_plug_linux_bridge.iptables import IptablesManager
 from vif_plug_linux_bridge.shapes import Settings
 
@@ -60,18 +62,6 @@ def test_a_bridge(case: str, applied: Applied) -> None:
     arguments, options, text = CASES[case]
     linux_net.ensure_bridge(*arguments, **options)
     assert applied == [(text.strip(), "br100")]
-
-
-def test_the_options_are_the_managers(applied: Applied) -> None:
-    with pytest.warns(DeprecationWarning, match="configure"):
-        manager = IptablesManager(True, "top", "bottom", "REJECT", ["eth1"])
-    linux_net.configure(manager)
-    linux_net.ensure_bridge("br100", None, gateway=False)
-    assert applied[0][0].splitlines()[1:] == [
-        "ForwardingFilter br100 settings={bridge=br100 forward_bridge_interface=('eth1',) "
-        "gateway=False iptables_bottom_regex=bottom iptables_drop_action=REJECT "
-        "iptables_top_regex=top use_ipv6=True}"
-    ]
 
 
 @pytest.mark.parametrize(
@@ -126,3 +116,51 @@ def test_a_bad_vlan_is_refused(
     with pytest.raises(InvalidValue, match=said):
         linux_net.ensure_vlan_bridge(*arguments, **options)
     assert applied == []
+
+
+# The historic interface to iptables: the options of a caller ------------------------------------
+
+
+def test_a_manager_is_deprecated_and_holds_options() -> None:
+    with pytest.warns(DeprecationWarning, match="IptablesManager") as warned:
+        manager: Any = IptablesManager(True, "top", None, "REJECT", ["eth1", "eth2"])
+    assert warned[0].filename == __file__
+    assert vars(manager) == {
+        "use_ipv6": True,
+        "iptables_top_regex": "top",
+        "iptables_bottom_regex": "",
+        "iptables_drop_action": "REJECT",
+        "forward_bridge_interface": ("eth1", "eth2"),
+    }
+
+
+def test_the_options_are_the_managers(applied: Applied) -> None:
+    with pytest.warns(DeprecationWarning, match="configure"):
+        manager = IptablesManager(True, "top", "bottom", "REJECT", ["eth1"])
+    linux_net.configure(manager)
+    linux_net.ensure_bridge("br100", None, gateway=False)
+    assert applied[0][0].splitlines()[1:] == [
+        "ForwardingFilter br100 settings={bridge=br100 forward_bridge_interface=('eth1',) "
+        "gateway=False iptables_bottom_regex=bottom iptables_drop_action=REJECT "
+        "iptables_top_regex=top use_ipv6=True}"
+    ]
+
+
+def test_without_options_they_are_those_of_a_bridge_without_a_manager() -> None:
+    with pytest.warns(DeprecationWarning, match="configure"):
+        manager = IptablesManager()
+    assert vars(manager).items() <= vars(linux_net._options).items()
+
+
+def test_the_import_does_not_warn() -> None:
+    refused = "error::DeprecationWarning:vif_plug_linux_bridge.linux_net"
+    program = "import vif_plug_linux_bridge.linux_net"
+    subprocess.run([sys.executable, "-W", refused, "-c", program], check=True)
+
+
+def test_the_daemon_takes_no_text_for_iptables() -> None:
+    """Only steps, which are checked (``packing.unpack``), and questions for names of bridges."""
+    modules = (iptables, linux_net, privileged)
+    every = {name: one for module in modules for name, one in vars(module).items()}
+    found = {name for name, one in every.items() if privsep.vif_plug.is_entrypoint(one)}
+    assert found == {"change_links", "filtered"}

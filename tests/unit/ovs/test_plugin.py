@@ -111,14 +111,9 @@ def test_a_queueing_discipline_needs_the_kernels_datapath(vif: VIFBase, supporte
     assert plugin().supports_tc_qdisc(vif) is supported
 
 
-@pytest.mark.parametrize("bridge", ["tbr-0123abcd-4", "tbr-"])
-def test_the_bridge_of_a_trunk_is_known_by_its_name(bridge: str) -> None:
-    assert module.is_trunk_bridge(bridge)
-
-
-@pytest.mark.parametrize("bridge", ["tbr", "br-int", "mytbr-0", "TBR-0", ""])
-def test_other_bridges_are_not_of_trunks(bridge: str) -> None:
-    assert not module.is_trunk_bridge(bridge)
+def test_the_bridge_of_a_trunk_is_known_by_its_name() -> None:
+    bridges = ["tbr-0123abcd-4", "tbr-", "tbr", "br-int", "mytbr-0", "TBR-0", ""]
+    assert list(filter(module.is_trunk_bridge, bridges)) == ["tbr-0123abcd-4", "tbr-"]
 
 
 def test_a_group_made_from_an_older_list_of_options_has_the_defaults() -> None:
