@@ -4,7 +4,7 @@
 import contextlib
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -49,13 +49,22 @@ Answer = str | type[RepresentorNotFound]
 class Topology:
     """A host and what is to be found on it.
 
-    :param answers: (PF, VF number) -> name of the representor, or the error.
-    :param uplinks: PF -> name of its uplink.
+    :param pfs: PF -> the name of its uplink, then those of the representors of its VFs in their
+        order, or the error.
     """
 
     host: Host
-    answers: Mapping[tuple[str, int], Answer]
-    uplinks: Mapping[str, str | None] = field(default_factory=dict)
+    pfs: Mapping[str, tuple[Answer | None, ...]]
+
+    @property
+    def answers(self) -> dict[tuple[str, int], Answer]:
+        """(PF, VF number) -> name of the representor, or the error."""
+        every = ((pf, enumerate(found)) for pf, (_, *found) in self.pfs.items())
+        return {(pf, number): answer for pf, found in every for number, answer in found}
+
+    @property
+    def uplinks(self) -> dict[str, str | None]:
+        return {pf: uplink for pf, (uplink, *_) in self.pfs.items()}
 
 
 def ports(*names: str, prefix: str = "") -> dict[str, str]:
@@ -109,43 +118,33 @@ BLUEFIELD = {
 }
 
 
+A_PORTS, B_PORTS = ports("pf0vf0", "pf0vf1", prefix="a"), ports("pf0vf0", prefix="b")
+
+
 def on_any_kernel(when: str, beside: bool) -> dict[str, Topology]:
     """Cards on which kernels before and since 5.8, which list representors beside the uplink, give
     the same answers."""
-    of_two_pfs = {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1", (PF1, 0): "pf1vf0", (PF1, 1): "pf1vf1"}
+    two_pfs = {PF0: ("enpf0", "pf0vf0", "pf0vf1"), PF1: ("enpf1", "pf1vf0", "pf1vf1")}
     return {
         f"one PF {when}": Topology(
-            mlx5(vfs=12, beside=beside) + BOND,
-            {(PF0, number): f"pf0vf{number}" for number in (0, 1, 2, 11)},
-            {PF0: "enpf0"},
+            mlx5(vfs=12, beside=beside) + BOND, {PF0: ("enpf0", "pf0vf0", "pf0vf1", "pf0vf2")}
         ),
-        f"two PFs {when}": Topology(
-            mlx5(functions=(0, 1), beside=beside), of_two_pfs, {PF0: "enpf0", PF1: "enpf1"}
-        ),
-        f"LAG {when}": Topology(
-            mlx5(functions=(0, 1), lag=True, beside=beside) + BOND,
-            of_two_pfs,
-            {PF0: "enpf0", PF1: "enpf1"},
-        ),
+        f"two PFs {when}": Topology(mlx5(functions=(0, 1), beside=beside), two_pfs),
+        f"LAG {when}": Topology(mlx5(functions=(0, 1), lag=True, beside=beside) + BOND, two_pfs),
         f"two cards {when}": Topology(
             mlx5(tag="a", beside=beside) + mlx5("0000:83:00", tag="b", beside=beside),
-            {(PF0, 0): "apf0vf0", (PF0, 1): "apf0vf1", (OTHER, 0): "bpf0vf0"},
-            {PF0: "enpaf0", OTHER: "enpbf0"},
+            {PF0: ("enpaf0", "apf0vf0", "apf0vf1"), OTHER: ("enpbf0", "bpf0vf0", "bpf0vf1")},
         ),
         f"BlueField with VFs of its own {when}": Topology(
-            card({"p0": "p0"}, BLUEFIELD, beside=beside),
-            {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1"},
-            {PF0: "p0"},
+            card({"p0": "p0"}, BLUEFIELD, beside=beside), {PF0: ("p0", "pf0vf0", "pf0vf1")}
         ),
         f"a vanished device {when}": Topology(
             mlx5(functions=(0, 1), lag=True, beside=beside).without("pf0vf0"),
-            {(PF0, 0): ABSENT, (PF0, 1): "pf0vf1", (PF1, 0): "pf1vf0"},
-            {PF0: "enpf0", PF1: "enpf1"},
+            {PF0: ("enpf0", ABSENT, "pf0vf1"), PF1: ("enpf1", "pf1vf0")},
         ),
         f"a second port, whose first is a guest's, {when}": Topology(
             card({"up": "p1"}, ports("pf1vf0", "pf1vf1"), beside=beside),
-            {(PF0, 0): "pf1vf0", (PF0, 1): "pf1vf1"},
-            {PF0: "up"},
+            {PF0: ("up", "pf1vf0", "pf1vf1")},
         ),
     }
 
@@ -155,109 +154,75 @@ TOPOLOGIES = {
     **on_any_kernel("before 5.8", beside=False),
     "names that mislead": Topology(
         card({"pf0vf1": "p0"}, {"pf0vf0": "pf0vf1", "p0": "pf0vf0"}, beside=True),
-        {(PF0, 0): "p0", (PF0, 1): "pf0vf0"},
-        {PF0: "pf0vf1"},
+        {PF0: ("pf0vf1", "p0", "pf0vf0")},
     ),
     "BlueField without": Topology(
         card({"p0": "p0"}, BLUEFIELD, beside=True).without("pf0vf0", "pf0vf1"),
-        {(PF0, 0): ABSENT, (PF0, 1): ABSENT},
-        {PF0: "p0"},
+        {PF0: ("p0", ABSENT, ABSENT)},
     ),
     "nfp": Topology(
         card({"nfp_p1": "p1", "nfp_p0": "p0"}, ports("pf0", "pf0vf0", "pf0vf1"), beside=True),
-        {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1"},
-        {PF0: "nfp_p0"},
+        {PF0: ("nfp_p0", "pf0vf0", "pf0vf1")},
     ),
     "nfp with split ports, virtual": Topology(
         card({"b": "p1s0", "c": "p0s1", "a": "p0s0"}, ports("pf0vf0", "pf0vf1"), beside=False),
-        {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1"},
-        {PF0: "a"},
+        {PF0: ("a", "pf0vf0", "pf0vf1")},
     ),
     "mlx5 before 5.1": Topology(
         card({"ens1f0": None}, {"eth0": "0", "eth1": "1"}, beside=False)
         + sriov(PF1)
         + switch(PF1, "7c1a2b0003a2b1c5", {"ens1f1": None}, {"eth2": "0", "eth3": "1"}, False),
-        {(PF0, 0): "eth0", (PF0, 1): "eth1", (PF1, 0): "eth2", (PF1, 1): "eth3"},
-        {PF0: "ens1f0", PF1: "ens1f1"},
+        {PF0: ("ens1f0", "eth0", "eth1"), PF1: ("ens1f1", "eth2", "eth3")},
     ),
     "old numbers in a shared switch": Topology(
         two_of_one_switch(PF1, {"eth0": "0", "eth1": "1"}, {"eth2": "0"}, beside=False),
-        {(PF0, 0): AMBIGUOUS, (PF1, 0): AMBIGUOUS, (PF0, 1): AMBIGUOUS, (PF1, 1): AMBIGUOUS},
-        {PF0: "up0", PF1: "up1"},
+        {PF0: ("up0", AMBIGUOUS, AMBIGUOUS), PF1: ("up1", AMBIGUOUS, AMBIGUOUS)},
     ),
     "sub-functions": Topology(
         card({"p0": "p0"}, ports("pf0sf0", "pf0sf1", "pf0vf1"), beside=True)
         + Host(devices=(Device("sf", PF0, port_name="p0", bus="mlx5_core.sf.2"),)),
-        {(PF0, 0): ABSENT, (PF0, 1): "pf0vf1"},
-        {PF0: "p0"},
+        {PF0: ("p0", ABSENT, "pf0vf1")},
     ),
     "socket direct since 5.8": Topology(
-        two_of_one_switch(
-            OTHER,
-            ports("pf0vf0", "pf0vf1", prefix="a"),
-            ports("pf0vf0", prefix="b"),
-            beside=True,
-        ),
-        {(PF0, 0): "apf0vf0", (PF0, 1): "apf0vf1", (OTHER, 0): "bpf0vf0", (OTHER, 1): ABSENT},
-        {PF0: "up0", OTHER: "up1"},
+        two_of_one_switch(OTHER, A_PORTS, B_PORTS, beside=True),
+        {PF0: ("up0", "apf0vf0", "apf0vf1"), OTHER: ("up1", "bpf0vf0", ABSENT)},
     ),
     "socket direct before 5.8": Topology(
-        two_of_one_switch(
-            OTHER,
-            ports("pf0vf0", "pf0vf1", prefix="a"),
-            ports("pf0vf0", prefix="b"),
-            beside=False,
-        ),
+        two_of_one_switch(OTHER, A_PORTS, B_PORTS, beside=False),
         # The other PF has a VF 1 as well, whose representor may only be late.
-        {(PF0, 0): AMBIGUOUS, (OTHER, 0): AMBIGUOUS, (PF0, 1): AMBIGUOUS, (OTHER, 1): AMBIGUOUS},
-        {PF0: "up0", OTHER: "up1"},
+        {PF0: ("up0", AMBIGUOUS, AMBIGUOUS), OTHER: ("up1", AMBIGUOUS, AMBIGUOUS)},
     ),
     "two ports for one VF": Topology(
         card({"p0": "p0"}, {"a": "pf0vf0", "b": "c0pf0vf0", "c": "pf0vf1"}, beside=True),
-        {(PF0, 0): AMBIGUOUS, (PF0, 1): "c"},
-        {PF0: "p0"},
+        {PF0: ("p0", AMBIGUOUS, "c")},
     ),
-    "legacy mode": Topology(
-        legacy(PF0, "eth1", "eth2"),
-        {(PF0, 0): ABSENT, (PF0, 1): ABSENT},
-        {PF0: None},
-    ),
+    "legacy mode": Topology(legacy(PF0, "eth1", "eth2"), {PF0: (None, ABSENT, ABSENT)}),
     "legacy mode beside a switch": Topology(
         legacy(PF0) + mlx5("0000:83:00", beside=False),
-        {(PF0, 0): ABSENT, (PF0, 1): ABSENT, (OTHER, 0): "pf0vf0", (OTHER, 1): "pf0vf1"},
-        {PF0: None, OTHER: "enpf0"},
+        {PF0: (None, ABSENT, ABSENT), OTHER: ("enpf0", "pf0vf0", "pf0vf1")},
     ),
     "missing uplink since 5.8": Topology(
-        mlx5().without("enpf0"),
-        {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1"},
-        {PF0: None},
+        mlx5().without("enpf0"), {PF0: (None, "pf0vf0", "pf0vf1")},
     ),
     "missing uplink before 5.8": Topology(  # whose switch the ports are of, nothing tells
-        mlx5(beside=False).without("enpf0"),
-        {(PF0, 0): ABSENT, (PF0, 1): ABSENT},
-        {PF0: None},
+        mlx5(beside=False).without("enpf0"), {PF0: (None, ABSENT, ABSENT)},
     ),
     "VMD domain": Topology(
         mlx5("10000:01:00", tag="a") + mlx5("0000:01:00", tag="b"),
-        {(VMD, 0): "apf0vf0", (VMD, 1): "apf0vf1", ("0000:01:00.0", 0): "bpf0vf0"},
-        {VMD: "enpaf0", "0000:01:00.0": "enpbf0"},
+        {VMD: ("enpaf0", "apf0vf0", "apf0vf1"), "0000:01:00.0": ("enpbf0", "bpf0vf0")},
     ),
     # mlx5 counts a PF's port (native_port_num), which need not be its PCI function.
     "ports of PFs the other way round": Topology(
-        crossed(beside=True),
-        {(PF0, 0): "pf1vf0", (PF0, 1): "pf1vf1", (PF1, 0): "pf0vf0", (PF1, 1): "pf0vf1"},
-        {PF0: "up0", PF1: "up1"},
+        crossed(beside=True), {PF0: ("up0", "pf1vf0", "pf1vf1"), PF1: ("up1", "pf0vf0", "pf0vf1")},
     ),
     "ports of PFs the other way round, virtual": Topology(  # or they count functions
         crossed(beside=False),
-        {(PF0, 0): AMBIGUOUS, (PF0, 1): AMBIGUOUS, (PF1, 0): AMBIGUOUS, (PF1, 1): AMBIGUOUS},
-        {PF0: "up0", PF1: "up1"},
+        {PF0: ("up0", AMBIGUOUS, AMBIGUOUS), PF1: ("up1", AMBIGUOUS, AMBIGUOUS)},
     ),
     "several functions of one port": Topology(  # as bnxt: it counts functions
         sriov(PF0, 1) + switch(PF0, SWITCH, {"up0": "p0"}, ports("pf0vf0"))
         + sriov(PF3) + switch(PF3, SWITCH, {"up3": "p0"}, ports("pf3vf0")),
-        {(PF0, 0): "pf0vf0", (PF3, 0): "pf3vf0", (PF3, 1): ABSENT},
-        {PF0: "up0", PF3: "up3"},
+        {PF0: ("up0", "pf0vf0"), PF3: ("up3", "pf3vf0", ABSENT)},
     ),
     "names as other drivers write them": Topology(
         card(
@@ -267,13 +232,10 @@ TOPOLOGIES = {
             beside=True,
             vfs=3,
         ),
-        {(PF0, 0): "a", (PF0, 1): "b", (PF0, 2): "c"},
-        {PF0: "up"},
+        {PF0: ("up", "a", "b", "c")},
     ),
     "names without a PF": Topology(
-        card({"up": "p0"}, {"a": "vf0", "b": "vf1"}, beside=True),
-        {(PF0, 0): "a", (PF0, 1): "b"},
-        {PF0: "up"},
+        card({"up": "p0"}, {"a": "vf0", "b": "vf1"}, beside=True), {PF0: ("up", "a", "b")},
     ),
 }  # fmt: skip
 
