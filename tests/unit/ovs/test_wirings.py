@@ -2,6 +2,7 @@
 """What each kind of VIF needs on the host, drawn as text."""
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -231,237 +232,205 @@ def test_a_kind_is_drawn(kind: str) -> None:
 
 # What differs from the drawings above ------------------------------------------------------------
 
-LISTENS = [
+
+@dataclass(frozen=True)
+class Case:
+    """A VIF and settings, and what they change in the drawing of the kind."""
+
+    vif: VIFBase
+    settings: Settings
+    changes: list[str]
+
+
+def case(vif: VIFBase, *changes: str, settings: Settings = SETTINGS) -> Case:
+    return Case(vif, settings, list(changes))
+
+
+LISTENS = (
     "OvsPort vhua0000001-fe interface_type=dpdkvhostuser -options={vhost-server-path=/run/vhu1}"
-]
-#: kind -> (what is other -> a VIF, the settings, and what differs in which elements)
-VARIATIONS: dict[str, dict[str, tuple[VIFBase, Settings, list[str]]]] = {
+)
+#: kind -> what is other
+VARIATIONS: dict[str, dict[str, Case]] = {
     "libvirt makes the port": {
-        "create_tap alone makes no tap": (
-            vif_open_vswitch(profile={"create_port": False, "create_tap": True}),
-            SETTINGS,
-            [],
+        "create_tap alone makes no tap": case(
+            vif_open_vswitch(profile={"create_port": False, "create_tap": True})
         ),
-        "libvirt's is not isolated": (vif_open_vswitch(), ISOLATED, []),
-        "it has no bridge of its own": (vif_open_vswitch(), PER_PORT_BRIDGE, []),
-        "the bridge of a trunk": (
-            vif_open_vswitch(network={"bridge": TRUNK}),
-            SETTINGS,
-            ["OvsBridge tbr-0 on_remove=DELETE"],
+        "libvirt's is not isolated": case(vif_open_vswitch(), settings=ISOLATED),
+        "it has no bridge of its own": case(vif_open_vswitch(), settings=PER_PORT_BRIDGE),
+        "the bridge of a trunk": case(
+            vif_open_vswitch(network={"bridge": TRUNK}), "OvsBridge tbr-0 on_remove=DELETE"
         ),
     },
     "create_tap": {
-        "create_port: the tap comes later, and gets its MTU if it is there": (
+        "create_port: the tap comes later, and gets its MTU if it is there": case(
             vif_open_vswitch(profile=PORT),
-            SETTINGS,
-            ["DeviceMtu tapa0000001-fe mtu=1450", "OvsPort tapa0000001-fe device=False"],
+            "DeviceMtu tapa0000001-fe mtu=1450",
+            "OvsPort tapa0000001-fe device=False",
         ),
-        "for somebody else's tap, too, the configured MTU": (
+        "for somebody else's tap, too, the configured MTU": case(
             vif_open_vswitch(network={"mtu": None}, profile=PORT),
-            SETTINGS,
-            ["DeviceMtu tapa0000001-fe mtu=1400", "OvsPort tapa0000001-fe device=False"],
+            "DeviceMtu tapa0000001-fe mtu=1400",
+            "OvsPort tapa0000001-fe device=False",
         ),
-        "isolated before its tap comes": (
+        "isolated before its tap comes": case(
             vif_open_vswitch(profile=PORT),
-            ISOLATED,
-            ["DeviceMtu tapa0000001-fe mtu=1450", "OvsPort tapa0000001-fe device=False vlan=DEAD"],
+            "DeviceMtu tapa0000001-fe mtu=1450",
+            "OvsPort tapa0000001-fe device=False vlan=DEAD",
+            settings=ISOLATED,
         ),
-        "multiqueue": (
-            vif_with_tap({"multiqueue": True}),
-            SETTINGS,
-            ["Tap tapa0000001-fe multiqueue=True"],
+        "multiqueue": case(
+            vif_with_tap({"multiqueue": True}), "Tap tapa0000001-fe multiqueue=True"
         ),
-        "the device bears vif_name": (
-            vif_with_tap(vif_name="nic0"),
-            SETTINGS,
-            ["Tap nic0", "OvsPort nic0"],
+        "the device bears vif_name": case(
+            vif_with_tap(vif_name="nic0"), "Tap nic0", "OvsPort nic0"
         ),
-        "without vif_name, named after the id": (vif_with_tap(unset="vif_name"), SETTINGS, []),
-        "an empty vif_name is as good as none": (vif_with_tap(vif_name=""), SETTINGS, []),
-        "no datapath type is system": (
+        "without vif_name, named after the id": case(vif_with_tap(unset="vif_name")),
+        "an empty vif_name is as good as none": case(vif_with_tap(vif_name="")),
+        "no datapath type is system": case(
             vif_with_tap(unset="profile.datapath_type"),
-            SETTINGS,
-            [
-                "OvsBridge br-int datapath_type=system",
-                "OvsPort tapa0000001-fe qos_type=linux-noop",
-            ],
+            "OvsBridge br-int datapath_type=system",
+            "OvsPort tapa0000001-fe qos_type=linux-noop",
         ),
-        "the network's MTU": (
-            vif_with_tap(network={"mtu": 9000}),
-            SETTINGS,
-            ["Tap tapa0000001-fe mtu=9000"],
+        "the network's MTU": case(
+            vif_with_tap(network={"mtu": 9000}), "Tap tapa0000001-fe mtu=9000"
         ),
-        "for an MTU of None the configured one": (
-            vif_with_tap(network={"mtu": None}),
-            SETTINGS,
-            ["Tap tapa0000001-fe mtu=1400"],
+        "for an MTU of None the configured one": case(
+            vif_with_tap(network={"mtu": None}), "Tap tapa0000001-fe mtu=1400"
         ),
-        "for an MTU of 0 the configured one": (
-            vif_with_tap(network={"mtu": 0}),
-            SETTINGS,
-            ["Tap tapa0000001-fe mtu=1400"],
+        "for an MTU of 0 the configured one": case(
+            vif_with_tap(network={"mtu": 0}), "Tap tapa0000001-fe mtu=1400"
         ),
-        "the OVS bridge is network.bridge, never bridge_name": (
+        "the OVS bridge is network.bridge, never bridge_name": case(
             vif_with_tap(network={"bridge": "br-0"}, bridge_name="br-other"),
-            SETTINGS,
-            ["OvsBridge br-0", "OvsPort tapa0000001-fe bridge=br-0"],
+            "OvsBridge br-0",
+            "OvsPort tapa0000001-fe bridge=br-0",
         ),
-        "a MAC address in capitals": (vif_with_tap(address="FA:16:3E:00:00:01"), SETTINGS, []),
-        "the configured QoS": (
+        "a MAC address in capitals": case(vif_with_tap(address="FA:16:3E:00:00:01")),
+        "the configured QoS": case(
             vif_with_tap(SYSTEM),
-            HTB,
-            ["OvsBridge br-int datapath_type=system", "OvsPort tapa0000001-fe qos_type=linux-htb"],
+            "OvsBridge br-int datapath_type=system",
+            "OvsPort tapa0000001-fe qos_type=linux-htb",
+            settings=HTB,
         ),
-        "no QoS in user space": (vif_with_tap(), HTB, []),
-        "isolated": (vif_with_tap(), ISOLATED, ["OvsPort tapa0000001-fe vlan=DEAD"]),
-        "the bridge of a trunk goes with it, is found by an id, and isolates nothing": (
+        "no QoS in user space": case(vif_with_tap(), settings=HTB),
+        "isolated": case(vif_with_tap(), "OvsPort tapa0000001-fe vlan=DEAD", settings=ISOLATED),
+        "the bridge of a trunk goes with it, is found by an id, and isolates nothing": case(
             vif_with_tap(network={"bridge": TRUNK}),
-            ISOLATED,
-            [
-                "OvsBridge tbr-0 on_remove=DELETE",
-                "OvsPort tapa0000001-fe bridge=tbr-0 TRUNK-IDS -IDS",
-            ],
+            "OvsBridge tbr-0 on_remove=DELETE",
+            "OvsPort tapa0000001-fe bridge=tbr-0 TRUNK-IDS -IDS",
+            settings=ISOLATED,
         ),
-        "tbr is no trunk": (
+        "tbr is no trunk": case(
             vif_with_tap(network={"bridge": "tbr"}),
-            ISOLATED,
-            ["OvsBridge tbr", "OvsPort tapa0000001-fe bridge=tbr vlan=DEAD"],
+            "OvsBridge tbr",
+            "OvsPort tapa0000001-fe bridge=tbr vlan=DEAD",
+            settings=ISOLATED,
         ),
     },
     "per-port bridge": {
-        "multiqueue": (
+        "multiqueue": case(
             vif_with_tap({"multiqueue": True}),
-            PER_PORT_BRIDGE,
-            ["Tap tapa0000001-fe multiqueue=True"],
+            "Tap tapa0000001-fe multiqueue=True",
+            settings=PER_PORT_BRIDGE,
         ),
-        "before its tap comes": (
+        "before its tap comes": case(
             vif_open_vswitch(profile=PORT),
-            PER_PORT_BRIDGE,
-            ["DeviceMtu tapa0000001-fe mtu=1450", "OvsPort tapa0000001-fe device=False"],
+            "DeviceMtu tapa0000001-fe mtu=1450",
+            "OvsPort tapa0000001-fe device=False",
+            settings=PER_PORT_BRIDGE,
         ),
-        "it is named after the id, whatever the device's name": (
-            vif_with_tap(vif_name="nic0"),
-            PER_PORT_BRIDGE,
-            ["Tap nic0", "OvsPort nic0"],
+        "it is named after the id, whatever the device's name": case(
+            vif_with_tap(vif_name="nic0"), "Tap nic0", "OvsPort nic0", settings=PER_PORT_BRIDGE
         ),
-        "QoS of the tap, not of the patch ports": (
+        "QoS of the tap, not of the patch ports": case(
             vif_with_tap(SYSTEM),
-            Settings(per_port_bridge=True, default_qos_type="linux-htb"),
-            [
-                "OvsBridge br-int datapath_type=system",
-                "OvsBridge pba0000001-fee datapath_type=system",
-                "OvsPort tapa0000001-fe qos_type=linux-htb",
-            ],
+            "OvsBridge br-int datapath_type=system",
+            "OvsBridge pba0000001-fee datapath_type=system",
+            "OvsPort tapa0000001-fe qos_type=linux-htb",
+            settings=Settings(per_port_bridge=True, default_qos_type="linux-htb"),
         ),
-        "the integration bridge's patch port is isolated": (
+        "the integration bridge's patch port is isolated": case(
             vif_with_tap(),
-            Settings(per_port_bridge=True, isolate_vif=True),
-            ["OvsPort ibpVIF vlan=DEAD"],
+            "OvsPort ibpVIF vlan=DEAD",
+            settings=Settings(per_port_bridge=True, isolate_vif=True),
         ),
-        "before the bridge of a trunk": (
+        "before the bridge of a trunk": case(
             vif_with_tap(network={"bridge": TRUNK}),
-            Settings(per_port_bridge=True, isolate_vif=True),
-            [
-                "OvsBridge tbr-0 on_remove=DELETE",
-                "OvsBridge pba0000001-fee joined_to=tbr-0",
-                (
-                    "OvsPort ibpVIF bridge=tbr-0 external_ids={attached-mac=MAC bridge_name=tbr-0 "
-                    "iface-id=VIF iface-status=active vm-uuid=VM} identified_by={attached-mac=MAC "
-                    "iface-id=VIF} -PB-IDS"
-                ),
-            ],
+            "OvsBridge tbr-0 on_remove=DELETE",
+            "OvsBridge pba0000001-fee joined_to=tbr-0",
+            "OvsPort ibpVIF bridge=tbr-0 external_ids={attached-mac=MAC bridge_name=tbr-0 "
+            "iface-id=VIF iface-status=active vm-uuid=VM} identified_by={attached-mac=MAC "
+            "iface-id=VIF} -PB-IDS",
+            settings=Settings(per_port_bridge=True, isolate_vif=True),
         ),
     },
     "hybrid": {
-        "the Linux bridge is bridge_name, the veths are named after the id": (
+        "the Linux bridge is bridge_name, the veths are named after the id": case(
             vif_bridge(unset="vif_name", bridge_name="qbr-mine", network={"mtu": 0}),
-            SETTINGS,
-            ["LinuxBridge qbr-mine", "VethPair qvba0000001-fe bridge=qbr-mine mtu=1400"],
+            "LinuxBridge qbr-mine",
+            "VethPair qvba0000001-fe bridge=qbr-mine mtu=1400",
         ),
-        "create_port and multiqueue change nothing": (
-            vif_bridge(profile={"create_port": True, "multiqueue": True}),
-            SETTINGS,
-            [],
+        "create_port and multiqueue change nothing": case(
+            vif_bridge(profile={"create_port": True, "multiqueue": True})
         ),
-        "isolated": (vif_bridge(), ISOLATED, ["OvsPort qvoa0000001-fe vlan=DEAD"]),
-        "no bridge of its own": (vif_bridge(), PER_PORT_BRIDGE, []),
-        "the configured QoS": (
+        "isolated": case(vif_bridge(), "OvsPort qvoa0000001-fe vlan=DEAD", settings=ISOLATED),
+        "no bridge of its own": case(vif_bridge(), settings=PER_PORT_BRIDGE),
+        "the configured QoS": case(
             vif_bridge(profile=SYSTEM),
-            HTB,
-            ["OvsBridge br-int datapath_type=system", "OvsPort qvoa0000001-fe qos_type=linux-htb"],
+            "OvsBridge br-int datapath_type=system",
+            "OvsPort qvoa0000001-fe qos_type=linux-htb",
+            settings=HTB,
         ),
-        "the bridge of a trunk": (
+        "the bridge of a trunk": case(
             vif_bridge(network={"bridge": TRUNK}),
-            ISOLATED,
-            [
-                "OvsBridge tbr-0 on_remove=DELETE",
-                "OvsPort qvoa0000001-fe bridge=tbr-0 TRUNK-IDS -IDS",
-            ],
+            "OvsBridge tbr-0 on_remove=DELETE",
+            "OvsPort qvoa0000001-fe bridge=tbr-0 TRUNK-IDS -IDS",
+            settings=ISOLATED,
         ),
-        "a profile of a fast path": (vif_bridge(profile=OF_FAST_PATH), SETTINGS, []),
-        "a profile of a representor": (vif_bridge(profile=OF_REPRESENTOR), SETTINGS, []),
+        "a profile of a fast path": case(vif_bridge(profile=OF_FAST_PATH)),
+        "a profile of a representor": case(vif_bridge(profile=OF_REPRESENTOR)),
     },
     "vhost-user": {
-        "the guest is the client": (vif_vhost_user(mode="client"), SETTINGS, LISTENS),
-        "ovs-vswitchd listens where it likes": (
-            vif_vhost_user(mode="client", unset="path"),
-            SETTINGS,
-            LISTENS,
+        "the guest is the client": case(vif_vhost_user(mode="client"), LISTENS),
+        "ovs-vswitchd listens where it likes": case(
+            vif_vhost_user(mode="client", unset="path"), LISTENS
         ),
-        "without a datapath type it is user space, and has no QoS": (
-            vif_vhost_user(unset="profile.datapath_type"),
-            HTB,
-            [],
+        "without a datapath type it is user space, and has no QoS": case(
+            vif_vhost_user(unset="profile.datapath_type"), settings=HTB
         ),
-        "the network's MTU": (
-            vif_vhost_user(network={"mtu": 9000}),
-            SETTINGS,
-            ["OvsPort vhua0000001-fe mtu_request=9000"],
+        "the network's MTU": case(
+            vif_vhost_user(network={"mtu": 9000}), "OvsPort vhua0000001-fe mtu_request=9000"
         ),
-        "the configured MTU": (
-            vif_vhost_user(network={"mtu": 0}),
-            SETTINGS,
-            ["OvsPort vhua0000001-fe mtu_request=1400"],
+        "the configured MTU": case(
+            vif_vhost_user(network={"mtu": 0}), "OvsPort vhua0000001-fe mtu_request=1400"
         ),
-        "the port is named after the id": (vif_vhost_user(unset="vif_name"), SETTINGS, []),
-        "no bridge of its own": (vif_vhost_user(), PER_PORT_BRIDGE, []),
-        "isolated": (vif_vhost_user(), ISOLATED, ["OvsPort vhua0000001-fe vlan=DEAD"]),
+        "the port is named after the id": case(vif_vhost_user(unset="vif_name")),
+        "no bridge of its own": case(vif_vhost_user(), settings=PER_PORT_BRIDGE),
+        "isolated": case(vif_vhost_user(), "OvsPort vhua0000001-fe vlan=DEAD", settings=ISOLATED),
     },
     "representor": {
-        "the kernel's datapath by default": (
-            vif_host_device(unset="profile.datapath_type"),
-            SETTINGS,
-            [],
+        "the kernel's datapath by default": case(vif_host_device(unset="profile.datapath_type")),
+        "the configured QoS": case(
+            vif_host_device(profile=SYSTEM), "OvsPort eth0_0 qos_type=linux-htb", settings=HTB
         ),
-        "the configured QoS": (
-            vif_host_device(profile=SYSTEM),
-            HTB,
-            ["OvsPort eth0_0 qos_type=linux-htb"],
+        "isolated": case(
+            vif_host_device(profile=SYSTEM), "OvsPort eth0_0 vlan=DEAD", settings=ISOLATED
         ),
-        "isolated": (vif_host_device(profile=SYSTEM), ISOLATED, ["OvsPort eth0_0 vlan=DEAD"]),
-        "no bridge of its own": (vif_host_device(profile=SYSTEM), PER_PORT_BRIDGE, []),
-        "the configured MTU": (
-            vif_host_device(profile=SYSTEM, network={"mtu": None}),
-            SETTINGS,
-            ["Representor eth0_0 mtu=1400"],
+        "no bridge of its own": case(vif_host_device(profile=SYSTEM), settings=PER_PORT_BRIDGE),
+        "the configured MTU": case(
+            vif_host_device(profile=SYSTEM, network={"mtu": None}), "Representor eth0_0 mtu=1400"
         ),
-        "nothing is named by representor_name, which no device has": (
-            vif_host_device(profile={**SYSTEM, "datapath_offload": OFFLOAD}),
-            SETTINGS,
-            [],
+        "nothing is named by representor_name, which no device has": case(
+            vif_host_device(profile={**SYSTEM, "datapath_offload": OFFLOAD})
         ),
     },
     "DPDK": {
-        "nothing is named by representor_name": (
-            vif_host_device(profile=OF_REPRESENTOR),
-            SETTINGS,
-            [],
-        ),
-        "no QoS in user space": (vif_host_device(), HTB, []),
-        "isolated, with the network's MTU": (
+        "nothing is named by representor_name": case(vif_host_device(profile=OF_REPRESENTOR)),
+        "no QoS in user space": case(vif_host_device(), settings=HTB),
+        "isolated, with the network's MTU": case(
             vif_host_device(network={"mtu": 9000}),
-            ISOLATED,
-            ["OvsPort vfra0000001-fe mtu_request=9000 vlan=DEAD"],
+            "OvsPort vfra0000001-fe mtu_request=9000 vlan=DEAD",
+            settings=ISOLATED,
         ),
     },
 }
@@ -490,8 +459,8 @@ def _changes(before: str, after: str) -> str:
 
 @pytest.mark.parametrize(("kind", "what"), EVERY_VARIATION)
 def test_a_field_or_a_setting_changes_this_and_nothing_else(kind: str, what: str) -> None:
-    vif, settings, changes = VARIATIONS[kind][what]
-    assert differing(kind, plugged(vif, settings)) == changes
+    varied = VARIATIONS[kind][what]
+    assert differing(kind, plugged(varied.vif, varied.settings)) == varied.changes
 
 
 # Unplugging, from names alone -------------------------------------------------------------------
