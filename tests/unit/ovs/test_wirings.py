@@ -154,7 +154,7 @@ leftover
   Tap tapa0000001-fe mac=MAC mark=PB mtu=1450
 """,
     ),
-    "without an id the device's name is the owner (Neutron's agent)": (
+    "no id: the device's name is the owner (Neutron's agent)": (
         vif_with_tap(unset="id", vif_name="tap-of-ours"),
         PER_PORT_BRIDGE,
         """
@@ -436,7 +436,10 @@ VARIATIONS: dict[str, dict[str, Case]] = {
 }
 #: Blanks between fields, not those inside of a mapping.
 FIELD_GAP = re.compile(" (?![^{]*})")
-EVERY_VARIATION = [(kind, what) for kind, varied in VARIATIONS.items() for what in varied]
+
+
+def every(cases: dict[str, dict[str, Case]]) -> list[tuple[str, str]]:
+    return [(kind, what) for kind, varied in cases.items() for what in varied]
 
 
 def differing(kind: str, wiring: Wiring) -> list[str]:
@@ -457,7 +460,7 @@ def _changes(before: str, after: str) -> str:
     return " ".join([kind, name, *(field for field in now if field not in was), *gone])
 
 
-@pytest.mark.parametrize(("kind", "what"), EVERY_VARIATION)
+@pytest.mark.parametrize(("kind", "what"), every(VARIATIONS))
 def test_a_field_or_a_setting_changes_this_and_nothing_else(kind: str, what: str) -> None:
     varied = VARIATIONS[kind][what]
     assert differing(kind, plugged(varied.vif, varied.settings)) == varied.changes
@@ -467,96 +470,79 @@ def test_a_field_or_a_setting_changes_this_and_nothing_else(kind: str, what: str
 
 FORGOTTEN = ["address", "network.mtu", "profile.interface_id"]
 
-#: case -> kind, a VIF, and what differs from what was plugged
-UNPLUGGED: dict[str, tuple[str, VIFBase, list[str]]] = {
-    "everything is set": (
-        "create_tap",
-        vif_with_tap(),
-        [
+#: kind -> what is set
+UNPLUGGED: dict[str, dict[str, Case]] = {
+    "create_tap": {
+        "everything is set": case(
+            vif_with_tap(),
             "Tap tapa0000001-fe mtu=None",
-            (
-                "OvsPort tapa0000001-fe external_ids={attached-mac=MAC iface-id=IFACE "
-                "iface-status=active} KNOWN -IDS"
-            ),
-        ],
-    ),
-    "libvirt's": ("libvirt makes the port", vif_open_vswitch(unset=FORGOTTEN), []),
-    "names alone, without an id": (
-        "without an id the device's name is the owner (Neutron's agent)",
-        vif_with_tap(unset=["id", *FORGOTTEN], vif_name="tap-of-ours"),
-        [
-            "Tap tap-of-ours mac=None mtu=None",
-            "OvsPort tap-of-ours external_ids={iface-status=active} -IDS",
-        ],
-    ),
-    "the name is made of the id": (
-        "create_tap",
-        vif_open_vswitch(unset=["vif_name", *FORGOTTEN], profile=PORT),
-        [
+            "OvsPort tapa0000001-fe external_ids={attached-mac=MAC iface-id=IFACE "
+            "iface-status=active} KNOWN -IDS",
+        ),
+        "the name is made of the id": case(
+            vif_open_vswitch(unset=["vif_name", *FORGOTTEN], profile=PORT),
             "DeviceMtu tapa0000001-fe mtu=None",
             "OvsPort tapa0000001-fe device=False external_ids={iface-status=active} -IDS",
-        ],
-    ),
-    "what no name is made of may be nonsense": (
-        "create_tap",
-        vif_open_vswitch(address=None, network={"mtu": 0}, profile=PORT),
-        [
+        ),
+        "what no name is made of may be nonsense": case(
+            vif_open_vswitch(address=None, network={"mtu": 0}, profile=PORT),
             "DeviceMtu tapa0000001-fe mtu=None",
-            (
-                "OvsPort tapa0000001-fe device=False external_ids={iface-id=IFACE "
-                "iface-status=active} identified_by={iface-id=IFACE} -IDS"
-            ),
-        ],
-    ),
-    "the bridge of a trunk goes": (
-        "libvirt makes the port",
-        vif_open_vswitch(network={"bridge": TRUNK}, unset=FORGOTTEN),
-        ["OvsBridge tbr-0 on_remove=DELETE"],
-    ),
-    "hybrid: create_tap, which plug refuses, is no reason to leave it there": (
-        "hybrid",
-        vif_bridge(unset=["vif_name", *FORGOTTEN], profile={"create_tap": True}),
-        [
+            "OvsPort tapa0000001-fe device=False external_ids={iface-id=IFACE "
+            "iface-status=active} identified_by={iface-id=IFACE} -IDS",
+        ),
+    },
+    "libvirt makes the port": {
+        "names alone": case(vif_open_vswitch(unset=FORGOTTEN)),
+        "the bridge of a trunk goes": case(
+            vif_open_vswitch(network={"bridge": TRUNK}, unset=FORGOTTEN),
+            "OvsBridge tbr-0 on_remove=DELETE",
+        ),
+    },
+    "no id: the device's name is the owner (Neutron's agent)": {
+        "names alone": case(
+            vif_with_tap(unset=["id", *FORGOTTEN], vif_name="tap-of-ours"),
+            "Tap tap-of-ours mac=None mtu=None",
+            "OvsPort tap-of-ours external_ids={iface-status=active} -IDS",
+        ),
+    },
+    "hybrid": {
+        "create_tap, which plug refuses, is no reason to leave it there": case(
+            vif_bridge(unset=["vif_name", *FORGOTTEN], profile={"create_tap": True}),
             "VethPair qvba0000001-fe mtu=None",
             "OvsPort qvoa0000001-fe external_ids={iface-status=active} -IDS",
-        ],
-    ),
-    "vhost-user, of which neither mode nor path is known": (
-        "vhost-user",
-        vif_vhost_user(unset=["vif_name", "mode", "path", *FORGOTTEN]),
-        [
-            (
-                "OvsPort vhua0000001-fe external_ids={iface-status=active} "
-                "interface_type=dpdkvhostuser -IDS -mtu_request=1450 "
-                "-options={vhost-server-path=/run/vhu1}"
-            )
-        ],
-    ),
-    "vhost-user: the server's path is not known": (
-        "vhost-user",
-        vif_vhost_user(unset=["path", *FORGOTTEN]),
-        [
-            (
-                "OvsPort vhua0000001-fe external_ids={iface-status=active} "
-                "options={vhost-server-path=None} -IDS -mtu_request=1450"
-            )
-        ],
-    ),
-    "representor": (
-        "representor",
-        vif_host_device(unset=["profile.datapath_type", *FORGOTTEN]),
-        ["Representor eth0_0 mtu=None", "OvsPort eth0_0 external_ids={iface-status=active} -IDS"],
-    ),
-    "DPDK": (
-        "DPDK",
-        vif_host_device(unset=FORGOTTEN),
-        ["OvsPort vfra0000001-fe external_ids={iface-status=active} -IDS -mtu_request=1450"],
-    ),
+        ),
+    },
+    "vhost-user": {
+        "neither mode nor path is known": case(
+            vif_vhost_user(unset=["vif_name", "mode", "path", *FORGOTTEN]),
+            "OvsPort vhua0000001-fe external_ids={iface-status=active} "
+            "interface_type=dpdkvhostuser -IDS -mtu_request=1450 "
+            "-options={vhost-server-path=/run/vhu1}",
+        ),
+        "the server's path is not known": case(
+            vif_vhost_user(unset=["path", *FORGOTTEN]),
+            "OvsPort vhua0000001-fe external_ids={iface-status=active} "
+            "options={vhost-server-path=None} -IDS -mtu_request=1450",
+        ),
+    },
+    "representor": {
+        "names alone": case(
+            vif_host_device(unset=["profile.datapath_type", *FORGOTTEN]),
+            "Representor eth0_0 mtu=None",
+            "OvsPort eth0_0 external_ids={iface-status=active} -IDS",
+        ),
+    },
+    "DPDK": {
+        "names alone": case(
+            vif_host_device(unset=FORGOTTEN),
+            "OvsPort vfra0000001-fe external_ids={iface-status=active} -IDS -mtu_request=1450",
+        ),
+    },
 }
 
 
-@pytest.mark.parametrize("case", UNPLUGGED)
-def test_an_unplugged_vif_from_names_alone(case: str) -> None:
-    kind, vif, changes = UNPLUGGED[case]
-    drawn = shapes.unplugged(vif, instance(unset=["uuid", "name"]), FACTS)
-    assert differing(kind, drawn) == changes
+@pytest.mark.parametrize(("kind", "what"), every(UNPLUGGED))
+def test_unplug_is_drawn_from_what_is_set(kind: str, what: str) -> None:
+    bare = UNPLUGGED[kind][what]
+    drawn = shapes.unplugged(bare.vif, instance(unset=["uuid", "name"]), FACTS)
+    assert differing(kind, drawn) == bare.changes
