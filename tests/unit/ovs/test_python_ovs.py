@@ -263,18 +263,14 @@ def refusal(request: int, error: Any) -> bytes:
     return json.dumps({"id": request, "result": None, "error": error}).encode()
 
 
-def test_a_replica_that_is_connected_receives_with_our_parser(tmp_path: Path) -> None:
-    with replica_of_a_server(tmp_path) as (tables, server):
-        assert isinstance(tables.session.rpc, python_ovs.RpcConnection)
-        assert tables.state == tables.IDL_S_DATA_MONITOR_REQUESTED
-        assert json.loads(server.recv(4096))["method"] == "monitor"
-
-
 def test_a_refusal_that_can_be_cured_ends_the_connection_whatever_follows_it(
     tmp_path: Path,
 ) -> None:
     with replica_of_a_server(tmp_path) as (tables, server):
+        assert isinstance(tables.session.rpc, python_ovs.RpcConnection)
+        assert tables.state == tables.IDL_S_DATA_MONITOR_REQUESTED
         asked = json.loads(server.recv(4096))
+        assert asked["method"] == "monitor"
         error = {"error": "syntax error", "details": "mtu_request is not a valid column name"}
         first = refusal(asked["id"], error).rjust(python_ovs._CHUNK_BYTES)
         server.sendall(first + ECHO)  # which is received by itself
