@@ -252,14 +252,15 @@ update Interface of((uuid(<Interface qvo1>))) row=(type='')
 """,
     ),
     "a port without an iface-id may have become somebody's by any id": (
-        [SetPort("qvo1", {"type": ""}, {"os-vif": "m"})],
+        [SetPort("qvo1", {"options:a": None}, {"os-vif": "m"})],
         BOTH,
         """
 wait Interface of((uuid(<Interface qvo1>)) ('external_ids' 'includes' map(os-vif='m'))) \
 rows=((name='qvo1')) timeout=0
 wait Interface of((uuid(<Interface qvo1>))) columns=('external_ids') until='==' \
 rows=((external_ids=map(os-vif='m'))) timeout=0
-update Interface of((uuid(<Interface qvo1>))) row=(type='')
+mutate Interface of((uuid(<Interface qvo1>))) mutations=(('options' 'delete' set('a')) \
+('options' 'insert' map()))
 """,
     ),
     "a port is replaced in one transaction": (
