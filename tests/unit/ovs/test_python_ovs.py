@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ovs.db import custom_index, idl
 
-from tests.unit.ovs.test_messages import MESSAGES, chunks, written
+from tests.unit.ovs.test_messages import chunks, written
 from vif_plug_ovs.ovsdb import python_ovs, rows
 
 ROOT = Path(__file__).parents[3]
@@ -181,7 +181,7 @@ def received(connection: Any) -> list[dict[str, Any]]:
 
 
 @settings(deadline=None)
-@given(written(MESSAGES), st.data())
+@given(written(), st.data())
 def test_messages_are_received_however_they_are_sent(
     given: tuple[list[dict[str, Any]], bytes], data: st.DataObject
 ) -> None:
