@@ -267,7 +267,7 @@ VARIATIONS: dict[str, dict[str, Case]] = {
             "DeviceMtu tapa0000001-fe mtu=1450",
             "OvsPort tapa0000001-fe device=False",
         ),
-        "for somebody else's tap, too, the configured MTU": case(
+        "for libvirt's tap, too, the configured MTU": case(
             vif_open_vswitch(network={"mtu": None}, profile=PORT),
             "DeviceMtu tapa0000001-fe mtu=1400",
             "OvsPort tapa0000001-fe device=False",
@@ -320,7 +320,7 @@ VARIATIONS: dict[str, dict[str, Case]] = {
             "OvsPort tapa0000001-fe bridge=tbr-0 TRUNK-IDS -IDS",
             settings=ISOLATED,
         ),
-        "tbr is no trunk": case(
+        "tbr is not the name of a trunk": case(
             vif_with_tap(network={"bridge": "tbr"}),
             "OvsBridge tbr",
             "OvsPort tapa0000001-fe bridge=tbr vlan=DEAD",
