@@ -144,13 +144,14 @@ class _Job:
         return self.plan.links[: self.links_executed]
 
 
-class _Batch:
-    """Wirings that go through the engine together, each of which may fail alone."""
+class _Attempts:
+    """Wirings that go through the engine together, some of them more than once."""
 
-    def __init__(self, wirings: Iterable[Wiring]) -> None:
+    def __init__(self, wirings: Iterable[Wiring], deadline: Deadline) -> None:
         self._jobs = [_Job(wiring) for wiring in wirings]
+        self._deadline = deadline
 
-    def attempts(self, deadline: Deadline) -> Iterator[list[_Job]]:
+    def __iter__(self) -> Iterator[list[_Job]]:
         """Yield all jobs; then, for a few times, fresh ones of those that failed because another
         process was faster, or the server went away during a commit."""
         again = list(range(len(self._jobs)))
@@ -161,7 +162,7 @@ class _Batch:
                 job.left = job.left or self._jobs[i].left
                 if not _is_still_unknown(self._jobs[i].failure, job.failure):
                     self._jobs[i] = job
-            again = [i for i in again if _is_worth_a_look(self._jobs[i].failure, deadline)]
+            again = [i for i in again if _is_worth_a_look(self._jobs[i].failure, self._deadline)]
             if not again:
                 break
             LOG.info("%s; looking again", self._jobs[again[0]].failure)
@@ -205,8 +206,8 @@ class Engine:
 
         :returns: for each wiring None, or what :meth:`apply` would have raised.
         """
-        batch = _Batch(wirings)
-        for jobs in batch.attempts(deadline):
+        attempts = _Attempts(wirings, deadline)
+        for jobs in attempts:
             try:
                 found = self._plan(jobs, to_apply, deadline)
                 _refuse_shared_ports(jobs)
@@ -226,15 +227,15 @@ class Engine:
                     raise
             finally:
                 self._roll_back(jobs, deadline)
-        return batch.outcomes()
+        return attempts.outcomes()
 
     def remove_all(self, wirings: Sequence[Wiring], deadline: Deadline) -> list[Exception | None]:
         """Remove several wirings; one that fails stays alone.
 
         :returns: for each wiring None, or what :meth:`remove` would have raised.
         """
-        batch = _Batch(wirings)
-        for jobs in batch.attempts(deadline):
+        attempts = _Attempts(wirings, deadline)
+        for jobs in attempts:
             try:
                 self._plan(jobs, to_remove, deadline)
                 self._commit(jobs, deadline)
@@ -246,7 +247,7 @@ class Engine:
                 self._release(jobs, deadline)
             except Exception as failure:
                 _fail(jobs, failure)
-        return batch.outcomes()
+        return attempts.outcomes()
 
     def _release(self, jobs: list[_Job], deadline: Deadline) -> None:
         """Set down the devices that stay, but none that another process has plugged again: looked
