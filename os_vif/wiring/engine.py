@@ -12,7 +12,7 @@ KeyboardInterrupt) leaves nothing behind.
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, cast
+from typing import Protocol, TypeVar, cast
 
 from oslo_log import log as logging
 
@@ -38,6 +38,8 @@ from os_vif.wiring.steps import (
 )
 
 LOG = logging.getLogger(__name__)
+
+L = TypeVar("L", bound=LinkStep)
 
 #: How often a verb looks again after another process has changed what it was about to change.
 ATTEMPTS = 5
@@ -261,15 +263,8 @@ class Engine:
 
     def _taken_again(self, jobs: list[_Job], deadline: Deadline) -> list[_Job]:
         """Return those of whose devices, whose ports were removed, there is a port again."""
-        ports: Collection[str] = ()
-        with contextlib.suppress(errors.WiringError, OSError):  # then it is set down
-            deadline = deadline.at_least(ROLLBACK_SECONDS / 4)
-            ports = self._observe([job.wiring for job in jobs], deadline).ports if jobs else ()
-        return [
-            job
-            for job in jobs
-            if any(isinstance(step, SetLink) and step.name in ports for step in job.plan.links)
-        ]
+        ports = self._found_now(jobs, deadline.at_least(ROLLBACK_SECONDS / 4)).ports
+        return [job for job in jobs if any(step.name in ports for step in _only(SetLink)(job))]
 
     def _plan(
         self, jobs: list[_Job], plan: Callable[[Wiring, Found], Plan], deadline: Deadline
@@ -290,6 +285,12 @@ class Engine:
         has_rows = scope.bridges or scope.ports
         rows = self._rows.observe(scope.bridges, scope.ports, deadline) if has_rows else Found()
         return replace(rows, links=self._links.observe(scope.links, scope.addressed))
+
+    def _found_now(self, jobs: list[_Job], deadline: Deadline) -> Found:
+        """Return what is found; nothing where that cannot be said."""
+        with contextlib.suppress(errors.WiringError, OSError):
+            return self._observe([job.wiring for job in jobs], deadline) if jobs else Found()
+        return Found()
 
     def _observe_links(self, wirings: Iterable[Wiring]) -> Mapping[str, Link]:
         scope = Scope.joined(wiring.scope for wiring in wirings)
@@ -463,9 +464,7 @@ class Engine:
         """
         if not isinstance(job.failure, errors.StateChanged):
             return False
-        now = Found()
-        with contextlib.suppress(errors.WiringError, OSError):
-            now = self._observe([job.wiring], deadline)
+        now = self._found_now([job], deadline)
         new = now.ports.keys() - job.found.ports.keys()
         return any(
             name in new and whose is Whose.THIS
@@ -558,7 +557,7 @@ def _live(jobs: Iterable[_Job]) -> list[_Job]:
     return [job for job in jobs if job.failure is None]
 
 
-def _only(kind: type[LinkStep]) -> Callable[[_Job], list[LinkStep]]:
+def _only(kind: type[L]) -> Callable[[_Job], list[L]]:
     return lambda job: [step for step in job.plan.links if isinstance(step, kind)]
 
 
