@@ -7,20 +7,22 @@ All may be called from several threads. Importing this package does nothing else
 """
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable
 
 from oslo_log import log as logging
 
 from os_vif import exception, objects, registry
+from os_vif.batch import Batch, Pair, Result
 from os_vif.objects.host_info import HostInfo, HostPluginInfo
 from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.vif import VIFBase
-from os_vif.plugin import Pair, PluginBase, Result
+from os_vif.plugin import PluginBase
 
 __all__ = ["Result", "host_info", "initialize", "plug", "plug_all", "unplug", "unplug_all"]
 
 LOG = logging.getLogger(__name__)
+
+_VerbError = exception.PlugException | exception.UnplugException
 
 _initializing = threading.Lock()
 _plugins: registry.Registry | None = None
@@ -56,8 +58,10 @@ def plug(vif: VIFBase, instance_info: InstanceInfo) -> None:
     :raises PlugException: everything else; the cause is its ``__cause__``.
     """
     plugin = _plugin_for(vif)
-    with _errors_as(exception.PlugException, vif):
+    try:
         plugin.plug(vif, instance_info)
+    except Exception as err:
+        raise _failure(exception.PlugException, vif, err) from err
 
 
 def unplug(vif: VIFBase, instance_info: InstanceInfo) -> None:
@@ -70,8 +74,10 @@ def unplug(vif: VIFBase, instance_info: InstanceInfo) -> None:
     :raises UnplugException: everything else; the cause is its ``__cause__``.
     """
     plugin = _plugin_for(vif)
-    with _errors_as(exception.UnplugException, vif):
+    try:
         plugin.unplug(vif, instance_info)
+    except Exception as err:
+        raise _failure(exception.UnplugException, vif, err) from err
 
 
 def plug_all(pairs: Iterable[tuple[VIFBase, InstanceInfo]], /) -> list[Result]:
@@ -84,7 +90,7 @@ def plug_all(pairs: Iterable[tuple[VIFBase, InstanceInfo]], /) -> list[Result]:
     :returns: for each pair, in order, whether and why it failed.
     :raises LibraryNotInitialized: :func:`initialize` was not called.
     """
-    return _all(list(pairs), PluginBase.plug_all, exception.PlugException)
+    return _all(Batch(pairs), PluginBase.plug_all, exception.PlugException)
 
 
 def unplug_all(pairs: Iterable[tuple[VIFBase, InstanceInfo]], /) -> list[Result]:
@@ -94,7 +100,7 @@ def unplug_all(pairs: Iterable[tuple[VIFBase, InstanceInfo]], /) -> list[Result]
     :returns: for each pair, in order, whether and why it failed.
     :raises LibraryNotInitialized: :func:`initialize` was not called.
     """
-    return _all(list(pairs), PluginBase.unplug_all, exception.UnplugException)
+    return _all(Batch(pairs), PluginBase.unplug_all, exception.UnplugException)
 
 
 def host_info(permitted_vif_type_names: Collection[str] | None = None) -> HostInfo:
@@ -136,72 +142,52 @@ def _plugin_for(vif: VIFBase) -> PluginBase:
 
 
 def _all(
-    pairs: list[Pair],
+    batch: Batch,
     verb: Callable[[PluginBase, list[Pair]], list[Result]],
-    wrapper: type[exception.PlugException | exception.UnplugException],
+    wrapper: type[_VerbError],
 ) -> list[Result]:
-    """Hand each plugin its pairs, and put the results into the order of the pairs."""
+    """Give each plugin its VIFs.
+
+    An error of a plugin is wrapped as in the verb for one VIF; that there is no plugin is not.
+    """
     _loaded()
-    results: dict[int, Result] = {}
     of_plugin: dict[str, list[int]] = {}
-    for i, (vif, _) in enumerate(pairs):
-        try:
-            _plugin_for(vif)
-            of_plugin.setdefault(vif.plugin, []).append(i)
-        except exception.ExceptionBase as err:  # as in plug: not wrapped
-            results[i] = Result(vif, err)
+    for i in batch.each(lambda vif, _: _plugin_for(vif)):
+        of_plugin.setdefault(batch.pairs[i][0].plugin, []).append(i)
+    outcomes: dict[int, Exception | None] = {}
     for name, indexes in of_plugin.items():
-        found = _outcomes(getattr(_loaded().get(name), verb.__name__), [pairs[i] for i in indexes])
-        results |= {i: _wrapped(one, wrapper) for i, one in zip(indexes, found, strict=True)}
-    return [results[i] for i in range(len(pairs))]
+        pairs = [batch.pairs[i] for i in indexes]
+        results = _results(getattr(_loaded().get(name), verb.__name__), pairs)
+        for i, (vif, error) in zip(indexes, results, strict=True):
+            outcomes[i] = error and _failure(wrapper, vif, error)
+    return batch.results(outcomes)
 
 
-def _outcomes(verb: Callable[[list[Pair]], Iterable[Result]], pairs: list[Pair]) -> list[Result]:
-    """Return a plugin's results. Those that it gave before it raised count: their VIFs may be
-    plugged."""
+def _results(verb: Callable[[list[Pair]], Iterable[Result]], pairs: list[Pair]) -> list[Result]:
+    """Return a plugin's results, which may be anything.
+
+    Those that it gave before it raised count: their VIFs may be plugged.
+    """
     given: list[Result] = []
     try:
-        for outcome in verb(pairs):
-            given.append(outcome)
+        for result in verb(pairs):
+            given.append(result)
     except Exception as err:
-        LOG.exception("%s of an os-vif plugin failed", verb)
-        rest = [vif for vif, _ in pairs[len(given) :]]
-        given += [Result(vif, err) for vif in rest]
+        given += [Result(vif, err) for vif, _ in pairs[len(given) :]]
     try:
-        return [_checked(outcome, vif) for (vif, _), outcome in zip(pairs, given, strict=True)]
+        for (vif, _), result in zip(pairs, given, strict=True):
+            if not isinstance(result, Result) or result.vif is not vif:
+                raise TypeError(f"{result!r} is not a Result of the VIF")
+            if not isinstance(result.error, Exception | None):
+                raise TypeError(f"{result.error!r} is neither an exception nor None")
     except Exception as err:
-        LOG.exception("%s of an os-vif plugin gave no results", verb)
         return [Result(vif, err) for vif, _ in pairs]
+    return given
 
 
-def _checked(outcome: object, vif: VIFBase) -> Result:
-    """Return a plugin's result, which may be anything."""
-    match outcome:
-        case Result(its_vif, Exception() | None) if its_vif is vif:
-            return outcome
-    raise TypeError(f"{outcome!r} is not a Result of the VIF")
-
-
-def _wrapped(
-    result: Result, wrapper: type[exception.PlugException | exception.UnplugException]
-) -> Result:
-    """Return a result whose error is like the one that the verb for one VIF raises."""
-    if result.error is None:
-        return result
-    failure = wrapper(vif=result.vif, err=result.error)
-    failure.__cause__ = result.error
-    LOG.error("%s", failure)
-    return Result(result.vif, failure)
-
-
-@contextmanager
-def _errors_as(
-    wrapper: type[exception.PlugException | exception.UnplugException], vif: VIFBase
-) -> Iterator[None]:
-    """Only subclasses of ExceptionBase leave a verb, and they name the VIF."""
-    try:
-        yield
-    except Exception as err:
-        failure = wrapper(vif=vif, err=err)
-        LOG.error("%s", failure, exc_info=True)
-        raise failure from err
+def _failure(wrapper: type[_VerbError], vif: VIFBase, err: Exception) -> Exception:
+    """Return what a verb raises: only subclasses of ExceptionBase, and they name the VIF."""
+    failure = wrapper(vif=vif, err=err)
+    failure.__cause__ = err
+    LOG.error("%s", failure, exc_info=err)
+    return failure

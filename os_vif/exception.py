@@ -24,7 +24,7 @@ A plugin derives its own from ExceptionBase and gives them a ``msg_fmt``.
 """
 
 import copyreg
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 class ExceptionBase(Exception):
@@ -136,6 +136,11 @@ class NoMatchingVIFClass(ExceptionBase):
     """
 
     msg_fmt = "No VIF class was found with the name %(name)s"
+
+    @classmethod
+    def by_plugin(cls, plugin: str, name: str) -> Self:
+        """Return the error of a plugin that does not plug VIFs of a class."""
+        return cls(f"The plugin {plugin} does not plug VIFs of class {name}", name=name)
 
 
 class NoMatchingPortProfileClass(ExceptionBase):

@@ -22,14 +22,17 @@ class KeyedLocks:
         self._held: set[str] = set()
 
     @contextmanager
-    def hold(self, keys: Collection[str], deadline: Deadline) -> Iterator[None]:
+    def hold(
+        self, keys: Collection[str], deadline: Deadline, what: str = "the same VIF"
+    ) -> Iterator[None]:
         """Hold all of these keys.
 
+        :param what: what another thread that holds one is busy with.
         :raises DeadlineExceeded: another thread holds one of them.
         """
         with self.hold_free(keys, deadline) as held:
             if len(held) < len(set(keys)):
-                raise busy(deadline)
+                raise busy(deadline, what)
             yield
 
     @contextmanager
@@ -50,7 +53,6 @@ class KeyedLocks:
                 self._changed.notify_all()
 
 
-def busy(deadline: Deadline) -> DeadlineExceeded:
+def busy(deadline: Deadline, what: str = "the same VIF") -> DeadlineExceeded:
     """Return the error of a thread that waited in vain."""
-    what = "another thread is busy with the same VIF"
-    return DeadlineExceeded(seconds=deadline.elapsed(), what=what)
+    return DeadlineExceeded(seconds=deadline.elapsed(), what=f"another thread is busy with {what}")

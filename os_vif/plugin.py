@@ -2,14 +2,17 @@
 """What a plugin is."""
 
 import abc
-from collections.abc import Callable, Sequence
-from typing import ClassVar, NamedTuple, Self
+from collections.abc import Sequence
+from typing import ClassVar, Self
 
 from oslo_config import cfg
 
+from os_vif.batch import Batch, Pair, Result
 from os_vif.objects.host_info import HostPluginInfo, HostPortProfileInfo, HostVIFInfo
 from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.vif import VIFBase, VIFPortProfileBase
+
+__all__ = ["Pair", "PluginBase", "Result", "option_group", "supported"]
 
 
 def option_group(plugin_name: str) -> str:
@@ -35,17 +38,6 @@ def supported(vif: type[VIFBase], *profiles: type[VIFPortProfileBase]) -> HostVI
             for profile in profiles
         ],
     )
-
-
-class Result(NamedTuple):
-    """What became of one VIF of several."""
-
-    vif: VIFBase
-    error: Exception | None  # None: it is done
-
-
-#: A VIF, and the virtual machine that it belongs to.
-Pair = tuple[VIFBase, InstanceInfo]
 
 
 class PluginBase(abc.ABC):
@@ -82,11 +74,15 @@ class PluginBase(abc.ABC):
 
         :returns: one result for each pair, in order.
         """
-        return [_result(self.plug, pair) for pair in pairs]
+        batch = Batch(pairs)
+        batch.each(self.plug)
+        return batch.results()
 
     def unplug_all(self, pairs: Sequence[Pair], /) -> list[Result]:
         """Unplug several VIFs; see :meth:`plug_all`."""
-        return [_result(self.unplug, pair) for pair in pairs]
+        batch = Batch(pairs)
+        batch.each(self.unplug)
+        return batch.results()
 
     @classmethod
     def load(cls, plugin_name: str) -> Self:
@@ -101,11 +97,3 @@ class PluginBase(abc.ABC):
             return cls(cfg.ConfigOpts.GroupAttr(cfg.CONF, cfg.OptGroup(group)))
         cfg.CONF.register_opts(cls.CONFIG_OPTS, group=group)
         return cls(getattr(cfg.CONF, group))
-
-
-def _result(verb: Callable[[VIFBase, InstanceInfo], None], pair: Pair) -> Result:
-    try:
-        verb(*pair)
-    except Exception as err:
-        return Result(pair[0], err)
-    return Result(pair[0], None)

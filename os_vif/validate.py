@@ -116,3 +116,25 @@ def mtu(field: str, value: object) -> int:
             field=field, value=value, reason=f"an MTU is from {MTU_MIN} to {MTU_MAX} bytes"
         )
     return value
+
+
+def flag(field: str, value: object) -> bool:
+    """Check that a value is true or false.
+
+    :raises InvalidValue: it is neither, 0 and 1 included.
+    """
+    if not isinstance(value, bool):
+        raise InvalidValue(field=field, value=value, reason="it must be true or false")
+    return value
+
+
+def count(field: str, value: object) -> int:
+    """Check a number such as a sysctl or a time of a bridge.
+
+    :raises InvalidValue: it is not a number from 0 to 1,000,000.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 1_000_000:
+        raise InvalidValue(
+            field=field, value=value, reason="it must be a number, and not negative"
+        )
+    return value

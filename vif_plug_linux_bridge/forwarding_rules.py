@@ -103,7 +103,8 @@ class Filtering:
 
     :param bridge: the name of the bridge.
     :param gateway: whether traffic may be forwarded to and from it at all.
-    :param forward_bridge_interface: the option of that name, and so the following ones.
+    :param forward_bridge_interface: to and from which interfaces; ``all`` among them for any. The
+        option of that name, as the following ones.
 
     :raises InvalidValue: one of them could not be written as a single word of one rule, or is no
         regular expression.
@@ -119,7 +120,10 @@ class Filtering:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "forward_bridge_interface", tuple(self.forward_bridge_interface))
-        rules_for(*self._arguments)
+        interface("bridge", self.bridge)
+        target("iptables_drop_action", self.iptables_drop_action)
+        for name in self._named:
+            interface("forward_bridge_interface", name)
         regex("iptables_top_regex", self.iptables_top_regex)
         regex("iptables_bottom_regex", self.iptables_bottom_regex)
 
@@ -136,45 +140,28 @@ class Filtering:
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        """See :func:`rules_for`."""
-        return rules_for(*self._arguments)
+        """The rules of the bridge, in their order.
+
+        What stays within the bridge is accepted always. It gets to iptables where br_netfilter is
+        loaded and ``bridge-nf-call-iptables`` is on, the kernel's default; nova-network's rules
+        for a bridge without a gateway dropped it there, and guests of one network lost each other.
+        """
+        bridge, drop = self.bridge, self.iptables_drop_action
+        if self.gateway and ALL in self._named:
+            rules = {Rule(bridge, "ACCEPT", bridge), Rule(bridge, "ACCEPT", "", bridge)}
+        else:
+            rules = {Rule(bridge, "ACCEPT", bridge, bridge)}
+            rules |= {Rule(bridge, drop, bridge), Rule(bridge, drop, "", bridge)}
+            for name in self._named if self.gateway else ():
+                rules |= {
+                    Rule(bridge, "ACCEPT", bridge, name),
+                    Rule(bridge, "ACCEPT", name, bridge),
+                }
+        return tuple(sorted(rules, key=lambda rule: rule.rank))
 
     @property
-    def _arguments(self) -> tuple[str, bool, tuple[str, ...], str]:
-        named = self.forward_bridge_interface
-        return self.bridge, self.gateway, named, self.iptables_drop_action
-
-
-def rules_for(
-    bridge: str,
-    gateway: bool = True,
-    forward_bridge_interface: Iterable[str] = (ALL,),
-    drop_action: str = "DROP",
-) -> tuple[Rule, ...]:
-    """Return the rules of a bridge, in their order.
-
-    What stays within the bridge is accepted always. It gets to iptables where br_netfilter is
-    loaded and ``bridge-nf-call-iptables`` is on, the kernel's default; nova-network's rules for a
-    bridge without a gateway dropped it there, and guests of one network lost each other.
-
-    :param gateway: whether traffic may be forwarded to and from the bridge at all.
-    :param forward_bridge_interface: to and from which interfaces; ``all`` among them for any.
-    :param drop_action: the target for the rest.
-    :raises InvalidValue: a name or target is not a single word that iptables takes literally.
-    """
-    interface("bridge", bridge)
-    drop_action = target("iptables_drop_action", drop_action)
-    named = [
-        interface("forward_bridge_interface", name) for name in forward_bridge_interface if name
-    ]
-    if gateway and ALL in named:
-        rules = {Rule(bridge, "ACCEPT", bridge), Rule(bridge, "ACCEPT", "", bridge)}
-    else:
-        rules = {Rule(bridge, "ACCEPT", bridge, bridge)}
-        rules |= {Rule(bridge, drop_action, bridge), Rule(bridge, drop_action, "", bridge)}
-        for name in named if gateway else ():
-            rules |= {Rule(bridge, "ACCEPT", bridge, name), Rule(bridge, "ACCEPT", name, bridge)}
-    return tuple(sorted(rules, key=lambda rule: rule.rank))
+    def _named(self) -> list[str]:
+        return [name for name in self.forward_bridge_interface if name]
 
 
 # Checks ------------------------------------------------------------------------------------------
@@ -193,17 +180,6 @@ def interface(field: str, value: object) -> str:
     return name
 
 
-def chain(field: str, value: object) -> str:
-    """Check the name of a chain.
-
-    :raises InvalidValue: with field, value and the broken rule.
-    """
-    if not isinstance(value, str) or not _CHAIN.fullmatch(value):
-        reason = f"it must be at most {CHAIN_LENGTH} letters, digits and any of _.-"
-        raise InvalidValue(field=field, value=value, reason=reason)
-    return value
-
-
 def target(field: str, value: object) -> str:
     """Check a target: a plain word, such as DROP, REJECT or the name of an administrator's chain.
 
@@ -211,7 +187,10 @@ def target(field: str, value: object) -> str:
     """
     if value == OWN_FORWARD:
         raise InvalidValue(field=field, value=value, reason="that chain would jump to itself")
-    return chain(field, value)
+    if not isinstance(value, str) or not _CHAIN.fullmatch(value):
+        reason = f"it must be at most {CHAIN_LENGTH} letters, digits and any of _.-"
+        raise InvalidValue(field=field, value=value, reason=reason)
+    return value
 
 
 def regex(field: str, value: object) -> re.Pattern[str] | None:

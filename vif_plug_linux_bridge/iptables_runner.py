@@ -10,8 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from oslo_log import log as logging
@@ -21,7 +20,7 @@ from os_vif.locks import KeyedLocks
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.errors import DeadlineExceeded, WiringError
 from vif_plug_linux_bridge import forwarding_rules
-from vif_plug_linux_bridge.forwarding_rules import Filtering, Rule, UnreadableRules
+from vif_plug_linux_bridge.forwarding_rules import Filtering, UnreadableRules
 
 LOG = logging.getLogger(__name__)
 
@@ -34,6 +33,9 @@ ATTEMPTS = 3
 _FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 IPV4, IPV6 = "iptables", "ip6tables"
+
+#: One thread of a process at a time; what other processes do, the rules themselves tell.
+_LOCKS = KeyedLocks()
 
 Plan = Callable[[str], str | None]
 
@@ -69,13 +71,20 @@ def ensure(wanted: Filtering, deadline: Deadline) -> bool:
     :raises DeadlineExceeded: it did not happen in time. The rules were rolled back, unless that
         could not be done within half a second either; the same call again settles it.
     """
+    plan = partial(
+        forwarding_rules.merge,
+        bridge=wanted.bridge,
+        rules=wanted.rules,
+        iptables_top_regex=wanted.iptables_top_regex,
+        iptables_bottom_regex=wanted.iptables_bottom_regex,
+    )
     before: dict[str, str] = {}
     wrote = False
-    with _locked(deadline):
+    with _LOCKS.hold({IPV4}, deadline, "iptables"):
         try:
-            for program in _programs(wanted.use_ipv6):
+            for program in (IPV4, IPV6) if wanted.use_ipv6 else (IPV4,):
                 before[program] = save(program, deadline)
-                wrote |= write(program, _plan(wanted), deadline, before[program])
+                wrote |= write(program, plan, deadline, before[program])
         except ExceptionBase:
             _roll_back(before, wanted.bridge, deadline.at_least(ROLLBACK_SECONDS))
             raise
@@ -91,10 +100,11 @@ def remove(bridge: str, use_ipv6: bool, deadline: Deadline) -> bool:
     :raises CommandFailed: iptables refused.
     :raises DeadlineExceeded: it did not happen in time.
     """
+    plan = partial(forwarding_rules.merge, bridge=bridge, rules=())
     wrote = False
-    with _locked(deadline):
+    with _LOCKS.hold({IPV4}, deadline, "iptables"):
         for program, saved in _saved(use_ipv6, deadline):
-            wrote |= write(program, partial(_merge, bridge, ()), deadline, saved)
+            wrote |= write(program, plan, deadline, saved)
     return wrote
 
 
@@ -110,21 +120,6 @@ def bridges(use_ipv6: bool, deadline: Deadline) -> tuple[str, ...]:
         return ()
     found = (forwarding_rules.bridges(text) for _, text in _saved(use_ipv6, deadline))
     return tuple(sorted({bridge for names in found for bridge in names}))
-
-
-def _plan(wanted: Filtering) -> Plan:
-    regexes = (wanted.iptables_top_regex, wanted.iptables_bottom_regex)
-    return partial(_merge, wanted.bridge, wanted.rules, regexes=regexes)
-
-
-def _merge(
-    bridge: str, rules: Iterable[Rule], saved: str, regexes: tuple[str, str] = ("", "")
-) -> str | None:
-    return forwarding_rules.merge(saved, bridge, rules, *regexes)
-
-
-def _programs(use_ipv6: bool) -> tuple[str, ...]:
-    return (IPV4, IPV6) if use_ipv6 else (IPV4,)
 
 
 def _saved(use_ipv6: bool, deadline: Deadline) -> Iterable[tuple[str, str]]:
@@ -172,29 +167,13 @@ def _roll_back(before: dict[str, str], bridge: str, deadline: Deadline) -> None:
     for program, saved in before.items():
         rules = forwarding_rules.rules_of(saved, bridge)
         try:
-            now = save(program, deadline)
-            write(program, partial(_merge, bridge, rules), deadline, now)
+            plan = partial(forwarding_rules.merge, bridge=bridge, rules=rules)
+            write(program, plan, deadline, save(program, deadline))
         except ExceptionBase as err:
             LOG.warning("The rules (%s) of %s were not rolled back: %s", program, bridge, err)
 
 
 # The programs ------------------------------------------------------------------------------------
-
-#: One thread of a process at a time; what other processes do, the rules themselves tell.
-_LOCKS = KeyedLocks()
-
-
-@contextmanager
-def _locked(deadline: Deadline) -> Iterator[None]:
-    """Wait for the other threads of this process.
-
-    :raises DeadlineExceeded: one of them is busy with iptables all the time.
-    """
-    with _LOCKS.hold_free({IPV4}, deadline) as held:
-        if not held:
-            what = "another thread is busy with iptables"
-            raise DeadlineExceeded(seconds=deadline.elapsed(), what=what)
-        yield
 
 
 def save(program: str, deadline: Deadline) -> str:

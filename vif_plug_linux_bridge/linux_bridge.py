@@ -105,7 +105,7 @@ class LinuxBridgePlugin(PluginBase):
         :raises WiringError: see :mod:`os_vif.wiring.errors`.
         """
         if not isinstance(vif, VIFBridge):
-            raise NoMatchingVIFClass(name=type(vif).__name__)
+            raise NoMatchingVIFClass.by_plugin(constants.PLUGIN_NAME, type(vif).__name__)
         if shapes.is_provided(vif):
             wanted = shapes.read(vif, self._settings())
             bridge, interface = map(own_name, (wanted.bridge, wanted.interface))
@@ -157,7 +157,7 @@ class LinuxBridgePlugin(PluginBase):
 def apply(wanted: Wiring, bridge: str) -> None:
     """Make a bridge's wiring so; two threads that want the same bridge take turns."""
     deadline = Deadline(TIMEOUT)
-    with LOCKS.hold({bridge}, deadline):
+    with LOCKS.hold({bridge}, deadline, f"bridge {bridge}"):
         Engine(_links()).apply(wanted, deadline)
 
 

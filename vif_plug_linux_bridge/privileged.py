@@ -10,8 +10,6 @@ from os_vif.wiring.steps import FilterBridge
 from vif_plug_linux_bridge import constants, iptables_runner, privsep
 from vif_plug_linux_bridge.forwarding_rules import Filtering
 
-Outcome = tuple[int, str, int]
-
 
 def _settings(step: FilterBridge) -> Filtering | None:
     return None if step.settings is None else Filtering.unpacked(step.bridge, step.settings)
@@ -22,7 +20,7 @@ ALLOWED = packing.Allowed(
     plugin=constants.PLUGIN_NAME,
     kinds=frozenset({"bridge", "vlan"}),
     only_marked=True,
-    check_filter=_settings,
+    checks={FilterBridge: _settings},
 )
 
 #: Seconds past the deadline in which the daemon rolls back what iptables did not finish, and says
@@ -42,7 +40,9 @@ def filtered(until: float = math.inf) -> list[str]:
 
 
 @privsep.vif_plug.entrypoint
-def change_links(groups: list[Any], go_on: bool = False, until: float = math.inf) -> list[Outcome]:
+def change_links(
+    groups: list[Any], go_on: bool = False, until: float = math.inf
+) -> list[execute.Outcome]:
     """Execute groups of packed steps; see :func:`os_vif.kernel.execute.execute`.
 
     :param until: as of :func:`filtered`; iptables may have to be waited for.

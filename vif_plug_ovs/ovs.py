@@ -2,21 +2,22 @@
 """The plugin for Open vSwitch: it reads its configuration and drives the engine."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from oslo_config import cfg
 from oslo_log import log as logging
 
+from os_vif.batch import Batch, Pair, Result
 from os_vif.exception import ExceptionBase
 from os_vif.kernel.daemon import KernelLinks
 from os_vif.locks import KeyedLocks, busy
 from os_vif.objects.host_info import HostPluginInfo
 from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.vif import VIFBase, VIFOpenVSwitch
-from os_vif.plugin import Pair, PluginBase, Result, supported
+from os_vif.plugin import PluginBase, supported
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.engine import Engine
 from os_vif.wiring.model import Wiring
@@ -159,26 +160,36 @@ class OvsPlugin(PluginBase):
         return _in_chunks(self._unplug, pairs)
 
     def _plug(self, pairs: Sequence[Pair]) -> list[Result]:
-        with self._described(pairs, self._plugged) as chunk:
-            return chunk.results(self._engine().apply_all(chunk.wirings, chunk.deadline))
+        with self._described(pairs, self._plugged) as (batch, wirings, deadline):
+            failures = self._engine().apply_all(list(wirings.values()), deadline)
+        return batch.results(dict(zip(wirings, failures, strict=True)))
 
     def _unplug(self, pairs: Sequence[Pair]) -> list[Result]:
-        with self._described(pairs, self._unplugged) as chunk:
-            return chunk.results(self._engine().remove_all(chunk.wirings, chunk.deadline))
+        with self._described(pairs, self._unplugged) as (batch, wirings, deadline):
+            failures = self._engine().remove_all(list(wirings.values()), deadline)
+        return batch.results(dict(zip(wirings, failures, strict=True)))
 
     @contextmanager
-    def _described(self, pairs: Sequence[Pair], describe: _Describe) -> Iterator["_Chunk"]:
-        """Hold VIFs and describe them; each may fail alone."""
+    def _described(
+        self, pairs: Sequence[Pair], describe: _Describe
+    ) -> Iterator[tuple[Batch, dict[int, Wiring], Deadline]]:
+        """Hold VIFs and describe them; each may fail alone.
+
+        :returns: them, the wirings by their positions, and the end of what is done to them.
+        """
         deadline = Deadline.of_option(self.config.ovs_vsctl_timeout)
         # Among several, a VIF that is locked must leave time for the others.
         half = deadline.seconds / 2 if deadline.seconds < math.inf else 60
         until = deadline if len(pairs) == 1 else deadline.at_most(half)
         with LOCKS.hold_free({key for vif, _ in pairs for key in _keys(vif)}, until) as held:
-            described = [
-                _attempt(describe, vif, instance, deadline) if _keys(vif) <= held else busy(until)
-                for vif, instance in pairs
-            ]
-            yield _Chunk([vif for vif, _ in pairs], described, deadline)
+
+            def described(vif: VIFBase, instance_info: InstanceInfo) -> Wiring:
+                if not _keys(vif) <= held:
+                    raise busy(until)
+                return describe(vif, instance_info, deadline)
+
+            batch = Batch(pairs)
+            yield batch, batch.each(described), deadline
 
     def _plugged(self, vif: VIFBase, instance_info: InstanceInfo, deadline: Deadline) -> Wiring:
         facts = None
@@ -248,31 +259,6 @@ def _keys(vif: VIFBase) -> set[str]:
     return {str(getattr(vif, name)) for name in names if name in vif.fields and name in vif}
 
 
-@dataclass(frozen=True)
-class _Chunk:
-    """VIFs that go into one transaction, each with its wiring or why it has none."""
-
-    vifs: Sequence[VIFBase]
-    described: Sequence[Wiring | Exception]
-    deadline: Deadline
-
-    @property
-    def wirings(self) -> list[Wiring]:
-        """Those that could be described."""
-        return [one for one in self.described if isinstance(one, Wiring)]
-
-    def results(self, outcomes: Iterable[Exception | None]) -> list[Result]:
-        """Return what became of each VIF.
-
-        :param outcomes: of the wirings.
-        """
-        rest = iter(outcomes)
-        return [
-            Result(vif, next(rest) if isinstance(one, Wiring) else one)
-            for vif, one in zip(self.vifs, self.described, strict=True)
-        ]
-
-
 def _in_chunks(
     verb: Callable[[Sequence[Pair]], list[Result]], pairs: Sequence[Pair]
 ) -> list[Result]:
@@ -284,18 +270,6 @@ def _in_chunks(
         except Exception as err:  # of a chunk; the others are none the worse
             results += [Result(vif, err) for vif, _ in chunk]
     return results
-
-
-def _attempt(
-    describe: _Describe,
-    vif: VIFBase,
-    instance_info: InstanceInfo,
-    deadline: Deadline,
-) -> Wiring | Exception:
-    try:
-        return describe(vif, instance_info, deadline)
-    except Exception as err:
-        return err
 
 
 def _raise(results: Sequence[Result]) -> None:

@@ -4,7 +4,7 @@
 ``daemon``             the call of a plugin's privileged daemon, and links as the engine wants them
 ``observe``            read links; no privilege needed
 ``sysfs``              read-only facts about PCI functions and switch ports
-``packing``            steps as they travel to the privileged daemon, which checks them
+``packing``            steps as they travel to the privileged daemon
 ``execute``            change links; runs inside a plugin's privileged daemon
 ``tap``                how a tap is made
 ``bridge_membership``  put an interface into a Linux bridge, or take it out

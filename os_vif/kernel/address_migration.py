@@ -89,6 +89,24 @@ class Move:
     depart: Change
 
 
+def _moved(
+    here: bytes, there: bytes, new: int, flags: int, delete: int, optional: bool = False
+) -> Move:
+    """Return the move of something by the requests that make it and delete it.
+
+    :param new: the type of the former request, with its flags; and of the latter.
+    """
+    return Move(
+        arrive=Change(Request(new, flags, there), Request(delete, 0, there), optional),
+        depart=Change(Request(delete, 0, here), Request(new, flags, here), optional),
+    )
+
+
+def _attributes(body: bytes, header: struct.Struct) -> dict[int, bytes]:
+    """Return the attributes behind the header of a message's body."""
+    return dict(rtnetlink.attributes(body[header.size :]))
+
+
 # Addresses ---------------------------------------------------------------------------------------
 
 
@@ -112,7 +130,7 @@ def _comes_by_itself(body: bytes) -> bool:
 
     Linux says so since 5.18; before, it is told by how it is made (RFC 4291, RFC 7217).
     """
-    scope, its = _ADDRESS.unpack_from(body)[3], _address_attributes(body)
+    scope, its = _ADDRESS.unpack_from(body)[3], _attributes(body, _ADDRESS)
     if not is_ipv6(body) or scope != _SCOPE_LINK:
         return False
     made_of_mac = its[_IFA_ADDRESS][11:13] == b"\xff\xfe"
@@ -127,15 +145,8 @@ def is_ipv6(body: bytes) -> bool:
 
 def address(body: bytes, old: Device, new: Device) -> Move:
     """Move an address."""
-    there, here = _address_on(body, new, old), _address_on(body, old, old)
-    return Move(
-        arrive=Change(_new_address(there), Request(RTM_DELADDR, 0, there)),
-        depart=Change(Request(RTM_DELADDR, 0, here), _new_address(here)),
-    )
-
-
-def _new_address(body: bytes) -> Request:
-    return Request(RTM_NEWADDR, rtnetlink.CREATE | rtnetlink.EXCLUSIVE, body)
+    here, there = (_address_on(body, device, old) for device in (old, new))
+    return _moved(here, there, RTM_NEWADDR, rtnetlink.CREATE | rtnetlink.EXCLUSIVE, RTM_DELADDR)
 
 
 def _address_on(body: bytes, device: Device, old: Device) -> bytes:
@@ -143,18 +154,14 @@ def _address_on(body: bytes, device: Device, old: Device) -> bytes:
     # Of IPv6 it is not asked again whether another host has it: the host has it already, on the
     # same segment and with the same MAC address, and until the answer came nobody could use it.
     flags = _address_flags(body) | (_IFA_F_NODAD if _is_known_to_be_free(body) else 0)
-    told = {**_address_attributes(body), _IFA_FLAGS: rtnetlink.pack_u32(flags)}
+    told = {**_attributes(body, _ADDRESS), _IFA_FLAGS: rtnetlink.pack_u32(flags)}
     return _ADDRESS.pack(family, length, low_flags, scope, device.index) + b"".join(
         rtnetlink.attribute(kind, value) for kind, value in _relabelled(told.items(), device, old)
     )
 
 
-def _address_attributes(body: bytes) -> dict[int, bytes]:
-    return dict(rtnetlink.attributes(body[_ADDRESS.size :]))
-
-
 def _address_flags(body: bytes) -> int:
-    its = _address_attributes(body)
+    its = _attributes(body, _ADDRESS)
     return rtnetlink.u32(its[_IFA_FLAGS]) if _IFA_FLAGS in its else body[2]
 
 
@@ -171,9 +178,9 @@ def are_usable(addresses: Iterable[bytes], routes: Iterable[bytes], device: Devi
 
     :param addresses: as they were found on the old device.
     """
-    wanted = (_address_attributes(body) for body in addresses if _is_known_to_be_free(body))
+    wanted = (_attributes(body, _ADDRESS) for body in addresses if _is_known_to_be_free(body))
     locals_ = {
-        _route_attributes(body).get(_RTA_DST)
+        _attributes(body, _ROUTE).get(_RTA_DST)
         for body in routes
         if _ROUTE.unpack_from(body)[4] == _RT_TABLE_LOCAL and _leads_through(body, device)
     }
@@ -204,7 +211,7 @@ def routes_of(dumped: Iterable[bytes], device: Device) -> list[bytes]:
     the same, and one more request for what is there does no harm.
     """
     its = [body for body in dumped if _is_configured(body) and _leads_through(body, device)]
-    return sorted(its, key=lambda body: not _GATEWAYS.isdisjoint(_route_attributes(body)))
+    return sorted(its, key=lambda body: not _GATEWAYS.isdisjoint(_attributes(body, _ROUTE)))
 
 
 def _is_configured(body: bytes) -> bool:
@@ -216,7 +223,7 @@ def _is_configured(body: bytes) -> bool:
     _, length, _, _, table, protocol, *_, flags = _ROUTE.unpack_from(body)
     if body[0] not in (socket.AF_INET, socket.AF_INET6) or flags & _RTM_F_CLONED:
         return False
-    to = _route_attributes(body).get(_RTA_DST, b"")
+    to = _attributes(body, _ROUTE).get(_RTA_DST, b"")
     of_any_link = table == _RT_TABLE_LOCAL or (length, to) == (64, _LINK_LOCAL)
     return protocol != _RTPROT_KERNEL or not of_any_link
 
@@ -226,13 +233,13 @@ def is_to_prefix(body: bytes) -> bool:
 
     It may stay when the address goes: it does if the address was not to live for ever.
     """
-    its = _route_attributes(body).keys()
+    its = _attributes(body, _ROUTE).keys()
     made_by_kernel = _ROUTE.unpack_from(body)[5] == _RTPROT_KERNEL
     return is_ipv6(body) and made_by_kernel and its.isdisjoint({*_GATEWAYS, _RTA_PREFSRC})
 
 
 def _leads_through(body: bytes, device: Device) -> bool:
-    its = _route_attributes(body)
+    its = _attributes(body, _ROUTE)
     if _RTA_NH_ID in its:
         return False  # its nexthop object does
     if _RTA_OIF in its:
@@ -243,23 +250,12 @@ def _leads_through(body: bytes, device: Device) -> bool:
 def route(body: bytes, old: Device, new: Device) -> Move:
     """Move a route; of one with several next hops those hops that lead through the old device."""
     here, there = (
-        _route_with(body, _redirected(body, _route_attributes(body), old, device))
+        _route_with(body, _redirected(body, _attributes(body, _ROUTE), old, device))
         for device in (old, new)
     )
-    return Move(
-        arrive=Change(_new_route(there), Request(RTM_DELROUTE, 0, there)),
-        depart=Change(Request(RTM_DELROUTE, 0, here), _new_route(here)),
-    )
-
-
-def _new_route(body: bytes) -> Request:
     # Beside the old one, which has the same destination and metric; IPv6 makes them next hops of
     # one route for as long as both are there.
-    return Request(RTM_NEWROUTE, rtnetlink.CREATE | rtnetlink.APPEND, body)
-
-
-def _route_attributes(body: bytes) -> dict[int, bytes]:
-    return dict(rtnetlink.attributes(body[_ROUTE.size :]))
+    return _moved(here, there, RTM_NEWROUTE, rtnetlink.CREATE | rtnetlink.APPEND, RTM_DELROUTE)
 
 
 def _route_with(body: bytes, attributes: _Attributes) -> bytes:
@@ -319,7 +315,7 @@ def _hops(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 def nexthops_of(dumped: Iterable[bytes], device: Device) -> list[bytes]:
     """Return the nexthop objects through one device; groups are made of such."""
-    return [body for body in dumped if _nexthop_attributes(body).get(_NHA_OIF) == _oif(device)]
+    return [body for body in dumped if _attributes(body, _NEXTHOP).get(_NHA_OIF) == _oif(device)]
 
 
 def nexthop(body: bytes, old: Device, new: Device) -> Change:
@@ -330,7 +326,7 @@ def nexthop(body: bytes, old: Device, new: Device) -> Change:
 
 def _nexthop_on(body: bytes, device: Device) -> Request:
     family, _, protocol, flags = _NEXTHOP.unpack_from(body)
-    its = {**_nexthop_attributes(body), _NHA_OIF: _oif(device)}
+    its = {**_attributes(body, _NEXTHOP), _NHA_OIF: _oif(device)}
     # Its scope is the kernel's to find out.
     return Request(
         RTM_NEWNEXTHOP,
@@ -338,10 +334,6 @@ def _nexthop_on(body: bytes, device: Device) -> Request:
         _NEXTHOP.pack(family, 0, protocol, flags & _RTNH_F_ONLINK)
         + b"".join(rtnetlink.attribute(kind, value) for kind, value in its.items()),
     )
-
-
-def _nexthop_attributes(body: bytes) -> dict[int, bytes]:
-    return dict(rtnetlink.attributes(body[_NEXTHOP.size :]))
 
 
 def _oif(device: Device) -> bytes:
@@ -376,11 +368,5 @@ def neighbour(body: bytes, old: Device, new: Device) -> Move:
         + body[_NEIGHBOUR.size :]
         for device in (old, new)
     )
-    return Move(
-        arrive=Change(_new_neighbour(there), Request(RTM_DELNEIGH, 0, there), learned),
-        depart=Change(Request(RTM_DELNEIGH, 0, here), _new_neighbour(here), learned),
-    )
-
-
-def _new_neighbour(body: bytes) -> Request:
-    return Request(RTM_NEWNEIGH, rtnetlink.CREATE | rtnetlink.EXCLUSIVE, body)
+    flags = rtnetlink.CREATE | rtnetlink.EXCLUSIVE
+    return _moved(here, there, RTM_NEWNEIGH, flags, RTM_DELNEIGH, optional=learned)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from oslo_log import log as logging
 
-from os_vif.kernel import address_migration, observe, rtnetlink, sysctl
+from os_vif.kernel import address_migration as moves
+from os_vif.kernel import observe, rtnetlink, sysctl
 from os_vif.kernel.address_migration import Change, Device, Move, Request
 from os_vif.wiring.state import Link
 from os_vif.wiring.steps import JoinBridge, LeaveBridge
@@ -188,42 +189,26 @@ class _Moves:
 
 
 def _read(kernel: rtnetlink.Socket, old: Device, new: Device, with_ipv6: bool) -> _Moves:
-    def dump(kind: int, body: bytes) -> list[bytes]:
-        return [
-            one
-            for one in kernel.dump(kind, body)
-            if with_ipv6 or not address_migration.is_ipv6(one)
-        ]
+    def dump(kind: int, *bodies: bytes) -> list[bytes]:
+        every = (one for body in bodies for one in kernel.dump(kind, body))
+        return [one for one in every if with_ipv6 or not moves.is_ipv6(one)]
 
-    addresses = address_migration.addresses_of(
-        dump(address_migration.RTM_GETADDR, address_migration.EVERY_ADDRESS), old
-    )
-    routes = address_migration.routes_of(
-        dump(address_migration.RTM_GETROUTE, address_migration.EVERY_ROUTE), old
-    )
-    dumped = dump(address_migration.RTM_GETNEIGH, address_migration.EVERY_NEIGHBOUR)
-    dumped += dump(address_migration.RTM_GETNEIGH, address_migration.EVERY_PROXY)
-    neighbours = address_migration.neighbours_of(dumped, old)
-    nexthops = address_migration.nexthops_of(_nexthops(dump), old)
+    addresses = moves.addresses_of(dump(moves.RTM_GETADDR, moves.EVERY_ADDRESS), old)
+    neighbours = dump(moves.RTM_GETNEIGH, moves.EVERY_NEIGHBOUR, moves.EVERY_PROXY)
+    routes = moves.routes_of(dump(moves.RTM_GETROUTE, moves.EVERY_ROUTE), old)
+    to_prefix = [body for body in routes if moves.is_to_prefix(body)]
+    others = [body for body in routes if not moves.is_to_prefix(body)]
 
     def usable_on(device: Device) -> bool:
-        routes = dump(address_migration.RTM_GETROUTE, address_migration.EVERY_ROUTE)
-        return address_migration.are_usable(addresses, routes, device)
+        now = dump(moves.RTM_GETROUTE, moves.EVERY_ROUTE)
+        return moves.are_usable(addresses, now, device)
 
     return _Moves(
-        [
-            address_migration.route(body, old, new)
-            for body in routes
-            if address_migration.is_to_prefix(body)
-        ],
-        [address_migration.address(body, old, new) for body in addresses],
-        [address_migration.neighbour(body, old, new) for body in neighbours],
-        [
-            address_migration.route(body, old, new)
-            for body in routes
-            if not address_migration.is_to_prefix(body)
-        ],
-        [address_migration.nexthop(body, old, new) for body in nexthops],
+        [moves.route(body, old, new) for body in to_prefix],
+        [moves.address(body, old, new) for body in addresses],
+        [moves.neighbour(body, old, new) for body in moves.neighbours_of(neighbours, old)],
+        [moves.route(body, old, new) for body in others],
+        [moves.nexthop(body, old, new) for body in moves.nexthops_of(_nexthops(dump), old)],
         usable_on,
     )
 
@@ -247,7 +232,7 @@ def _wait_until(done: Callable[[], bool]) -> None:
 
 def _nexthops(dump: Callable[[int, bytes], list[bytes]]) -> list[bytes]:
     try:
-        return dump(address_migration.RTM_GETNEXTHOP, address_migration.EVERY_NEXTHOP)
+        return dump(moves.RTM_GETNEXTHOP, moves.EVERY_NEXTHOP)
     except OSError as err:
         if err.errno != errno.EOPNOTSUPP:  # before Linux 5.3
             raise

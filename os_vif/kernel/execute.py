@@ -66,9 +66,23 @@ def execute(
     :raises InvalidValue: one is not a step that os-vif makes, or not one that is allowed.
     """
     groups = packing.unpack_groups(packed, allowed)
+    outcomes: list[Outcome] = []
     with pyroute2_lock, _Call(allowed, filter_bridge) as call:
         deletions.together(call, [step for group in groups for step in group])
-        return [_execute_group(call, group, go_on) for group in groups]
+        for group in groups:
+            executed, reason, code = 0, "", 0
+            for step in group:
+                try:
+                    _EXECUTORS[type(step)](call, step)
+                    executed += 1
+                except (OSError, WiringError) as err:
+                    executed += _may_be_half_done(step, err)  # so that it is rolled back, too
+                    if not reason:
+                        reason, code = f"{step}: {err.args[-1] if err.args else err}", _code(err)
+                    if not go_on:
+                        break
+            outcomes.append((executed, reason, code))
+    return outcomes
 
 
 class _Call(contextlib.ExitStack):
@@ -115,24 +129,13 @@ class _Call(contextlib.ExitStack):
         self._kernel.change(rtnetlink.NEW_LINK, 0, body)
 
 
-def _execute_group(call: _Call, group: Iterable[LinkStep], go_on: bool) -> Outcome:
-    taken, reason, code = 0, "", 0
-    for step in group:
-        try:
-            _EXECUTORS[type(step)](call, step)
-            taken += 1
-        except (OSError, WiringError) as err:
-            # So that it is rolled back, too; all other steps are all or nothing in themselves.
-            taken += isinstance(step, SetLink) and _may_be_half_done(step, err)
-            if not reason:
-                reason, code = f"{step}: {err.args[-1] if err.args else err}", _code(err)
-            if not go_on:
-                break
-    return taken, reason, code
+def _may_be_half_done(step: LinkStep, err: Exception) -> bool:
+    """Return whether a link may have got attributes before the one that was refused.
 
-
-def _may_be_half_done(step: SetLink, err: Exception) -> bool:
-    """Return whether a link may have got attributes before the one that was refused."""
+    All other steps are all or nothing in themselves.
+    """
+    if not isinstance(step, SetLink):
+        return False
     nothing = _code(err) in (errno.ENODEV, errno.EPERM)
     return isinstance(err, rtnetlink.AnswerLost) or (len(step.attributes) > 1 and not nothing)
 

@@ -7,14 +7,10 @@ See Documentation/networking/ip-sysctl.rst of the kernel for what they mean.
 import os
 from collections.abc import Iterable
 
-#: attribute -> address family under /proc/sys/net; always that of the thread's own namespace
-FAMILY = {
-    "disable_ipv6": "ipv6",
-    "accept_ra": "ipv6",
-    "autoconf": "ipv6",
-    "arp_ignore": "ipv4",
-    "arp_announce": "ipv4",
-}
+from os_vif.wiring.state import SYSCTLS
+
+#: Attribute -> address family; /proc/sys/net is always that of the thread's own namespace.
+FAMILY = SYSCTLS
 
 #: What decides how a host uses the addresses of a device: which packets it accepts, forwards and
 #: answers there, and what it learns from routers. With a link-local address of its own each

@@ -12,7 +12,7 @@ KeyboardInterrupt) leaves nothing behind.
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, TypeVar, cast
 
 from oslo_log import log as logging
 
@@ -38,6 +38,8 @@ from os_vif.wiring.steps import (
 )
 
 LOG = logging.getLogger(__name__)
+
+L = TypeVar("L", bound=LinkStep)
 
 #: How often a verb looks again after another process has changed what it was about to change.
 ATTEMPTS = 5
@@ -120,32 +122,9 @@ class Rows(Protocol):
         ...
 
 
-class _NoRows:
-    """The database for wirings that are of links alone."""
-
-    def observe(
-        self, bridges: Collection[str], ports: Mapping[str, str], deadline: Deadline
-    ) -> Found:
-        return Found()
-
-    def commit(self, steps: Sequence[RowStep], deadline: Deadline) -> int | None:
-        return None
-
-    def count_up(self, deadline: Deadline) -> int:
-        return 0
-
-    def wait_for_vswitchd(self, cfg: int, deadline: Deadline) -> bool:
-        return True
-
-    def device_states(
-        self, ports: Mapping[str, int], deadline: Deadline, *, wait: bool
-    ) -> Mapping[str, Port]:
-        return {}
-
-
-@dataclass
+@dataclass(eq=False)
 class _Job:
-    """One wiring on its way through the engine."""
+    """One wiring on its way through the engine; two equal wirings of one call are two jobs."""
 
     wiring: Wiring
     plan: Plan = field(default_factory=Plan)
@@ -167,13 +146,14 @@ class _Job:
         return self.plan.links[: self.links_executed]
 
 
-class _Batch:
-    """Wirings that go through the engine together, each of which may fail alone."""
+class _Attempts:
+    """Wirings that go through the engine together, some of them more than once."""
 
-    def __init__(self, wirings: Iterable[Wiring]) -> None:
+    def __init__(self, wirings: Iterable[Wiring], deadline: Deadline) -> None:
         self._jobs = [_Job(wiring) for wiring in wirings]
+        self._deadline = deadline
 
-    def attempts(self, deadline: Deadline) -> Iterator[list[_Job]]:
+    def __iter__(self) -> Iterator[list[_Job]]:
         """Yield all jobs; then, for a few times, fresh ones of those that failed because another
         process was faster, or the server went away during a commit."""
         again = list(range(len(self._jobs)))
@@ -184,7 +164,7 @@ class _Batch:
                 job.left = job.left or self._jobs[i].left
                 if not _is_still_unknown(self._jobs[i].failure, job.failure):
                     self._jobs[i] = job
-            again = [i for i in again if _is_worth_a_look(self._jobs[i].failure, deadline)]
+            again = [i for i in again if _is_worth_a_look(self._jobs[i].failure, self._deadline)]
             if not again:
                 break
             LOG.info("%s; looking again", self._jobs[again[0]].failure)
@@ -205,7 +185,7 @@ class Engine:
 
     def __init__(self, links: Links, rows: Rows | None = None, *, strict: bool = True) -> None:
         self._links = links
-        self._rows: Rows = rows or _NoRows()
+        self._rows = cast(Rows, rows)  # wirings of links alone never ask for it
         self._strict = strict
 
     def apply(self, wiring: Wiring, deadline: Deadline) -> None:
@@ -228,59 +208,48 @@ class Engine:
 
         :returns: for each wiring None, or what :meth:`apply` would have raised.
         """
-        batch = _Batch(wirings)
-        for jobs in batch.attempts(deadline):
+        attempts = _Attempts(wirings, deadline)
+        for jobs in attempts:
             try:
-                self._make(jobs, deadline)
+                found = self._plan(jobs, to_apply, deadline)
+                _refuse_shared_ports(jobs)
+                rows_first = is_rows_first([job.plan for job in _live(jobs)], found)
+                if rows_first:
+                    self._commit(jobs, deadline)
+                self._change_links(jobs, deadline)
+                if not rows_first:
+                    self._commit(jobs, deadline)
+                self._wait_for_vswitchd(jobs, deadline)
+                final = not rows_first and any(job.rows_sent and job.cfg for job in _live(jobs))
+                links = self._verify(jobs, deadline, final=final)
+                self._set_up_again(jobs, links, deadline)
             except BaseException as interruption:  # a greenthread's timeout, for instance
                 _fail(jobs, interruption)
                 if not isinstance(interruption, Exception):
                     raise
             finally:
                 self._roll_back(jobs, deadline)
-        return batch.outcomes()
+        return attempts.outcomes()
 
     def remove_all(self, wirings: Sequence[Wiring], deadline: Deadline) -> list[Exception | None]:
         """Remove several wirings; one that fails stays alone.
 
         :returns: for each wiring None, or what :meth:`remove` would have raised.
         """
-        batch = _Batch(wirings)
-        for jobs in batch.attempts(deadline):
+        attempts = _Attempts(wirings, deadline)
+        for jobs in attempts:
             try:
-                self._unmake(jobs, deadline)
+                self._plan(jobs, to_remove, deadline)
+                self._commit(jobs, deadline)
+                # While ovs-vswitchd catches up.
+                self._change_links(jobs, deadline, _only(DeleteLink))
+                for job in self._behind(jobs, deadline):
+                    _warn_of_late_removal(job, deadline)
+                # Letting go of a device that stays, ovs-vswitchd writes back the flags it read.
+                self._release(jobs, deadline)
             except Exception as failure:
                 _fail(jobs, failure)
-        return batch.outcomes()
-
-    def _make(self, jobs: list[_Job], deadline: Deadline) -> None:
-        found = self._plan(jobs, to_apply, deadline)
-        _refuse_shared_ports(jobs)
-        rows_first = is_rows_first([job.plan for job in _live(jobs)], found)
-        if rows_first:
-            self._commit(jobs, deadline)
-            self._change_links(jobs, deadline)
-        else:
-            self._change_links(jobs, deadline)
-            self._commit(jobs, deadline)
-        self._wait_for_vswitchd(jobs, deadline)
-        final = not rows_first and any(job.rows_sent and job.cfg for job in _live(jobs))
-        links = self._verify(jobs, deadline, final=final)
-        self._set_up_again(jobs, links, deadline)
-
-    def _unmake(self, jobs: list[_Job], deadline: Deadline) -> None:
-        self._plan(jobs, to_remove, deadline)
-        self._commit(jobs, deadline)
-        self._change_links(jobs, deadline, _only(DeleteLink))  # while ovs-vswitchd catches up
-        for job in self._behind(jobs, deadline):
-            removed = (step.name for step in job.plan.rows if isinstance(step, Removal))
-            LOG.warning(
-                "ovs-vswitchd has not yet acted on the removal of %s after %s s",
-                ", ".join(removed),
-                deadline.elapsed(),
-            )
-        # Letting go of a device that stays, ovs-vswitchd writes back the flags that it read.
-        self._release(jobs, deadline)
+        return attempts.outcomes()
 
     def _release(self, jobs: list[_Job], deadline: Deadline) -> None:
         """Set down the devices that stay, but none that another process has plugged again: looked
@@ -294,15 +263,8 @@ class Engine:
 
     def _taken_again(self, jobs: list[_Job], deadline: Deadline) -> list[_Job]:
         """Return those of whose devices, whose ports were removed, there is a port again."""
-        ports: Collection[str] = ()
-        with contextlib.suppress(errors.WiringError, OSError):  # then it is set down
-            deadline = deadline.at_least(ROLLBACK_SECONDS / 4)
-            ports = self._observe([job.wiring for job in jobs], deadline).ports if jobs else ()
-        return [
-            job
-            for job in jobs
-            if any(isinstance(step, SetLink) and step.name in ports for step in job.plan.links)
-        ]
+        ports = self._found_now(jobs, deadline.at_least(ROLLBACK_SECONDS / 4)).ports
+        return [job for job in jobs if any(step.name in ports for step in _only(SetLink)(job))]
 
     def _plan(
         self, jobs: list[_Job], plan: Callable[[Wiring, Found], Plan], deadline: Deadline
@@ -323,6 +285,12 @@ class Engine:
         has_rows = scope.bridges or scope.ports
         rows = self._rows.observe(scope.bridges, scope.ports, deadline) if has_rows else Found()
         return replace(rows, links=self._links.observe(scope.links, scope.addressed))
+
+    def _found_now(self, jobs: list[_Job], deadline: Deadline) -> Found:
+        """Return what is found; nothing where that cannot be said."""
+        with contextlib.suppress(errors.WiringError, OSError):
+            return self._observe([job.wiring for job in jobs], deadline) if jobs else Found()
+        return Found()
 
     def _observe_links(self, wirings: Iterable[Wiring]) -> Mapping[str, Link]:
         scope = Scope.joined(wiring.scope for wiring in wirings)
@@ -496,9 +464,7 @@ class Engine:
         """
         if not isinstance(job.failure, errors.StateChanged):
             return False
-        now = Found()
-        with contextlib.suppress(errors.WiringError, OSError):
-            now = self._observe([job.wiring], deadline)
+        now = self._found_now([job], deadline)
         new = now.ports.keys() - job.found.ports.keys()
         return any(
             name in new and whose is Whose.THIS
@@ -591,7 +557,7 @@ def _live(jobs: Iterable[_Job]) -> list[_Job]:
     return [job for job in jobs if job.failure is None]
 
 
-def _only(kind: type[LinkStep]) -> Callable[[_Job], list[LinkStep]]:
+def _only(kind: type[L]) -> Callable[[_Job], list[L]]:
     return lambda job: [step for step in job.plan.links if isinstance(step, kind)]
 
 
@@ -663,6 +629,15 @@ def _late(what: str, deadline: Deadline) -> errors.DeadlineExceeded:
     if not deadline.expired:
         what += "; it did not move while other callers waited for it either"
     return errors.DeadlineExceeded(seconds=deadline.elapsed(), what=what)
+
+
+def _warn_of_late_removal(job: _Job, deadline: Deadline) -> None:
+    removed = (step.name for step in job.plan.rows if isinstance(step, Removal))
+    LOG.warning(
+        "ovs-vswitchd has not yet acted on the removal of %s after %s s",
+        ", ".join(removed),
+        deadline.elapsed(),
+    )
 
 
 def _failure(port: Port, index: int) -> tuple[str, object, object]:

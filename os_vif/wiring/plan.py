@@ -77,9 +77,7 @@ def _dead_rows(wiring: Wiring, applied: Wiring, found: Found) -> tuple[RowStep, 
     """Return the steps that remove the rows of this VIF's other shapes that do not stand."""
     shapes = (wiring, *wiring.alternatives)
     dead = (shape for shape in shapes if not (shape is applied or shape.is_present(found)))
-    elements = unique(e for shape in dead for e in shape.elements if e.has_rows)
-    if not elements:
-        return ()
+    elements = unique(e for shape in dead for e in shape.elements)
     kept = Scope.joined(element.scope for element in applied.elements)
     rows = Plan.joined(_removed(elements, found, kept=kept.bridges)).rows
     return in_order(

@@ -7,10 +7,19 @@ from dataclasses import dataclass, field
 #: What a link can be asked and told: the keys of ``Link.attributes`` and ``SetLink.attributes``.
 #: Besides those of every link (mac, mtu in bytes, up, promisc, master by name, parent by name: the
 #: one that it is stacked on) the options of a bridge (ageing and forward_delay in seconds, stp,
-#: mcast_snooping), multiqueue of a tap, vlan of a VLAN device, and the sysctls of
-#: ``os_vif.kernel.sysctl``. ``group`` can be told only, and only to be 0.
+#: mcast_snooping), multiqueue of a tap, vlan of a VLAN device, and `SYSCTLS`. ``group`` can be
+#: told only, and only to be 0.
 Attribute = str
 Value = str | int | bool
+
+#: Sysctl of a link -> its address family under /proc/sys/net.
+SYSCTLS = {
+    "disable_ipv6": "ipv6",
+    "accept_ra": "ipv6",
+    "autoconf": "ipv6",
+    "arp_ignore": "ipv4",
+    "arp_announce": "ipv4",
+}
 
 #: Groups of links from here on are ours, and each is of one deletion: random, and far from the
 #: numbers that people choose.

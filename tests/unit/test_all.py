@@ -150,6 +150,19 @@ def test_a_plugin_that_could_not_be_loaded_is_reported_for_each_of_its_vifs(
     assert results[2].error is None
 
 
+@pytest.mark.parametrize("entry", [None, 7, (), "many", vif_open_vswitch(3)])
+def test_what_is_not_a_pair_is_said_of_it_alone(
+    installed: Installed, verb: Verb, entry: Any
+) -> None:
+    installed.initialize(many=at_once(WELL))
+    (first,) = pairs("many", 1)
+    done, (given, error) = verb.many([first, entry])
+    assert done == os_vif.Result(first[0], None)
+    assert given is entry
+    assert isinstance(error, exception.InvalidValue)
+    assert str(error).endswith("it is not a VIF and its instance")
+
+
 BAD = {
     "raises": "raise ValueError('out of cheese')",
     "raises-halfway": "return (plugin.Result(1 / (2 - len(pairs)), None) for _ in pairs)",

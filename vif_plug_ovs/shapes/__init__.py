@@ -17,7 +17,7 @@ from os_vif.objects.vif import (
     VIFVHostUser,
 )
 from os_vif.wiring.model import Wiring
-from vif_plug_ovs import exception
+from vif_plug_ovs import constants, exception
 from vif_plug_ovs.shapes import host_device, hybrid, open_vswitch, per_port_bridge, vhost_user
 from vif_plug_ovs.shapes.request import Facts, Kind, Request, Settings, read
 
@@ -56,7 +56,7 @@ def kind_of(vif: VIFBase) -> Kind:
     for cls, kind in KINDS.items():
         if isinstance(vif, cls):
             return kind
-    raise NoMatchingVIFClass(name=type(vif).__name__)
+    raise NoMatchingVIFClass.by_plugin(constants.PLUGIN_NAME, type(vif).__name__)
 
 
 def _open_vswitch(request: Request) -> Wiring:

@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from os_vif import validate
+from os_vif.exception import InvalidValue
 from os_vif.wiring.differences import Action, Difference
 from os_vif.wiring.elements.element import Element, LinkStep, Plan, Scope
 from os_vif.wiring.state import Found, Link
@@ -33,6 +35,12 @@ class JoinBridge(LinkStep):
         link = now.get(self.name)
         return link is not None and link.attributes["master"] == self.bridge
 
+    def checked(self) -> LinkStep:
+        _check_port(self.name, self.bridge)
+        if self.mtu is not None:
+            validate.mtu("mtu", self.mtu)
+        return self
+
 
 @dataclass(frozen=True)
 class LeaveBridge(LinkStep):
@@ -46,6 +54,19 @@ class LeaveBridge(LinkStep):
 
     def __str__(self) -> str:
         return f"take {self.name} out of bridge {self.bridge}, with the addresses and routes"
+
+    def checked(self) -> LinkStep:
+        _check_port(self.name, self.bridge)
+        return self
+
+
+def _check_port(name: str, bridge: str) -> None:
+    if name == "lo":
+        raise InvalidValue(field="name", value=name, reason="the loopback device leads nowhere")
+    if name == bridge:
+        raise InvalidValue(field="bridge", value=bridge, reason="it is the interface itself")
+    validate.device_name("name", name)
+    validate.device_name("bridge", bridge)
 
 
 @dataclass(frozen=True)

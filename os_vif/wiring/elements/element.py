@@ -38,6 +38,13 @@ class LinkStep:
         """Return whether it may have taken effect, by the links that are found after it."""
         return True
 
+    def checked(self) -> LinkStep:
+        """Return it with every value checked: the privileged daemon trusts nobody.
+
+        :raises InvalidValue: a value is not one that os-vif makes.
+        """
+        raise NotImplementedError
+
 
 class RowStep:
     """A change of OVSDB's rows; :mod:`vif_plug_ovs.ovsdb.operations` makes operations of it."""
@@ -141,9 +148,6 @@ class Element:
 
     Its methods are pure: they compare it with what was found, and return steps.
     """
-
-    #: Whether it is of OVSDB; what is of links alone has no rows.
-    has_rows: ClassVar[bool] = False
 
     @property
     def scope(self) -> Scope:

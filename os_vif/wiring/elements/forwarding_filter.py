@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from os_vif import validate
+from os_vif.exception import InvalidValue
 from os_vif.wiring.elements.element import Element, LinkStep, Plan
 from os_vif.wiring.state import Found
 
@@ -29,6 +31,15 @@ class FilterBridge(LinkStep):
         """Take the rules of a bridge that was not there before."""
         if self.bridge not in before.links:
             yield FilterBridge(self.bridge, None)
+
+    def checked(self) -> LinkStep:
+        """Return it; what the settings are to be, only the plugin knows."""
+        validate.device_name("bridge", self.bridge)
+        if self.settings is not None and not isinstance(self.settings, Mapping):
+            raise InvalidValue(
+                field="settings", value=self.settings, reason="it must be a mapping"
+            )
+        return self
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,22 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from os_vif import validate
+from os_vif.exception import InvalidValue
 from os_vif.wiring import ownership
 from os_vif.wiring.differences import OWNER, PRESENT, Action, Difference
 from os_vif.wiring.elements.element import Element, LinkStep, Plan, Removing, Scope
 from os_vif.wiring.ownership import Mark, Whose
-from os_vif.wiring.state import FIRST_GROUP, Attribute, Found, Link, Value
+from os_vif.wiring.state import FIRST_GROUP, SYSCTLS, Attribute, Found, Link, Value
+
+#: The kinds of links that os-vif makes, and may therefore delete.
+KINDS = ("bridge", "veth", "tun", "vlan")
+#: Bytes of a link's alias, less the closing NUL (``IFALIASZ`` in linux/if.h).
+ALIAS_LENGTH = 255
 
 # Steps -------------------------------------------------------------------------------------------
 
@@ -46,6 +53,26 @@ class CreateLink(LinkStep):
             and (link.alias == self.alias or not (link.alias or link.attributes["up"]))
         )
 
+    def checked(self) -> LinkStep:
+        validate.device_name("name", self.name)
+        kind = _checked_kind(self.kind)
+        if kind == "veth":
+            validate.device_name("peer", self.peer)
+        elif self.peer:
+            raise InvalidValue(field="peer", value=self.peer, reason=f"a {kind} has none")
+        if kind == "vlan":
+            validate.device_name("parent", self.parent)
+            validate.vlan("vlan", self.vlan)
+        elif self.parent or self.vlan:
+            reason = f"a {kind} has none, nor a VLAN"
+            raise InvalidValue(field="parent", value=self.parent, reason=reason)
+        if validate.flag("multiqueue", self.multiqueue) and kind != "tun":
+            raise InvalidValue(field="multiqueue", value=True, reason=f"a {kind} has no queues")
+        if not isinstance(self.alias, str):
+            raise InvalidValue(field="alias", value=self.alias, reason="it must be text")
+        validate.text("alias", self.alias, ALIAS_LENGTH)
+        return self
+
 
 @dataclass(frozen=True)
 class SetLink(LinkStep):
@@ -63,6 +90,13 @@ class SetLink(LinkStep):
         if link := before.links.get(self.name):
             known = link.attributes
             yield SetLink(self.name, {key: known[key] for key in self.attributes if key in known})
+
+    def checked(self) -> LinkStep:
+        its = self.attributes
+        if not isinstance(its, Mapping):
+            raise InvalidValue(field="attributes", value=its, reason="it must be a mapping")
+        name = validate.device_name("name", self.name)
+        return SetLink(name, {key: _checked_attribute(key, its[key]) for key in its})
 
 
 @dataclass(frozen=True)
@@ -88,6 +122,49 @@ class DeleteLink(LinkStep):
             yield CreateLink(self.name, link.kind, link.alias, multiqueue=multiqueue)
             settable = ("disable_ipv6", "mac", "mtu", "promisc", "up")
             yield SetLink(self.name, {key: its[key] for key in settable if key in its})
+
+    def checked(self) -> LinkStep:
+        validate.device_name("name", self.name)
+        _checked_kind(self.kind)
+        validate.flag("if_empty", self.if_empty)
+        return self
+
+
+def _checked_kind(value: object) -> str:
+    if value not in KINDS:
+        raise InvalidValue(field="kind", value=value, reason=f"os-vif makes only {KINDS}")
+    return str(value)
+
+
+def _checked_attribute(key: Attribute, value: object) -> Value:
+    if key not in _CHECKS:
+        raise InvalidValue(field=key, value=value, reason="there is no such attribute")
+    return _CHECKS[key](key, value)
+
+
+def _master(field: str, value: object) -> str:
+    return "" if value == "" else validate.device_name(field, value)
+
+
+def _no_group(field: str, value: object) -> int:
+    if value != 0 or isinstance(value, bool):
+        raise InvalidValue(field=field, value=value, reason="os-vif only takes links out of one")
+    return 0
+
+
+_CHECKS: dict[Attribute, Callable[[str, object], Value]] = {
+    "mac": validate.mac,
+    "mtu": validate.mtu,
+    "up": validate.flag,
+    "promisc": validate.flag,
+    "master": _master,
+    "group": _no_group,
+    "ageing": validate.count,
+    "forward_delay": validate.count,
+    "stp": validate.flag,
+    "mcast_snooping": validate.flag,
+    **dict.fromkeys(SYSCTLS, validate.count),
+}
 
 
 # What is wanted ----------------------------------------------------------------------------------

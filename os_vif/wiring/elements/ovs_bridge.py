@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from os_vif.wiring.differences import PRESENT, Action, Difference
 from os_vif.wiring.elements.element import Element, OnRemove, Plan, Removing, RowStep, Scope
@@ -49,8 +48,6 @@ class RemoveBridge(RowStep):
 @dataclass(frozen=True)
 class OvsBridge(Element):
     """An Open vSwitch bridge: made when it is missing, left as it is when it is there."""
-
-    has_rows: ClassVar[bool] = True
 
     name: str
     datapath_type: str

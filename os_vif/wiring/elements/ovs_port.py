@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from os_vif.wiring import ownership
 from os_vif.wiring.differences import OWNER, PRESENT, Action, Difference
@@ -116,8 +115,6 @@ class RemoveQos(RowStep):
 @dataclass(frozen=True)
 class OvsPort(Element):
     """A port with one interface of the same name on an Open vSwitch bridge."""
-
-    has_rows: ClassVar[bool] = True
 
     name: str
     bridge: str

@@ -30,9 +30,9 @@ MAC = "fa:16:3e:00:00:01"
 
 CREATE = {"name": "tap1", "kind": "tun", "alias": ALIAS, "peer": "", "multiqueue": False}
 VETH = {**CREATE, "name": "qvb1", "kind": "veth", "peer": "qvo1"}
-#: The fields that each step must have.
+#: The fields that each step must have; others have a default.
 FIELDS: dict[str, dict[str, Any]] = {
-    "CreateLink": CREATE,
+    "CreateLink": {"name": "tap1", "kind": "tun", "alias": ALIAS},
     "SetLink": {"name": "tap1", "attributes": {"up": True}},
     "DeleteLink": {"name": "tap1", "kind": "tun"},
     "JoinBridge": {"name": "eth0", "bridge": "br100", "mtu": 1450},

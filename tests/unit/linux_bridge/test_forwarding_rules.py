@@ -149,7 +149,7 @@ WITHIN, DROPPED = "-i br1 -o br1 -j ACCEPT", ["-i br1 -j DROP", "-o br1 -j DROP"
     ids=["all", "and all", "named", "nothing named", "no gateway", "no gateway, and named"],
 )
 def test_the_rules_of_a_bridge(arguments: tuple[object, ...], rules: list[str]) -> None:
-    made = forwarding_rules.rules_for(*arguments)  # type: ignore[arg-type]
+    made = forwarding_rules.Filtering(*arguments).rules  # type: ignore[arg-type]
     mark = '-m comment --comment "os-vif:br1" '
     assert [rule.text.replace(mark, "") for rule in made] == rules
 

@@ -101,12 +101,12 @@ WRONG: dict[str, tuple[VIFBase, type[Exception], str]] = {
     "a class that this plugin does not plug": (
         VIFDirect(id=vif_id(), network=network(), port_profile=profile()),
         exception.NoMatchingVIFClass,
-        "No VIF class was found with the name VIFDirect",
+        "The plugin ovs does not plug VIFs of class VIFDirect",
     ),
     "a VIF of no kind": (
         VIFBase(id=vif_id(), network=network(), port_profile=profile()),
         exception.NoMatchingVIFClass,
-        "No VIF class was found with the name VIFBase",
+        "The plugin ovs does not plug VIFs of class VIFBase",
     ),
 }
 

@@ -5,7 +5,7 @@ import dataclasses
 
 import pytest
 
-from os_vif.wiring import elements
+from os_vif.wiring import elements, engine
 from os_vif.wiring.elements import LinuxBridge, OvsBridge, OvsPort, Tap
 from os_vif.wiring.elements.element import unique
 from os_vif.wiring.model import Wiring
@@ -73,3 +73,8 @@ def test_all_that_may_be_there_comes_in_order_and_once_each(
     wiring: Wiring, every: tuple[object, ...]
 ) -> None:
     assert wiring.all_elements == every
+
+
+def test_equal_wirings_of_one_call_have_verdicts_of_their_own() -> None:
+    one, other = engine._Job(Wiring(())), engine._Job(Wiring(()))
+    assert one not in [other]
