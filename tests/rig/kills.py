@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A process that is killed at each of the points at which it changes something."""
+
+import os
+import signal
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from typing import Any
+from unittest import mock
+
+from os_vif.kernel import execute, rtnetlink, sysctl
+from tests.rig.plugin import Child
+from vif_plug_linux_bridge import iptables_runner
+
+#: Whatever changes links, addresses, routes, sysctls and rules: where it is, and its name there.
+CHANGES: tuple[tuple[Any, Any], ...] = (
+    (rtnetlink.Socket, "change"),
+    (rtnetlink.Socket, "change_all"),
+    (sysctl, "write"),
+    (sysctl, "write_of_addresses"),
+    (execute._Call, "link"),
+    (iptables_runner, "restore"),
+)
+#: The steps of a plan.
+STEPS: tuple[tuple[Any, Any], ...] = tuple(
+    (execute._EXECUTORS, kind) for kind in execute._EXECUTORS
+)
+
+
+def killed_before(
+    number: int, work: Callable[[], object], points: Iterable[tuple[Any, Any]] = CHANGES
+) -> bool:
+    """Do something in another process, which dies before its n-th change.
+
+    :returns: whether it died; it does not if there are not so many.
+    """
+    numbers = iter(range(1000))
+
+    def mortal(change: Callable[..., Any]) -> Callable[..., Any]:
+        def die_or_change(*arguments: Any, **keywords: Any) -> Any:
+            if next(numbers) == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return change(*arguments, **keywords)
+
+        return die_or_change
+
+    with ExitStack() as stack:
+        for where, what in points:
+            if isinstance(where, dict):
+                patch = mock.patch.dict(where, {what: mortal(where[what])})
+            else:
+                patch = mock.patch.object(where, what, mortal(getattr(where, what)))
+            stack.enter_context(patch)
+        process = stack.enter_context(Child(work))
+        process.wait()
+        return process.killed
