@@ -34,9 +34,11 @@ from tests.rig.linux_bridge import (
     NEIGHBOUR,
     NEIGHBOUR6,
     collect,
+    conf,
     give_ipv6,
     initialized,
     interface,
+    ip,
     vif,
 )
 from tests.rig.namespace import NetworkNamespace, private_network
@@ -45,10 +47,6 @@ from tests.rig.stopwatch import within
 
 OTHER = "eth1"
 OLD, NEW = INTERFACE, BRIDGE
-
-
-def ip(words: str, check: bool = True) -> str:
-    return run(["ip", *words.split()], check).stdout
 
 
 def batch(commands: list[str]) -> str:
@@ -90,11 +88,6 @@ CONF = {
 }
 
 
-def conf(device: str, name: str) -> Path:
-    family, _, setting = name.partition("/")
-    return Path(f"/proc/sys/net/{family}/conf/{device}/{setting}")
-
-
 def configured(device: str) -> dict[str, int]:
     """The values of CONF on a device."""
     return {name: int(conf(device, name).read_text()) for name in CONF}
@@ -128,7 +121,7 @@ def network(off_the_host: None) -> Iterator[NetworkNamespace]:
 def bridged_host(*commands: str) -> Iterator[Addressing]:
     """A host with two interfaces, and a bridge for the first of them; yield what is configured."""
     batch([*MAKE, *commands])
-    Path(f"/proc/sys/net/ipv6/conf/{NEW}/disable_ipv6").write_text("1")
+    conf(NEW, "ipv6/disable_ipv6").write_text("1")
     ip(f"link set {NEW} up")
     configure(OLD, CONF)
     try:
@@ -569,7 +562,7 @@ def test_without_an_address_of_ipv6_the_bridge_does_without_ipv6(
     advertised = f"-6 route add default via fe80::1 dev {OLD} proto ra expires 36000"
     with bridged_host(V4, advertised) as before:
         join()
-        assert Path(f"/proc/sys/net/ipv6/conf/{NEW}/disable_ipv6").read_text() == "1\n"
+        assert conf(NEW, "ipv6/disable_ipv6").read_text() == "1\n"
         (left,) = addressing().of(OLD)
         assert left in before.routes
         assert '"protocol": "ra"' in left
@@ -697,11 +690,11 @@ def plugin(netns: NetworkNamespace) -> Iterator[OsVif]:
 def wire(request: pytest.FixtureRequest, netns: NetworkNamespace) -> Iterator[BridgeGuest]:
     """The machine at the other end of the host's interface, which is the host's gateway too."""
     for which in ("all", "default"):
-        Path(f"/proc/sys/net/ipv4/conf/{which}/rp_filter").write_text(request.param)
+        conf(which, "ipv4/rp_filter").write_text(request.param)
     with interface() as machine:
         give_ipv6(machine)
         # Without being told so, nobody asks any more whether somebody else has the address.
-        Path(f"/proc/sys/net/ipv6/conf/{INTERFACE}/accept_dad").write_text("0")
+        conf(INTERFACE, "ipv6/accept_dad").write_text("0")
         for words in (
             f"address add {HOST}/24 dev {INTERFACE}",
             f"route add default via {NEIGHBOUR}",
