@@ -289,7 +289,7 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str]] = {
     "a bridge in itself": (
         f"link add {BRIDGE} type bridge; address add 203.0.113.1/24 dev {BRIDGE}",
         {"network": {"bridge_interface": BRIDGE}},
-        f"{BRIDGE}",
+        "it is the interface itself",
     ),
     "a bridge in a bridge": (
         "link add br-other type bridge; address add 203.0.113.1/24 dev br-other",
