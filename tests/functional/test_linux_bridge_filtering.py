@@ -98,8 +98,16 @@ def backend(
     return Backend(name, folder)
 
 
-def ensure(*every: Filtering) -> list[bool]:
-    return [iptables_runner.ensure(wanted, Deadline(AMPLE)) for wanted in every]
+def ensure(*every: Filtering, seconds: float = AMPLE) -> list[bool]:
+    return [iptables_runner.ensure(wanted, Deadline(seconds)) for wanted in every]
+
+
+def remove(bridge: str, use_ipv6: bool = False) -> bool:
+    return iptables_runner.remove(bridge, use_ipv6, Deadline(AMPLE))
+
+
+def bridges(use_ipv6: bool = False) -> tuple[str, ...]:
+    return iptables_runner.bridges(use_ipv6, Deadline(AMPLE))
 
 
 # Rules of others ---------------------------------------------------------------------------------
@@ -129,9 +137,9 @@ def test_others_keep_their_rules_and_counters(backend: Backend, others: list[str
     for wanted in (FLAT, NARROW, CLOSED, Filtering("br1", iptables_top_regex="docker0")):
         assert ensure(wanted) == [True]
         assert theirs(backend) == others
-    assert iptables_runner.bridges(True, Deadline(AMPLE)) == ("br1", "br2", "br3")
-    for name in iptables_runner.bridges(True, Deadline(AMPLE)):
-        assert iptables_runner.remove(name, False, Deadline(AMPLE))
+    assert bridges(True) == ("br1", "br2", "br3")
+    for name in bridges(True):
+        assert remove(name)
         assert theirs(backend) == others
     assert "os-vif" not in backend.rules()
     assert len(others) == 3 + len(OTHERS) + 3
@@ -142,7 +150,7 @@ def test_bridges_keep_each_others_counters(backend: Backend) -> None:
     rules = backend.rules("iptables", "-c").replace("[0:0] -A os-vif", "[7:700] -A os-vif")
     subprocess.run(["iptables-restore", "--counters"], input=f"{rules}\n".encode(), check=True)
     ensure(NARROW, CLOSED)
-    iptables_runner.remove("br2", False, Deadline(AMPLE))
+    remove("br2")
     mine = [line for line in backend.chain(OWN, "iptables", "-c") if '"os-vif:br1"' in line]
     assert [line[:7] for line in mine] == ["[7:700]"] * 2
 
@@ -170,21 +178,6 @@ def test_what_is_there_is_not_written_again(backend: Backend, use_ipv6: bool) ->
     assert ("os-vif" in before[1]) == use_ipv6
 
 
-def test_the_jump_moves_and_nothing_else(backend: Backend, others: list[str]) -> None:
-    wanted = Filtering("br1", iptables_top_regex="198.51", iptables_bottom_regex="docker0")
-    ensure(wanted)
-    for position in (1, 2, 3, 4):
-        [jump] = [line for line in backend.chain("FORWARD") if OWN in line]
-        run(["iptables", *jump.replace("-A", "-D").replace('"', "").split()])
-        rule = jump.removeprefix("-A FORWARD ").replace('"', "").split()
-        run(["iptables", "-I", "FORWARD", str(position), *rule])
-        assert ensure(wanted) == [position in (1, 4)]
-        assert [OWN in line for line in backend.chain("FORWARD")].index(True) in (1, 2)
-        assert theirs(backend) == others
-    run(["iptables", "-F", "FORWARD"])
-    assert ensure(wanted, wanted) == [True, False]
-
-
 def test_any_sequence_of_changes_goes_as_in_the_unit_tests(backend: Backend) -> None:
     """The table in memory there is what iptables is here; one run of a few hundred changes."""
     dice, model = random.Random(backend.name), Iptables()
@@ -199,11 +192,9 @@ def test_any_sequence_of_changes_goes_as_in_the_unit_tests(backend: Backend) -> 
         )
         act = dice.random()
         if act < 0.6:
-            assert iptables_runner.ensure(wanted, Deadline(AMPLE)) == model.ensure(wanted)
+            assert ensure(wanted) == [model.ensure(wanted)]
         elif act < 0.8:
-            assert iptables_runner.remove(wanted.bridge, False, Deadline(AMPLE)) == model.remove(
-                wanted.bridge
-            )
+            assert remove(wanted.bridge) == model.remove(wanted.bridge)
         else:
             rule = f"-s 192.0.2.{dice.randint(1, 4)}/32 -j ACCEPT"
             place = dice.randint(0, len(model.chains["FORWARD"]))
@@ -284,12 +275,10 @@ def bridged_frames_are_filtered() -> bool:
 def test_packets(backend: Backend, reaches: Callable[..., bool], version: int) -> None:
     def case(*every: tuple[str, bool, tuple[str, ...]]) -> set[tuple[str, str]]:
         for bridge, gateway, named in every:
-            iptables_runner.ensure(
-                Filtering(bridge, gateway, named, use_ipv6=True), Deadline(AMPLE)
-            )
+            ensure(Filtering(bridge, gateway, named, use_ipv6=True))
         found = who_reaches_whom(reaches, version)
         for name in NETWORKS:
-            iptables_runner.remove(name, True, Deadline(AMPLE))
+            remove(name, True)
         return found
 
     yes, everywhere = True, ("all",)
@@ -309,21 +298,6 @@ def test_packets(backend: Backend, reaches: Callable[..., bool], version: int) -
     assert case(*((name, False, ()) for name in NETWORKS)) == WITHIN
     named = case(("br1", yes, ("br2",)), ("br2", yes, ("br1",)), ("br3", yes, everywhere))
     assert named == both(("br1", "br2"))
-
-
-def test_without_use_ipv6_nothing_is_said_about_it(
-    backend: Backend, reaches: Callable[..., bool]
-) -> None:
-    ensure(Filtering("br1", gateway=False))
-    assert not reaches("br1", "br2", 4)
-    assert reaches("br1", "br2", 6)
-
-
-def test_reject_answers(backend: Backend, reaches: Callable[..., bool]) -> None:
-    ensure(Filtering("br1", gateway=False, iptables_drop_action="REJECT"))
-    assert not reaches("br1", "br2")
-    assert "--reject-with" in backend.rules()
-    assert ensure(Filtering("br1", gateway=False, iptables_drop_action="REJECT")) == [False]
 
 
 # Several processes -------------------------------------------------------------------------------
@@ -398,7 +372,7 @@ def test_processes_lose_nobodys_rules(backend: Backend, others: list[str]) -> No
         assert [process.returncode for process in processes] == [0] * len(processes)
     assert looks > 5
     every = sorted({name for each in names for name in each})
-    assert iptables_runner.bridges(False, Deadline(AMPLE)) == tuple(sorted([*every, "br-old"]))
+    assert bridges() == tuple(sorted([*every, "br-old"]))
     wanted = [Filtering(name, name != "br-both") for name in every]
     assert ensure(*wanted, Filtering("br-old", False)) == [False] * (len(wanted) + 1)
     assert len(backend.chain(OWN)) == sum(len(one.rules) for one in wanted) + len(old)
@@ -413,7 +387,7 @@ def test_all_at_once_from_nothing(backend: Backend) -> None:
     with workers(*(["1", f"br{i}"] for i in range(4))) as processes:
         go(processes)
         assert [process.wait(AMPLE) for process in processes] == [0] * 4
-    assert iptables_runner.bridges(False, Deadline(AMPLE)) == tuple(f"br{i}" for i in range(4))
+    assert bridges() == tuple(f"br{i}" for i in range(4))
     assert len(backend.chain("FORWARD")) == 1
     assert len(backend.chain(OWN)) == 8
 
@@ -433,8 +407,8 @@ def test_a_killed_process_leaves_nothing_half_done(backend: Backend, others: lis
         assert len([line for line in backend.chain("FORWARD") if OWN in line]) == any(counts)
         ensure(FLAT, Filtering("br2"))
         assert ensure(FLAT, Filtering("br2")) == [False, False]
-    assert iptables_runner.remove("br1", False, Deadline(AMPLE))
-    assert iptables_runner.remove("br2", False, Deadline(AMPLE))
+    assert remove("br1")
+    assert remove("br2")
     assert theirs(backend) == others
 
 
@@ -450,12 +424,11 @@ def test_a_program_that_hangs_ends_by_the_deadline(backend: Backend, program: st
     backend.replaced(program, "exec sleep 60")
     killed = pytest.raises(DeadlineExceeded, match=rf"after \d(\.\d)? s: {program} .*was killed")
     with within(TIMEOUT + 1), killed:
-        iptables_runner.ensure(
-            BOTH, Deadline.until(time.monotonic() + TIMEOUT)
-        )  # as the daemon does
+        # as the daemon does
+        iptables_runner.ensure(BOTH, Deadline.until(time.monotonic() + TIMEOUT))
     backend.restored(program)
     assert [backend.rules(name) for name in ("iptables", "ip6tables")] == before
-    assert iptables_runner.ensure(BOTH, Deadline(AMPLE))
+    assert ensure(BOTH) == [True]
 
 
 @pytest.fixture
@@ -490,86 +463,76 @@ def test_a_write_that_took_effect_too_late_is_rolled_back(backend: Backend) -> N
         "iptables-restore", f'{real} "$@"\n[ -e {slow} ] && exit\ntouch {slow}\nexec sleep 60'
     )
     with pytest.raises(DeadlineExceeded):
-        iptables_runner.ensure(FLAT, Deadline(TIMEOUT))
+        ensure(FLAT, seconds=TIMEOUT)
     assert slow.exists()
     assert backend.rules() == before
 
 
 @pytest.mark.parametrize("earlier", [[], [Filtering("br1", gateway=False), Filtering("br2")]])
 def test_both_families_or_none(backend: Backend, earlier: list[Filtering]) -> None:
+    def rules() -> list[str]:
+        both = map(backend.rules, ("iptables", "ip6tables"))
+        return [re.sub(r"generation:\d+", "", each) for each in both]
+
     ensure(*earlier)
-    before = [
-        re.sub(r"generation:\d+", "", backend.rules(name)) for name in ("iptables", "ip6tables")
-    ]
+    before = rules()
     backend.replaced("ip6tables-restore", "echo no such thing >&2; exit 3")
     with pytest.raises(iptables_runner.CommandFailed) as caught:
-        iptables_runner.ensure(BOTH, Deadline(AMPLE))
+        ensure(BOTH)
     command = r"ip6tables-restore --noflush --wait=\d+"
     assert re.fullmatch(rf"{command} failed \(exit code 3\): no such thing", str(caught.value))
-    after = [
-        re.sub(r"generation:\d+", "", backend.rules(name)) for name in ("iptables", "ip6tables")
-    ]
-    assert after == before
+    assert rules() == before
 
 
 def test_an_unknown_target_is_refused_by_name(backend: Backend) -> None:
     before = backend.rules()
     with pytest.raises(iptables_runner.CommandFailed, match=r"exit code [1-9].*NOSUCH") as caught:
-        iptables_runner.ensure(
-            Filtering("br1", gateway=False, iptables_drop_action="NOSUCH"), Deadline(AMPLE)
-        )
+        ensure(Filtering("br1", gateway=False, iptables_drop_action="NOSUCH"))
     assert backend.rules() == before
     assert type(caught.value)(*caught.value.args).args == caught.value.args  # through privsep
 
 
-def test_a_missing_program_is_named(
-    backend: Backend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(iptables_runner, "_FOLDERS", ())
-    with pytest.raises(
-        iptables_runner.CommandFailed, match=rf"iptables-save .*no such program in {tmp_path}"
-    ):
-        iptables_runner.ensure(FLAT, Deadline(AMPLE))
-
-
-def test_programs_are_found_without_a_path(
+def test_programs_are_found_without_a_path_and_a_missing_one_is_named(
     netns: NetworkNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    assert iptables_runner.ensure(FLAT, Deadline(AMPLE))
+    assert ensure(FLAT) == [True]
+    monkeypatch.setattr(iptables_runner, "_FOLDERS", ())
+    missing = "iptables-save .*no such program in /nowhere"
+    with pytest.raises(iptables_runner.CommandFailed, match=missing):
+        ensure(FLAT)
 
 
-def test_a_host_without_ipv6_has_none_of_our_rules_there(backend: Backend) -> None:
-    ensure(BOTH)
-    backend.replaced("ip6tables-save", "echo no IPv6 here >&2; exit 3")
-    assert iptables_runner.remove("br1", False, Deadline(AMPLE))
-    assert iptables_runner.bridges(False, Deadline(AMPLE)) == ()
-    for act in (iptables_runner.remove, lambda _, *rest: iptables_runner.bridges(*rest)):
-        with pytest.raises(iptables_runner.CommandFailed, match="no IPv6 here"):
-            act("br1", True, Deadline(AMPLE))
-
-
-def test_rules_of_ipv6_that_only_nft_understands_are_not_in_the_way_of_ipv4(
-    backend: Backend,
+@pytest.mark.parametrize(
+    ("script", "error", "said"),
+    [
+        ("echo no IPv6 here >&2; exit 3", iptables_runner.CommandFailed, "no IPv6 here"),
+        (
+            "echo \"# Table \\`filter' is incompatible, use 'nft' tool.\"",
+            forwarding_rules.UnreadableRules,
+            "use 'nft' tool",
+        ),
+    ],
+    ids=["the host does without IPv6", "only nft understands its rules"],
+)
+def test_rules_of_ipv6_that_cannot_be_read_are_not_in_the_way_of_ipv4(
+    script: str, error: type[Exception], said: str, backend: Backend
 ) -> None:
     ensure(FLAT)
-    backend.replaced(
-        "ip6tables-save", "echo \"# Table \\`filter' is incompatible, use 'nft' tool.\""
-    )
-    assert iptables_runner.bridges(False, Deadline(AMPLE)) == ("br1",)
-    assert iptables_runner.remove("br1", False, Deadline(AMPLE))
-    with pytest.raises(forwarding_rules.UnreadableRules):
-        iptables_runner.ensure(BOTH, Deadline(AMPLE))
-    assert iptables_runner.bridges(False, Deadline(AMPLE)) == ()
-    with pytest.raises(forwarding_rules.UnreadableRules):
-        iptables_runner.bridges(True, Deadline(AMPLE))
+    backend.replaced("ip6tables-save", script)
+    assert bridges() == ("br1",)
+    assert remove("br1")
+    assert bridges() == ()
+    for act in (lambda: ensure(BOTH), lambda: remove("br1", True), lambda: bridges(True)):
+        with pytest.raises(error, match=said):
+            act()
+    assert bridges() == ()
 
 
 def test_rules_that_do_not_stay(backend: Backend) -> None:
     backend.replaced("iptables-restore", f"exec true\necho iptables-restore 0 >> {backend.log}")
     with pytest.raises(iptables_runner.RulesNotKept, match="-N os-vif-FORWARD"):
-        iptables_runner.ensure(FLAT, Deadline(AMPLE))
+        ensure(FLAT)
 
 
 @pytest.mark.parametrize("backend", ["legacy"], indirect=True)
@@ -579,11 +542,11 @@ def test_a_lock_of_others_is_waited_for(backend: Backend) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         refused = pytest.raises(iptables_runner.CommandFailed, match=r"exit code 4.*xtables lock")
         with within(2.5) as lap, refused:
-            iptables_runner.ensure(FLAT, Deadline(1.5))
+            ensure(FLAT, seconds=1.5)
         assert lap.took >= 1
         threading.Timer(0.5, fcntl.flock, (lock, fcntl.LOCK_UN)).start()
         start = time.monotonic()
-        assert iptables_runner.ensure(FLAT, Deadline(AMPLE))
+        assert ensure(FLAT) == [True]
         assert time.monotonic() - start > 0.4
     assert set(backend.calls()) == {0, 4}
 
@@ -594,5 +557,5 @@ def test_a_table_that_only_nft_understands(backend: Backend) -> None:
     run(["nft", "add rule ip filter FORWARD ct state vmap { new : accept }"])
     before = run(["nft", "list", "ruleset"]).stdout
     with pytest.raises(forwarding_rules.UnreadableRules, match="use 'nft' tool"):
-        iptables_runner.ensure(FLAT, Deadline(AMPLE))
+        ensure(FLAT)
     assert run(["nft", "list", "ruleset"]).stdout == before
