@@ -125,20 +125,28 @@ def ours() -> list[tuple[str, str]]:
     return ALL
 
 
-def test_links_that_are_ours_are_deleted_by_one_request(
+def test_links_that_are_ours_are_deleted_by_one_request_and_no_others(
     ours: list[tuple[str, str]], wire: Wire
 ) -> None:
-    assert delete(*ours) == [(1, "", 0)] * len(ours)
-    assert set(links()) == {"lo"}
+    """What is not there is no hindrance."""
+    make("link-x")
+    make("link-y", group=7)
+    before = links()
+    assert delete(("gone1", "tun"), *ours, ("gone2", "veth")) == [(1, "", 0)] * (len(ours) + 2)
+    now = links()
+    assert set(now) == {"lo", "link-x", "link-y"}
+    assert not difference({name: before[name] for name in now}, now)
     assert len(wire.by_group) == 1
     assert wire.one_by_one == []
 
 
-def test_few_are_deleted_one_by_one(wire: Wire) -> None:
-    make("link-a")
-    assert delete(("link-a", "tun")) == [(1, "", 0)]
+def test_deletions_of_one_group_of_steps_are_taken_together(
+    ours: list[tuple[str, str]], wire: Wire
+) -> None:
+    together: list[LinkStep] = [DeleteLink(*one) for one in ours]
+    assert execute.execute([[packing.pack(step) for step in together]]) == [(len(ours), "", 0)]
     assert set(links()) == {"lo"}
-    assert wire.by_group == []
+    assert len(wire.by_group) == 1
 
 
 @pytest.mark.parametrize(
@@ -196,22 +204,17 @@ def test_many_cost_little_more_than_one() -> None:
     assert any(timed(ALIAS) < timed("somebody else's") / 2 for _ in range(3))
 
 
-#: what makes a link not enter the group: its kind, what is said of its kind, its alias
-NOT_OURS = {
-    "unmarked": ("tun", "tun", ""),
-    "somebody-elses-mark": ("tun", "tun", "os-vif-like: mine"),
-    "the-mark-is-not-at-the-start": ("tun", "tun", f"my {ALIAS}"),
-}
-
-
-@pytest.mark.parametrize("how", NOT_OURS)
+@pytest.mark.parametrize(
+    "alias",
+    ["", "os-vif-like: mine", f"my {ALIAS}"],
+    ids=["unmarked", "somebody-elses-mark", "the-mark-is-not-at-the-start"],
+)
 def test_a_link_without_our_mark_is_deleted_alone(
-    how: str, ours: list[tuple[str, str]], wire: Wire
+    alias: str, ours: list[tuple[str, str]], wire: Wire
 ) -> None:
-    kind, said, alias = NOT_OURS[how]
-    make("link-x", kind, alias, group=7)
+    make("link-x", "tun", alias, group=7)
     index = observe.links(["link-x"])["link-x"].index
-    assert delete(*ours, ("link-x", said)) == [(1, "", 0)] * (len(ours) + 1)
+    assert delete(*ours, ("link-x", "tun")) == [(1, "", 0)] * (len(ours) + 1)
     assert set(links()) == {"lo"}
     assert len(wire.by_group) == 1
     assert [how["index"] for how in wire.one_by_one] == [index]
@@ -229,24 +232,6 @@ def test_a_link_of_another_kind_than_was_asked_for_stays(
     assert (taken, "it is a bridge device" in reason) == (0, True)
     assert links()["link-x"] == before
     assert set(links()) == {"lo", "link-x"}
-    assert len(wire.by_group) == 1
-
-
-def test_links_that_nobody_asked_to_delete_stay(ours: list[tuple[str, str]]) -> None:
-    make("link-x")
-    make("link-y", group=7)
-    before = links()
-    delete(*ours)
-    now = links()
-    assert set(now) == {"lo", "link-x", "link-y"}
-    assert not difference({name: before[name] for name in now}, now)
-
-
-def test_what_is_not_there_is_no_hindrance(ours: list[tuple[str, str]], wire: Wire) -> None:
-    gone = [("gone1", "tun"), ("gone2", "veth")]
-    outcomes = delete(gone[0], *ours, gone[1])
-    assert [reason for _, reason, _ in outcomes] == [""] * len(outcomes)
-    assert set(links()) == {"lo"}
     assert len(wire.by_group) == 1
 
 
@@ -386,14 +371,6 @@ def test_what_a_killed_call_left_in_a_group_is_taken_out_by_the_next_plug(
     found = observe.links(["link-a"])
     assert found["link-a"].group == after
     assert not to_apply(wiring, Found(links=found))
-
-
-def test_only_deletions_are_taken_together(ours: list[tuple[str, str]], wire: Wire) -> None:
-    """A link that is also to be made or set in the same call is not deleted before its turn."""
-    together: list[LinkStep] = [DeleteLink(*one) for one in ours]
-    assert execute.execute([[packing.pack(step) for step in together]]) == [(len(ours), "", 0)]
-    assert set(links()) == {"lo"}
-    assert len(wire.by_group) == 1
 
 
 def test_a_kernel_that_does_not_say_its_groups_is_asked_link_by_link(
