@@ -133,12 +133,12 @@ def bridged_host(*commands: str) -> Iterator[Addressing]:
         batch([f"{v}route flush table {t}" for v in ("", "-6 ") for t in ("main", "7")])
 
 
-def join() -> None:
-    bridge_membership.join(JoinBridge(OLD, NEW, None))
+def join(interface: str = OLD, bridge: str = NEW) -> None:
+    bridge_membership.join(JoinBridge(interface, bridge, None))
 
 
-def leave() -> None:
-    bridge_membership.leave(LeaveBridge(OLD, NEW))
+def leave(interface: str = OLD, bridge: str = NEW) -> None:
+    bridge_membership.leave(LeaveBridge(interface, bridge))
 
 
 # One by one --------------------------------------------------------------------------------------
@@ -598,46 +598,35 @@ _OTHERS = (
 )
 
 
+@pytest.mark.parametrize("move", [join, leave])
 @pytest.mark.parametrize(
-    ("step", "why"),
+    ("interface", "bridge", "why"),
     [
-        (JoinBridge(OTHER, NEW, None), f"it is in {LAN}"),
-        (LeaveBridge(OTHER, NEW), f"it is in {LAN}"),
-        (JoinBridge(OLD, OLD, None), "is not a bridge for"),
-        (LeaveBridge(OLD, OLD), "is not a bridge for"),
-        (JoinBridge(NEW, NEW, None), "is not a bridge for"),
-        (LeaveBridge(NEW, NEW), "is not a bridge for"),
-        (JoinBridge(OLD, "lo", None), "is not a bridge for"),
-        (LeaveBridge(OLD, "lo"), "is not a bridge for"),
-        (LeaveBridge(OLD, OTHER), "is not a bridge for"),
-        (JoinBridge(OLD, "nosuch", None), "no device nosuch"),
-        (LeaveBridge("nosuch", NEW), "no device nosuch"),
+        (OTHER, NEW, f"it is in {LAN}"),
+        (OLD, OLD, "is not a bridge for"),
+        (NEW, NEW, "is not a bridge for"),
+        (OLD, "lo", "is not a bridge for"),
+        (OLD, OTHER, "is not a bridge for"),
+        (OLD, "nosuch", "no device nosuch"),
+        ("nosuch", NEW, "no device nosuch"),
     ],
 )
 def test_what_is_refused_changes_nothing(
-    step: JoinBridge | LeaveBridge, why: str, network: NetworkNamespace
+    interface: str,
+    bridge: str,
+    why: str,
+    move: Callable[[str, str], None],
+    network: NetworkNamespace,
 ) -> None:
     with bridged_host(V4, V6, *_OTHERS) as before:
         links = ip("link")
         try:
             with pytest.raises(OSError, match=why):
-                bridge_membership.join(step) if isinstance(
-                    step, JoinBridge
-                ) else bridge_membership.leave(step)
+                move(interface, bridge)
             assert changes(before, addressing()) == ""
             assert ip("link") == links
         finally:
             ip(f"link delete {LAN}")
-
-
-def test_a_label_that_would_be_too_long_goes(network: NetworkNamespace) -> None:
-    long = f"{OLD}:2345678901"
-    assert len(long) == 15
-    with bridged_host(f"address add 10.0.0.1/24 dev {OLD} label {long}") as before:
-        join()
-        wanted = before.moved(OLD, NEW)
-        assert changes(wanted, addressing()).replace(f"{NEW}:2345678901", NEW).count("- addresses")
-        assert f'"label": "{NEW}"' in addressing().of(NEW)[0]
 
 
 def test_nexthop_objects_move_when_routes_do_not_tell_what_they_are(
@@ -655,26 +644,6 @@ def test_nexthop_objects_move_when_routes_do_not_tell_what_they_are(
             assert NEW in ip("route get 203.0.113.1")
     finally:
         compatible.write_text("1")
-
-
-def test_routes_of_multicast_are_left_to_their_daemon(network: NetworkNamespace) -> None:
-    """The kernel lists them with the others, and takes them from the daemon only."""
-    with bridged_host(V4), socket.socket(socket.AF_INET, socket.SOCK_RAW, 2) as daemon:
-        _MRT_INIT, _MRT_ADD_VIF, _MRT_ADD_MFC = 200, 202, 204  # linux/mroute.h
-        daemon.setsockopt(socket.IPPROTO_IP, _MRT_INIT, 1)
-        for number, name in enumerate((OLD, OTHER)):
-            index = socket.if_nametoindex(name)
-            its = number.to_bytes(2, "little") + b"\x08\x01" + bytes(4)
-            daemon.setsockopt(
-                socket.IPPROTO_IP, _MRT_ADD_VIF, its + index.to_bytes(4, "little") + bytes(4)
-            )
-        route = socket.inet_aton("10.250.0.9") + socket.inet_aton("239.1.1.1") + b"\1\0"
-        ttls = bytes([1]) + bytes(31)
-        daemon.setsockopt(socket.IPPROTO_IP, _MRT_ADD_MFC, route + ttls + bytes(18))
-        before = ip("mroute show")
-        assert OLD in before
-        join()
-        assert ip("mroute show") == before
 
 
 # At every instant --------------------------------------------------------------------------------
@@ -702,12 +671,18 @@ def wire(request: pytest.FixtureRequest, netns: NetworkNamespace) -> Iterator[Br
             f"-6 route add default via {NEIGHBOUR6}",
         ):
             ip(words)
-        for words in (f"address add {FAR} dev eth0", f"address add {FAR6} dev eth0 nodad"):
-            machine.namespace.run(["ip", *words.split()])
+        be_a_gateway(machine)
         yield machine
 
 
 FAR, FAR6 = "203.0.113.1", "2001:db8:ffff::1"
+
+
+def be_a_gateway(machine: BridgeGuest) -> None:
+    """To another net, of which it has an address."""
+    for words in (f"address add {FAR} dev eth0", f"address add {FAR6} dev eth0 nodad"):
+        machine.namespace.run(["ip", *words.split()])
+
 
 #: Seconds: nobody notices, and the retransmission of one lost packet (0.2 s) is in it.
 GAP = 0.9
@@ -932,23 +907,17 @@ def reachable_host() -> Iterator[BridgeGuest]:
     """A host with an empty bridge; yield the machine on its wire, its gateway to another net."""
     with interface() as machine:
         give_ipv6(machine)
-        for words in (f"address add {FAR} dev eth0", f"address add {FAR6} dev eth0 nodad"):
-            machine.namespace.run(["ip", *words.split()])
+        be_a_gateway(machine)
         configure(INTERFACE, {"ipv4/rp_filter": 1, "ipv4/log_martians": 1, "ipv6/accept_ra": 2})
-        its = f"dev {INTERFACE}"
-        assert (
-            batch(
-                [
-                    f"address add {HOST}/24 {its}",
-                    f"address add 192.0.2.9/24 {its}",
-                    f"route add default via {NEIGHBOUR}",
-                    f"address add {HOST6}/64 {its} nodad",
-                    f"-6 route add default via {NEIGHBOUR6}",
-                    f"link add {BRIDGE} type bridge forward_delay 0",
-                ]
-            )
-            == ""
-        )
+        give = [
+            f"address add {HOST}/24 dev {INTERFACE}",
+            f"address add 192.0.2.9/24 dev {INTERFACE}",
+            f"route add default via {NEIGHBOUR}",
+            f"address add {HOST6}/64 dev {INTERFACE} nodad",
+            f"-6 route add default via {NEIGHBOUR6}",
+            f"link add {BRIDGE} type bridge forward_delay 0",
+        ]
+        assert batch(give) == ""
         conf(BRIDGE, "ipv6/disable_ipv6").write_text("1")
         ip(f"link set {BRIDGE} up")
         complete()
