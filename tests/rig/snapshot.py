@@ -17,7 +17,7 @@ Facts = dict[str, Any]
 
 _DETAILS = {
     "bridge": ("ageing_time", "stp_state", "forward_delay", "mcast_snooping"),
-    "tun": ("type", "multi_queue", "persist"),
+    "tun": ("type", "multi_queue", "persist", "pi"),
     "vlan": ("id",),
 }
 
