@@ -18,10 +18,8 @@ from os_vif.wiring.state import Found
 from os_vif.wiring.steps import DeleteLink, LinkStep
 from tests.rig import run
 from tests.rig.snapshot import difference, links
-from tests.rig.stopwatch import stopwatch
 
 ALIAS = "os-vif:ovs:test:1"
-MANY = 24
 
 pytestmark = pytest.mark.usefixtures("netns")
 
@@ -185,23 +183,6 @@ def test_the_choice_depends_on_the_links_that_the_host_has(
     delete(*ours)
     assert asked == [("bridge bridge tun tun veth", count)]
     assert (wire.by_group, len(wire.one_by_one)) == ([], len(ours))
-
-
-def test_many_cost_little_more_than_one() -> None:
-    """Each alone waits for grace periods of the kernel; together they share the wait."""
-    names = [f"tap{n}" for n in range(MANY)]
-
-    def timed(alias: str) -> float:
-        for name in names:
-            make(name, alias=alias)
-        with stopwatch() as lap:
-            delete(*((name, "tun") for name in names))
-        assert set(links()) == {"lo"}
-        return lap.own
-
-    timed(ALIAS)  # warm
-    # Grace periods are those of the whole machine, so one comparison may be unlucky.
-    assert any(timed(ALIAS) < timed("somebody else's") / 2 for _ in range(3))
 
 
 @pytest.mark.parametrize(

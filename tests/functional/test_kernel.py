@@ -27,7 +27,6 @@ from os_vif.wiring.state import Link, Value
 from os_vif.wiring.steps import CreateLink, DeleteLink, JoinBridge, LinkStep, SetLink
 from tests.fakes import NO_HOST_STACK
 from tests.rig import run
-from tests.rig.guest import TapGuest
 from tests.rig.namespace import NetworkNamespace
 from tests.rig.snapshot import difference, links, snapshot, sysctls
 from vif_plug_linux_bridge import privileged as linux_bridge
@@ -158,32 +157,6 @@ def test_a_veth_whose_peer_is_in_another_namespace() -> None:
 
 
 # Creating ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("multiqueue", [False, True])
-def test_create_a_tap(multiqueue: bool) -> None:
-    take(CreateLink("tap1", "tun", ALIAS, multiqueue=multiqueue))
-    tap = links()["tap1"]
-    assert (tap["kind"], tap["type"], tap["persist"], tap["alias"]) == ("tun", "tap", True, ALIAS)
-    assert see("tap1").attributes["multiqueue"] is multiqueue
-    guest = TapGuest(
-        "tap1", "fa:16:3e:00:00:01", "192.0.2.1/24", multi_queue=multiqueue, queues=1 + multiqueue
-    )
-    with guest:
-        assert "tap1" in links()
-    assert "tap1" in links()
-
-
-def test_create_a_bridge_and_a_veth_pair() -> None:
-    take(CreateLink("br0", "bridge", ALIAS), CreateLink("x", "veth", ALIAS, peer="y"))
-    found = links()
-    assert {name: found[name]["kind"] for name in ("br0", "x", "y")} == {
-        "br0": "bridge",
-        "x": "veth",
-        "y": "veth",
-    }
-    assert {found[name]["alias"] for name in ("br0", "x", "y")} == {ALIAS}
-    assert found["x"]["parent"] == "y"
 
 
 @pytest.mark.parametrize(
