@@ -145,109 +145,81 @@ def leave(interface: str = OLD, bridge: str = NEW) -> None:
 
 V4, V6 = f"address add 10.0.0.1/24 dev {OLD}", f"address add 2001:db8::1/64 dev {OLD} nodad"
 
-CASES: dict[str, list[str]] = {
-    "nothing": [],
-    "ipv4": [V4],
-    "ipv6": [V6],
-    "secondary addresses": [
-        V4,
+BARE = {"nothing": [], "ipv4": [V4], "ipv6": [V6]}
+#: What is there beside an address of each family.
+BESIDE: dict[str, list[str]] = {
+    "addresses of ipv4": [
         *(f"address add 10.0.0.{n}/24 dev {OLD}" for n in (9, 3, 7)),
-        f"address add 10.0.1.1/24 dev {OLD}",
-    ],
-    "many of ipv6, in their order": [
-        *(f"address add 2001:db8::{n}/64 dev {OLD} nodad" for n in (9, 3, 7, 1))
-    ],
-    "labels": [
-        f"address add 10.0.0.1/24 dev {OLD} label {OLD}:mgmt",
-        f"address add 10.0.1.1/24 dev {OLD} label storage",
-    ],
-    "scopes": [
-        f"address add 10.0.0.1/24 dev {OLD} scope host",
-        f"address add 10.0.1.1/24 dev {OLD} scope 200",
+        f"address add 10.0.1.1/24 dev {OLD} label {OLD}:mgmt",
+        f"address add 10.0.2.1/24 dev {OLD} label storage",
+        f"address add 10.0.3.1/24 dev {OLD} scope host",
+        f"address add 10.0.4.1/24 dev {OLD} scope 200",
         f"address add 169.254.1.1/16 dev {OLD} scope link",
+        f"address add 10.0.5.1/24 dev {OLD} valid_lft 36000 preferred_lft 18000",
+        f"address add 10.0.6.1 peer 10.0.6.2/32 dev {OLD}",
+        f"address add 10.0.7.1 peer 10.0.7.2/24 dev {OLD}",
+        f"address add 10.0.8.1/24 broadcast + dev {OLD}",
+        f"address add 10.0.9.1/24 broadcast 10.0.9.77 dev {OLD}",
+        f"address add 10.0.10.1/24 dev {OLD} metric 77",
+    ],
+    "addresses of ipv6, in their order": [
+        *(f"address add 2001:db8::{n}/64 dev {OLD} nodad" for n in (9, 3, 7)),
+        f"address add fe80::1/64 dev {OLD} nodad",
         f"address add fec0::1/64 dev {OLD} nodad",
-    ],
-    "a link-local address of the administrator's": [V6, f"address add fe80::1/64 dev {OLD} nodad"],
-    "lives": [
-        f"address add 10.0.0.1/24 dev {OLD} valid_lft 36000 preferred_lft 18000",
-        f"address add 2001:db8::1/64 dev {OLD} nodad valid_lft 36000 preferred_lft 18000",
-        f"address add 2001:db8::2/64 dev {OLD} nodad preferred_lft 0",
-    ],
-    "peers": [
-        f"address add 10.0.0.1 peer 10.0.0.2/32 dev {OLD}",
-        f"address add 10.0.1.1 peer 10.0.1.2/24 dev {OLD}",
-        f"address add 2001:db8::1 peer 2001:db8::2/128 dev {OLD} nodad",
-    ],
-    "broadcast addresses": [
-        f"address add 10.0.0.1/24 broadcast + dev {OLD}",
-        f"address add 10.0.1.1/24 broadcast 10.0.1.77 dev {OLD}",
+        f"address add 2001:db8::a/64 dev {OLD} nodad valid_lft 36000 preferred_lft 18000",
+        f"address add 2001:db8::b/64 dev {OLD} nodad preferred_lft 0",
+        f"address add 2001:db8:1::1 peer 2001:db8:1::2/128 dev {OLD} nodad",
+        f"address add 2001:db8:2::1/64 dev {OLD} nodad metric 77",
+        f"address add 2001:db8:3::1/64 dev {OLD} nodad home",
+        f"address add 2001:db8:3::2/64 dev {OLD} nodad mngtmpaddr",
+        f"address add 2001:db8:3::3/64 dev {OLD} optimistic",
     ],
     "as NetworkManager has it": [
-        f"address add 10.0.0.1/24 dev {OLD} noprefixroute",
-        f"route add 10.0.0.0/24 dev {OLD} proto kernel scope link src 10.0.0.1 metric 100",
-        f"route add default via 10.0.0.254 dev {OLD} proto dhcp src 10.0.0.1 metric 100",
-        f"address add 2001:db8::1/64 dev {OLD} nodad noprefixroute",
-        f"-6 route add 2001:db8::/64 dev {OLD} proto ra metric 100",
+        f"address add 10.0.1.1/24 dev {OLD} noprefixroute",
+        f"route add 10.0.1.0/24 dev {OLD} proto kernel scope link src 10.0.1.1 metric 100",
+        f"route add default via 10.0.1.254 dev {OLD} proto dhcp src 10.0.1.1 metric 100",
+        f"address add 2001:db8:1::1/64 dev {OLD} nodad noprefixroute",
+        f"-6 route add 2001:db8:1::/64 dev {OLD} proto ra metric 100",
         f"-6 route add default via fe80::1 dev {OLD} proto ra metric 100",
     ],
-    "metrics of addresses": [
-        f"address add 10.0.0.1/24 dev {OLD} metric 77",
-        f"address add 2001:db8::1/64 dev {OLD} nodad metric 77",
-    ],
-    "flags of addresses": [
-        f"address add 2001:db8::1/64 dev {OLD} nodad home",
-        f"address add 2001:db8::2/64 dev {OLD} nodad mngtmpaddr",
-        f"address add 2001:db8::3/64 dev {OLD} optimistic",
-    ],
     "gateways": [
-        V4,
         f"route add default via 10.0.0.254 dev {OLD}",
         f"route add 172.16.0.0/16 via 10.0.0.253 dev {OLD} metric 5 proto static",
-        V6,
         f"-6 route add default via 2001:db8::fe dev {OLD}",
         f"-6 route add 2001:db8:7::/48 via 2001:db8::fd dev {OLD} metric 5 proto static",
+        f"-6 route add 2001:db8:8::/48 via fe80::1 dev {OLD}",
     ],
-    "a link-local gateway": [V6, f"-6 route add default via fe80::1 dev {OLD}"],
     "router advertisements": [
-        V6,
         f"-6 route add default via fe80::1 dev {OLD} proto ra expires 36000 pref high",
         f"-6 route add 2001:db8:7::/64 dev {OLD} proto ra expires 36000",
     ],
     "on-link": [
-        V4,
         f"route add 172.16.0.0/16 dev {OLD}",
         f"route add 172.17.0.0/16 via 192.168.7.7 dev {OLD} onlink",
-        V6,
         f"-6 route add 2001:db8:7::/48 dev {OLD}",
     ],
     "a gateway that is reached by a route": [
-        f"address add 10.0.0.1/32 dev {OLD}",
+        f"address add 10.0.1.1/32 dev {OLD}",
         f"route add 192.168.9.9 dev {OLD} scope link",
         f"route add default via 192.168.9.9 dev {OLD}",
     ],
     "other tables": [
-        V4,
         f"route add default via 10.0.0.254 dev {OLD} table 7",
         f"route add 10.0.0.0/24 dev {OLD} table 7 src 10.0.0.1",
         "rule add from 10.0.0.1 lookup 7 priority 77",
-        V6,
         f"-6 route add default via 2001:db8::fe dev {OLD} table 7",
     ],
     "several next hops": [
-        V4,
         f"route add default nexthop via 10.0.0.253 dev {OLD} weight 3 "
         f"nexthop via 10.0.0.254 dev {OLD}",
         f"route add 172.16.0.0/16 nexthop via 10.0.0.253 dev {OLD} "
         f"nexthop via 10.250.0.254 dev {OTHER}",
-        V6,
         f"-6 route add default nexthop via 2001:db8::fd dev {OLD} weight 3 "
         f"nexthop via fe80::1 dev {OLD}",
         f"-6 route add 2001:db8:7::/48 nexthop via 2001:db8::fd dev {OLD} "
         f"nexthop via 2001:db8:250::fe dev {OTHER}",
     ],
     "nexthop objects": [
-        V4,
-        V6,
         f"nexthop add id 1 via 10.0.0.254 dev {OLD} protocol zebra",
         f"nexthop add id 2 via 10.9.9.9 dev {OLD} onlink",
         f"nexthop add id 3 via 10.250.0.254 dev {OTHER}",
@@ -262,41 +234,29 @@ CASES: dict[str, list[str]] = {
         "-6 route add 2001:db8:7::/48 nhid 5",
     ],
     "source addresses": [
-        V4,
         f"address add 10.0.1.1/24 dev {OLD}",
         f"route add default via 10.0.0.254 dev {OLD} src 10.0.1.1",
-        V6,
         f"address add 2001:db8:1::1/64 dev {OLD} nodad",
         f"-6 route add default via 2001:db8::fe dev {OLD} src 2001:db8:1::1",
         f"-6 route add default from 2001:db8:1::/64 via 2001:db8::fe dev {OLD}",
     ],
     "metrics of routes": [
-        V4,
         f"route add default via 10.0.0.254 dev {OLD} mtu lock 1400 initcwnd 20 congctl cubic",
-        V6,
         f"-6 route add default via 2001:db8::fe dev {OLD} mtu 1400 advmss 1200 hoplimit 9",
     ],
     "types, tos and the same destination": [
-        V4,
         f"route add 172.16.0.0/16 via 10.0.0.254 dev {OLD} tos 0x10",
         f"route add 172.16.0.0/16 via 10.0.0.253 dev {OLD}",
         f"route append 172.16.0.0/16 via 10.0.0.252 dev {OLD}",
         f"route append 172.16.0.0/16 via 10.250.0.254 dev {OTHER}",
         "route add unreachable 172.17.0.0/16",
         "route add blackhole 172.18.0.0/16",
-        V6,
         "-6 route add unreachable 2001:db8:8::/48",
         f"-6 route append 2001:db8:9::/48 via 2001:db8::fe dev {OLD}",
         f"-6 route append 2001:db8:9::/48 via 2001:db8:250::fe dev {OTHER}",
-    ],
-    "an ipv4 route through a gateway of ipv6": [
-        V4,
-        V6,
-        f"route add 172.16.0.0/16 via inet6 fe80::1 dev {OLD}",
+        f"route add 172.19.0.0/16 via inet6 fe80::1 dev {OLD}",
     ],
     "neighbours that were written down": [
-        V4,
-        V6,
         f"neighbour add 10.0.0.254 lladdr 06:00:00:00:00:01 dev {OLD} nud permanent",
         f"neighbour add 2001:db8::fe lladdr 06:00:00:00:00:01 dev {OLD} nud permanent",
         f"neighbour add 10.0.0.253 lladdr 06:00:00:00:00:03 dev {OLD} nud permanent extern_learn",
@@ -305,23 +265,20 @@ CASES: dict[str, list[str]] = {
         f"neighbour add 10.250.0.254 lladdr 06:00:00:00:00:02 dev {OTHER} nud permanent",
     ],
     "neighbours that were learned": [
-        V4,
-        V6,
         f"neighbour add 10.0.0.250 lladdr 06:00:00:00:00:01 dev {OLD} nud stale",
         f"neighbour add 10.0.0.251 lladdr 06:00:00:00:00:02 dev {OLD} nud reachable",
         f"neighbour add 2001:db8::fe lladdr 06:00:00:00:00:01 dev {OLD} nud stale router",
         f"neighbour add 10.250.0.254 lladdr 06:00:00:00:00:02 dev {OTHER} nud stale",
     ],
     "AnyIP": [
-        V4,
         f"route add local 198.51.100.0/24 dev {OLD}",
         f"route add local 198.51.101.0/24 dev {OLD} src 10.0.0.1 proto static metric 5",
         f"route add local 198.51.102.0/24 dev {OTHER}",
-        V6,
         f"-6 route add local 2001:db8:7::/64 dev {OLD}",
         f"-6 route add local 2001:db8:8::/64 dev {OTHER}",
     ],
 }
+CASES = BARE | {name: [V4, V6, *commands] for name, commands in BESIDE.items()}
 
 
 @pytest.mark.parametrize("case", CASES)
