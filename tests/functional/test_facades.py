@@ -42,9 +42,15 @@ VHOST = "dpdkvhostuserclient"
 SHORT, GRACE, AMPLE = 1, 1.0, 20
 
 
-def group(**options: Any) -> Any:
-    """An option group made of an old list of options: it has these, and no others."""
-    return SimpleNamespace(**options)
+def base_ovs(remote: str, timeout: int = 5, interface: str = "native") -> BaseOVS:
+    """With an option group made of an old list of options: it has these, and no others."""
+    options = {"ovsdb_connection": remote, "ovs_vsctl_timeout": timeout}
+    return BaseOVS(SimpleNamespace(**options, ovsdb_interface=interface))
+
+
+def context(remote: str, timeout: int = 5, interface: str = "native") -> Any:
+    """What `api.get_instance` takes."""
+    return SimpleNamespace(connection=remote, timeout=timeout, interface=interface)
 
 
 @pytest.fixture
@@ -58,9 +64,7 @@ def base(osvif: OsVif) -> BaseOVS:
 @pytest.fixture
 def short(ovs: PrivateOvs, base: BaseOVS) -> Iterator[BaseOVS]:
     """The same with a short deadline; whatever is frozen is thawed in the end."""
-    made = BaseOVS(
-        group(ovsdb_connection=ovs.remote, ovs_vsctl_timeout=SHORT, ovsdb_interface="native")
-    )
+    made = base_ovs(ovs.remote, SHORT)
     made.ovsdb.br_exists(BRIDGE).execute(check_error=True)
     yield made
     for daemon in ("vswitchd", "ovsdb-server"):
@@ -265,9 +269,7 @@ def test_a_port_and_its_device_by_one_transaction(ovs: PrivateOvs, base: BaseOVS
 
 def test_by_way_of_vsctl(ovs: PrivateOvs, base: BaseOVS) -> None:
     before = snapshot(ovs)
-    vsctl = BaseOVS(
-        group(ovsdb_connection=ovs.remote, ovs_vsctl_timeout=5, ovsdb_interface="vsctl")
-    )
+    vsctl = base_ovs(ovs.remote, interface="vsctl")
     vsctl.ensure_ovs_bridge("br1", "netdev")
     linux_net.create_tap("tap-a", 1500, MAC)
     vlan = {"tag": 7, "vlan_mode": "native-tagged", "trunks": [3, 4]}
@@ -432,7 +434,7 @@ def test_a_late_vswitchd_is_logged(
 
 def test_a_frozen_server_does_not_outlive_the_deadline(ovs: PrivateOvs, short: BaseOVS) -> None:
     ovsdb = short.ovsdb
-    fresh = SimpleNamespace(connection="tcp:127.0.0.1:6640", timeout=SHORT, interface="native")
+    fresh = context("tcp:127.0.0.1:6640", SHORT)
     ovs.freeze("ovsdb-server")
     for call in (
         lambda: short.create_ovs_vif_port(BRIDGE, "tap-a", *IDS),
@@ -468,8 +470,8 @@ def test_it_is_ovsdbapps_interface_by_every_driver(ovs: PrivateOvs, base: BaseOV
     assert isinstance(base.ovsdb, API)
     assert isinstance(base.ovsdb, api.ImplAPI)
     assert base.ovsdb is base.ovsdb
-    context = SimpleNamespace(connection=ovs.remote, timeout=5, interface="vsctl")
-    assert BRIDGE in api.get_instance(context, "any").list_br().execute(check_error=True)
+    other = api.get_instance(context(ovs.remote, interface="vsctl"), "any")
+    assert BRIDGE in other.list_br().execute(check_error=True)
     assert base.ovsdb.has_table_column("Interface", "mtu_request")
     assert not base.ovsdb.has_table_column("Interface", "colour")
     assert not base.ovsdb.has_table_column("Colours", "name")
@@ -500,9 +502,7 @@ def test_a_fork_has_a_connection_of_its_own(base: BaseOVS) -> None:
     ("remote", "error"), [("unix:/none", errors.NotConnected), ("nowhere", InvalidValue)]
 )
 def test_nothing_is_connected_before_it_is_asked_for(remote: str, error: type[Exception]) -> None:
-    made = BaseOVS(
-        group(ovsdb_connection=remote, ovs_vsctl_timeout=SHORT, ovsdb_interface="native")
-    )
+    made = base_ovs(remote, SHORT)
     assert _raised(lambda: made.ovsdb, error) < SHORT + GRACE
 
 
@@ -578,21 +578,11 @@ def test_nested_transactions_merge_on_one_object_only(ovs: PrivateOvs, base: Bas
     assert ovs.next_cfg() == config + 2
 
 
-def test_two_servers_do_not_mix(base: BaseOVS) -> None:
-    with PrivateOvs("dummy") as other:
-        context = SimpleNamespace(connection=other.remote, timeout=5, interface="native")
-        there = api.get_instance(context)
-        there.add_br("br-there").execute(check_error=True)
-        assert there.list_br().execute() == ["br-there"]
-        assert base.ovsdb.list_br().execute() == [BRIDGE]
-        assert api.get_instance(context).list_br().execute() == ["br-there"]
-
-
 @pytest.mark.parametrize("first", ["ours", "theirs"])
-def test_ovsdbapps_own_connection_and_ours_do_not_meet(
+def test_connections_to_two_servers_and_ovsdbapps_own_do_not_meet(
     first: str, base: BaseOVS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It hangs on ovsdbapp's class, as that of Neutron's agent does."""
+    """ovsdbapp's hangs on its class, as that of Neutron's agent does."""
     monkeypatch.setattr(OvsdbIdl, "_ovsdb_connection", None)
     if first == "ours":
         assert base.ovsdb.list_br().execute(check_error=True) == [BRIDGE]
@@ -602,7 +592,10 @@ def test_ovsdbapps_own_connection_and_ours_do_not_meet(
         try:
             theirs.add_br("br-theirs").execute(check_error=True)
             assert base.ovsdb.list_br().execute(check_error=True) == [BRIDGE]
-            assert theirs.list_br().execute(check_error=True) == ["br-theirs"]
+            there = api.get_instance(context(other.remote))
+            for one in (theirs, there, api.get_instance(context(other.remote))):
+                assert one.list_br().execute(check_error=True) == ["br-theirs"]
+            assert base.ovsdb.list_br().execute(check_error=True) == [BRIDGE]
         finally:
             theirs.ovsdb_connection.stop()
 
@@ -701,7 +694,7 @@ def test_a_server_that_is_being_restarted_is_waited_for(
 ) -> None:
     """The first question of a process is no worse off than those after it."""
     monkeypatch.setattr(impl_idl, "_schemas", {})
-    fresh = SimpleNamespace(connection="tcp:127.0.0.1:6640", timeout=AMPLE, interface="native")
+    fresh = context("tcp:127.0.0.1:6640", AMPLE)
     ovs.kill("ovsdb-server")
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(api.get_instance, fresh)
