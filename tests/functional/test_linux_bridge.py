@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The plugin for Linux bridges on a real kernel; ``test_linux_bridge_moves`` has the addresses."""
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,7 +22,6 @@ from tests.fakes import NO_HOST_STACK
 from tests.rig import run, wait_until
 from tests.rig.addressing import addressing, changes
 from tests.rig.guest import BridgeGuest
-from tests.rig.kills import STEPS, killed_before
 from tests.rig.linux_bridge import (
     BRIDGE,
     HOST,
@@ -44,6 +43,7 @@ from tests.rig.linux_bridge import (
 )
 from tests.rig.namespace import NetworkNamespace, private_network
 from tests.rig.plugin import ROOT, Child, OsVif
+from tests.rig.processes import STEPS, at_once, killed_before
 from tests.rig.snapshot import Facts, difference, links, sysctls
 from vif_plug_linux_bridge import iptables_runner, linux_bridge, linux_net
 from vif_plug_linux_bridge.shapes import Settings
@@ -424,21 +424,9 @@ def test_killed_while_a_bridge_is_made_it_is_made_ready(plugin: OsVif, wire: Bri
 # Several at once ---------------------------------------------------------------------------------
 
 
-def at_once(count: int, filtered: bool) -> list[str]:
-    """Plug VIFs in processes of their own, at the same time; say what went wrong."""
-    read, write = os.pipe()
-
-    def work(number: int) -> str:
-        os.close(write)
-        os.read(read, 1)  # until all are there
-        with initialized() as plugin:
-            plugin.plug(vif(number, has_traffic_filtering=filtered))
-        return ""
-
-    children = [Child(lambda number=n: work(number)) for n in range(1, count + 1)]
-    os.close(write)
-    os.close(read)
-    return [child.result() for child in children]
+def plug_alone(number: int, filtered: bool) -> None:
+    with initialized() as plugin:
+        plugin.plug(vif(number, has_traffic_filtering=filtered))
 
 
 @pytest.mark.parametrize(("filtered", "rounds"), [(True, 12), (False, 3)])
@@ -451,7 +439,9 @@ def test_processes_that_plug_on_the_same_bridge_at_once(
             ip(f"address add 192.0.2.2/24 dev {INTERFACE}")
             ip(f"route add default via {NEIGHBOUR}")
             before = addressing()
-            assert at_once(3, filtered) == [""] * 3
+            for process in at_once(*(partial(plug_alone, n, filtered) for n in (1, 2, 3))):
+                with process:
+                    process.result()
             assert not changes(before.moved(INTERFACE, BRIDGE), addressing())
             assert links()[BRIDGE]["alias"] == MARK
             assert ports() == {INTERFACE}

@@ -9,13 +9,13 @@ import random
 import re
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,8 +25,11 @@ from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.errors import DeadlineExceeded
 from os_vif.wiring.steps import FilterBridge
 from tests.rig import run, wait_until
-from tests.rig.guest import DEVICE, BridgeGuest
+from tests.rig.guest import BridgeGuest
+from tests.rig.linux_bridge import give_ipv6, ip
 from tests.rig.namespace import NetworkNamespace
+from tests.rig.plugin import Child
+from tests.rig.processes import at_once
 from tests.rig.stopwatch import within
 from tests.unit.linux_bridge.test_forwarding_rules import Iptables
 from vif_plug_linux_bridge import forwarding_rules, iptables_runner, privsep
@@ -210,8 +213,8 @@ def test_any_sequence_of_changes_goes_as_in_the_unit_tests(backend: Backend) -> 
 NETWORKS = {"br1": 1, "br2": 2, "br3": 3}
 
 
-@contextmanager
-def guests(stack: ExitStack) -> Iterator[Callable[[str, str, int], bool]]:
+@pytest.fixture
+def reaches(backend: Backend) -> Iterator[Callable[..., bool]]:
     """Two guests on each of three bridges, the host between them forwards.
 
     :returns: whether the first guest of a bridge reaches that of another (or the second of its
@@ -220,32 +223,26 @@ def guests(stack: ExitStack) -> Iterator[Callable[[str, str, int], bool]]:
     made: dict[tuple[str, int], BridgeGuest] = {}
     for family in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
         Path(f"/proc/sys/net/{family}").write_text("1")
-    for bridge, n in NETWORKS.items():
-        run(["ip", "link", "add", "name", bridge, "type", "bridge"])
-        run(["ip", "address", "add", f"192.0.2.{n * 16 + 1}/28", "dev", bridge])
-        run(["ip", "-6", "address", "add", f"2001:db8:{n}::1/64", "dev", bridge, "nodad"])
-        run(["ip", "link", "set", bridge, "up"])
-        for i in (2, 3):
-            mac, address = f"fa:16:3e:00:0{n}:0{i}", f"192.0.2.{n * 16 + i}/28"
-            guest = stack.enter_context(BridgeGuest(bridge, f"tap{n}-{i}", mac, address))
-            guest.namespace.run(["sysctl", "-qw", f"net.ipv6.conf.{DEVICE}.disable_ipv6=0"])
-            six = ["ip", "-6", "address", "add", f"2001:db8:{n}::{i}/64", "dev", DEVICE, "nodad"]
-            guest.namespace.run(six)
-            guest.namespace.run(["ip", "route", "add", "default", "via", f"192.0.2.{n * 16 + 1}"])
-            guest.namespace.run(["ip", "-6", "route", "add", "default", "via", f"2001:db8:{n}::1"])
-            made[bridge, i] = guest
 
-    def reaches(one: str, other: str, version: int = 4) -> bool:
+    def answer(one: str, other: str, version: int = 4) -> bool:
         i, n = 3 if one == other else 2, NETWORKS[other]
         address = f"192.0.2.{n * 16 + i}" if version == 4 else f"2001:db8:{n}::{i}"
         return made[one, 2].ping(address, count=1, wait=LOST)[1] == 1
 
-    yield reaches
-
-
-@pytest.fixture
-def reaches(backend: Backend) -> Iterator[Callable[..., bool]]:
-    with ExitStack() as stack, guests(stack) as answer:
+    with ExitStack() as stack:
+        for bridge, n in NETWORKS.items():
+            four, six = f"192.0.2.{n * 16 + 1}", f"2001:db8:{n}::"
+            ip(f"link add name {bridge} type bridge")
+            ip(f"address add {four}/28 dev {bridge}")
+            ip(f"address add {six}1/64 dev {bridge} nodad")
+            ip(f"link set {bridge} up")
+            for i in (2, 3):
+                mac, address = f"fa:16:3e:00:0{n}:0{i}", f"192.0.2.{n * 16 + i}/28"
+                guest = stack.enter_context(BridgeGuest(bridge, f"tap{n}-{i}", mac, address))
+                give_ipv6(guest, f"{six}{i}")
+                guest.namespace.run(["ip", "route", "add", "default", "via", four])
+                guest.namespace.run(["ip", "-6", "route", "add", "default", "via", f"{six}1"])
+                made[bridge, i] = guest
         for pair in itertools.product(NETWORKS, NETWORKS, (4, 6)):  # neighbours get to know them
             wait_until(lambda pair=pair: answer(*pair), what="guests")
         yield answer
@@ -302,52 +299,14 @@ def test_packets(backend: Backend, reaches: Callable[..., bool], version: int) -
 
 # Several processes -------------------------------------------------------------------------------
 
-#: Plug and unplug bridges again and again, and leave them plugged.
-WORKER = """
-import sys
-from os_vif.wiring.deadline import Deadline
-from vif_plug_linux_bridge import iptables_runner
-from vif_plug_linux_bridge.forwarding_rules import Filtering
 
-rounds, *names = sys.argv[1:]
-print(flush=True)
-sys.stdin.readline()
-for _ in range(int(rounds)):
-    for name in names:
-        iptables_runner.remove(name, False, Deadline(60))
-    for name in names:
-        iptables_runner.ensure(Filtering(name, name != "br-both"), Deadline(60))
-"""
-
-
-@contextmanager
-def workers(*arguments: list[str]) -> Iterator[list["subprocess.Popen[str]"]]:
-    """Processes that wait for a line each, and one process for each list of arguments."""
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, *each],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for each in arguments
-    ]
-    try:
-        for process in started:
-            assert process.stdout is not None
-            process.stdout.readline()
-        yield started
-    finally:
-        for process in started:
-            process.kill()
-            process.communicate()
-
-
-def go(processes: list["subprocess.Popen[str]"]) -> None:
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
+def work(rounds: int, *names: str) -> None:
+    """Plug and unplug bridges again and again, and leave them plugged."""
+    for _ in range(rounds):
+        for name in names:
+            remove(name)
+        for name in names:
+            ensure(Filtering(name, name != "br-both"))
 
 
 def test_processes_lose_nobodys_rules(backend: Backend, others: list[str]) -> None:
@@ -359,17 +318,18 @@ def test_processes_lose_nobodys_rules(backend: Backend, others: list[str]) -> No
     ensure(Filtering("br-old", False))
     [*old] = backend.chain(OWN)
     names = [[f"br{i}", f"br{i}x", "br-both"] for i in range(3)]
-    with workers(*(["6", *each] for each in names)) as processes:
-        go(processes)
-        looks = 0
-        while any(process.poll() is None for process in processes):
+    processes = at_once(*(partial(work, 6, *each) for each in names))
+    looks = 0
+    with ThreadPoolExecutor(len(names)) as pool:
+        ended = [pool.submit(process.result) for process in processes]
+        while not all(one.done() for one in ended):
             run(["iptables", "-w", "-I", "FORWARD", "-s", "203.0.113.1", "-j", "ACCEPT"])
             rules = backend.rules()
             assert rules.count(f"-j {OWN}\n") == 1
             assert [line for line in old if line not in rules] == []
             run(["iptables", "-w", "-D", "FORWARD", "-s", "203.0.113.1", "-j", "ACCEPT"])
             looks += 1
-        assert [process.returncode for process in processes] == [0] * len(processes)
+        assert [one.result() for one in ended] == [None] * len(names)
     assert looks > 5
     every = sorted({name for each in names for name in each})
     assert bridges() == tuple(sorted([*every, "br-old"]))
@@ -384,9 +344,9 @@ def test_processes_lose_nobodys_rules(backend: Backend, others: list[str]) -> No
 
 def test_all_at_once_from_nothing(backend: Backend) -> None:
     """The chain is made by one of them; who comes second is refused and reads anew."""
-    with workers(*(["1", f"br{i}"] for i in range(4))) as processes:
-        go(processes)
-        assert [process.wait(AMPLE) for process in processes] == [0] * 4
+    for process in at_once(*(partial(work, 1, f"br{i}") for i in range(4))):
+        with process:
+            process.result()
     assert bridges() == tuple(f"br{i}" for i in range(4))
     assert len(backend.chain("FORWARD")) == 1
     assert len(backend.chain(OWN)) == 8
@@ -395,11 +355,10 @@ def test_all_at_once_from_nothing(backend: Backend) -> None:
 def test_a_killed_process_leaves_nothing_half_done(backend: Backend, others: list[str]) -> None:
     dice = random.Random(1)
     for _ in range(4):
-        with workers(["1000", "br1", "br2"]) as processes:
-            go(processes)
+        with Child(partial(work, 1000, "br1", "br2")) as process:
             time.sleep(0.05 + dice.random() / 5)
-            processes[0].kill()
-            processes[0].wait()
+            process.kill()
+        assert process.killed
         time.sleep(0.1)  # for a program that it had started
         whole = [len(each.rules) for each in (FLAT, Filtering("br2"))]
         counts = [backend.rules().count(f'"os-vif:{name}"') for name in ("br1", "br2")]

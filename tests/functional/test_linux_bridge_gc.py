@@ -17,7 +17,6 @@ from os_vif.wiring.steps import DeleteLink, LeaveBridge
 from tests.rig import run
 from tests.rig.addressing import addressing, changes, complete
 from tests.rig.guest import BridgeGuest
-from tests.rig.kills import killed_before
 from tests.rig.linux_bridge import (
     BRIDGE,
     HOST,
@@ -36,6 +35,7 @@ from tests.rig.linux_bridge import (
 )
 from tests.rig.namespace import NetworkNamespace, private_network
 from tests.rig.plugin import OsVif
+from tests.rig.processes import killed_before
 from tests.rig.snapshot import difference, links
 from vif_plug_linux_bridge import linux_net
 

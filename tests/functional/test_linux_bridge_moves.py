@@ -25,7 +25,6 @@ from os_vif.wiring.steps import JoinBridge, LeaveBridge
 from tests.rig import run, wait_until
 from tests.rig.addressing import Addressing, addressing, changes, complete, settled
 from tests.rig.guest import BridgeGuest
-from tests.rig.kills import killed_before
 from tests.rig.linux_bridge import (
     BRIDGE,
     HOST,
@@ -43,6 +42,7 @@ from tests.rig.linux_bridge import (
 )
 from tests.rig.namespace import NetworkNamespace, private_network
 from tests.rig.plugin import Child, OsVif
+from tests.rig.processes import killed_before
 from tests.rig.stopwatch import within
 
 OTHER = "eth1"

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process that is killed at each of the points at which it changes something."""
+"""Processes that work at the same time, and one that is killed at any of its changes."""
 
 import os
 import signal
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -25,6 +26,21 @@ CHANGES: tuple[tuple[Any, Any], ...] = (
 STEPS: tuple[tuple[Any, Any], ...] = tuple(
     (execute._EXECUTORS, kind) for kind in execute._EXECUTORS
 )
+
+
+def at_once(*works: Callable[[], Any]) -> list[Child]:
+    """Start a process for each, all of which begin when the last one is there."""
+    read, write = os.pipe()
+
+    def begin(work: Callable[[], Any]) -> Any:
+        os.close(write)
+        os.read(read, 1)  # ends when nobody is left who could write
+        return work()
+
+    children = [Child(partial(begin, work)) for work in works]
+    os.close(write)
+    os.close(read)
+    return children
 
 
 def killed_before(
