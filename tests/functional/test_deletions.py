@@ -20,6 +20,8 @@ from tests.rig import run
 from tests.rig.snapshot import difference, links
 
 ALIAS = "os-vif:ovs:test:1"
+#: The arguments of a request.
+How = dict[str, object]
 
 pytestmark = pytest.mark.usefixtures("netns")
 
@@ -44,8 +46,8 @@ class Wire:
     """What is asked of the kernel, request by request; something may be done before one."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.asked: list[tuple[str, dict[str, object]]] = []
-        self.before: Callable[[str, dict[str, object]], object] = lambda *_: None
+        self.asked: list[tuple[str, How]] = []
+        self.before: Callable[[str, How], object] = lambda *_: None
         wire = self
 
         class Watched(ExitStack):
@@ -62,7 +64,7 @@ class Wire:
         plain = execute._Call.set
 
         def set_(netlink: Any, index: int, attributes: bytes, *flags: int) -> None:
-            how: dict[str, object] = {"index": index}
+            how: How = {"index": index}
             if group := dict(rtnetlink.attributes(attributes)).get(rtnetlink.GROUP):
                 how["group"] = rtnetlink.u32(group)
             wire.before("set", how)
@@ -73,22 +75,20 @@ class Wire:
         monkeypatch.setattr(execute._Call, "set", set_)
 
     @property
-    def by_group(self) -> list[dict[str, object]]:
+    def by_group(self) -> list[How]:
         return [how for command, how in self.asked if command == "del" and "group" in how]
 
     @property
-    def one_by_one(self) -> list[dict[str, object]]:
+    def one_by_one(self) -> list[How]:
         return [how for command, how in self.asked if command == "del" and "group" not in how]
 
-    def once(
-        self, when: Callable[[str, dict[str, object]], bool], act: Callable[[], object]
-    ) -> None:
+    def once(self, when: Callable[[str, How], bool], act: Callable[[How], object]) -> None:
         """Do something before the next request of some kind."""
 
-        def check(command: str, how: dict[str, object]) -> None:
+        def check(command: str, how: How) -> None:
             if when(command, how):
                 self.before = lambda *_: None
-                act()
+                act(how)
 
         self.before = check
 
@@ -98,11 +98,11 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
     return Wire(monkeypatch)
 
 
-def enters_a_group(command: str, how: dict[str, object]) -> bool:
+def enters_a_group(command: str, how: How) -> bool:
     return command == "set" and "group" in how
 
 
-def deletes_by_group(command: str, how: dict[str, object]) -> bool:
+def deletes_by_group(command: str, how: How) -> bool:
     return command == "del" and "group" in how
 
 
@@ -235,16 +235,13 @@ def test_a_link_that_somebody_put_into_the_group_is_not_deleted_with_it(
 ) -> None:
     """At the last moment before the members are read back."""
     make("link-x", alias=alias)
-    put: list[object] = []
 
-    def intrude(command: str, how: dict[str, object]) -> None:
-        if enters_a_group(command, how) and not put:
-            put.append(how["group"])
-            run(["ip", "link", "set", "dev", "link-x", "group", str(how["group"])])
+    def intrude(how: How) -> None:
+        run(["ip", "link", "set", "dev", "link-x", "group", str(how["group"])])
 
-    wire.before = intrude
+    wire.once(enters_a_group, intrude)
     assert delete(*ours) == [(1, "", 0)] * len(ours)
-    assert put
+    assert links()["link-x"]["group"] != "default"
     assert wire.by_group == []
     assert set(links()) == {"lo", "link-x"}
     assert len(wire.one_by_one) == len(ours)
@@ -294,7 +291,7 @@ def test_survivors_get_their_groups_back(
         run(["ip", "link", "set", "dev", name, "group", group])
         before[name]["group"] = group
 
-    def refuse(command: str, how: dict[str, object]) -> None:
+    def refuse(command: str, how: How) -> None:
         if command == "del":
             raise NetlinkError(16, "busy")
 
@@ -313,7 +310,7 @@ def test_a_link_that_vanishes_meanwhile_is_no_hindrance(
     run(["ip", "link", "set", "dev", "link-a", "group", "7"])
     make("link-x")
     before = links()["link-x"]
-    wire.once(enters_a_group, lambda: run(["ip", "link", "del", name]))
+    wire.once(enters_a_group, lambda _: run(["ip", "link", "del", name]))
     outcomes = delete(*ours)
     assert [reason for _, reason, _ in outcomes] == [""] * len(ours)
     assert set(links()) == {"lo", "link-x"}
@@ -325,14 +322,12 @@ def test_an_interrupted_call_leaves_links_that_the_next_one_deletes(
 ) -> None:
     """Killed with links in the group: they are still marked, and found by their names."""
 
-    def stop(command: str, how: dict[str, object]) -> None:
-        if deletes_by_group(command, how):
-            raise Stop
+    def stop(_: How) -> None:
+        raise Stop
 
-    wire.before = stop
+    wire.once(deletes_by_group, stop)
     with pytest.raises(Stop):
         delete(*ours)
-    wire.before = lambda *_: None
     assert delete(*ours) == [(1, "", 0)] * len(ours)
     assert set(links()) == {"lo"}
 

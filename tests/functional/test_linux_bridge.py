@@ -425,6 +425,8 @@ def test_killed_while_a_bridge_is_made_it_is_made_ready(plugin: OsVif, wire: Bri
 
 
 def plug_alone(number: int, filtered: bool) -> None:
+    """Plug in a process of its own."""
+    linux_bridge.LOCKS._forget()
     with initialized() as plugin:
         plugin.plug(vif(number, has_traffic_filtering=filtered))
 
@@ -439,9 +441,7 @@ def test_processes_that_plug_on_the_same_bridge_at_once(
             ip(f"address add 192.0.2.2/24 dev {INTERFACE}")
             ip(f"route add default via {NEIGHBOUR}")
             before = addressing()
-            for process in at_once(*(partial(plug_alone, n, filtered) for n in (1, 2, 3))):
-                with process:
-                    process.result()
+            at_once(*(partial(plug_alone, n, filtered) for n in (1, 2, 3)))
             assert not changes(before.moved(INTERFACE, BRIDGE), addressing())
             assert links()[BRIDGE]["alias"] == MARK
             assert ports() == {INTERFACE}
@@ -467,7 +467,7 @@ def test_whoever_joins_the_bridge_meanwhile_keeps_its_ipv6(
     ip(f"link add {BRIDGE} type bridge")
     ip(f"link set {BRIDGE} alias {MARK}")
     linux_bridge.LOCKS._forget()
-    plugin.once_before_links(_plug_elsewhere)
+    plugin.once_before_links(lambda: at_once(partial(plug_alone, 2, True)))
     plugin.plug(vif(1))
     assert f'"{HOST6}"' in str(addressing().of(BRIDGE))
 
@@ -485,16 +485,6 @@ def test_a_bridge_that_somebody_else_has_begun_to_use_is_not_rolled_back(
     with pytest.raises(exception.PlugException, match="not today"):
         plugin.plug(vif(has_traffic_filtering=False))
     assert f'"{HOST}"' in str(addressing().of(BRIDGE))
-
-
-def _plug_elsewhere() -> None:
-    def plug() -> None:
-        linux_bridge.LOCKS._forget()
-        with initialized() as other:
-            other.plug(vif(2))
-
-    with Child(plug) as process:
-        process.result()
 
 
 # Through the public API, and the real daemon -----------------------------------------------------

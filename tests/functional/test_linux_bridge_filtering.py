@@ -29,7 +29,7 @@ from tests.rig.guest import BridgeGuest
 from tests.rig.linux_bridge import give_ipv6, ip
 from tests.rig.namespace import NetworkNamespace
 from tests.rig.plugin import Child
-from tests.rig.processes import at_once
+from tests.rig.processes import at_once, started
 from tests.rig.stopwatch import within
 from tests.unit.linux_bridge.test_forwarding_rules import Iptables
 from vif_plug_linux_bridge import forwarding_rules, iptables_runner, privsep
@@ -318,7 +318,7 @@ def test_processes_lose_nobodys_rules(backend: Backend, others: list[str]) -> No
     ensure(Filtering("br-old", False))
     [*old] = backend.chain(OWN)
     names = [[f"br{i}", f"br{i}x", "br-both"] for i in range(3)]
-    processes = at_once(*(partial(work, 6, *each) for each in names))
+    processes = started(*(partial(work, 6, *each) for each in names))
     looks = 0
     with ThreadPoolExecutor(len(names)) as pool:
         ended = [pool.submit(process.result) for process in processes]
@@ -344,9 +344,7 @@ def test_processes_lose_nobodys_rules(backend: Backend, others: list[str]) -> No
 
 def test_all_at_once_from_nothing(backend: Backend) -> None:
     """The chain is made by one of them; who comes second is refused and reads anew."""
-    for process in at_once(*(partial(work, 1, f"br{i}") for i in range(4))):
-        with process:
-            process.result()
+    at_once(*(partial(work, 1, f"br{i}") for i in range(4)))
     assert bridges() == tuple(f"br{i}" for i in range(4))
     assert len(backend.chain("FORWARD")) == 1
     assert len(backend.chain(OWN)) == 8

@@ -28,7 +28,7 @@ STEPS: tuple[tuple[Any, Any], ...] = tuple(
 )
 
 
-def at_once(*works: Callable[[], Any]) -> list[Child]:
+def started(*works: Callable[[], Any]) -> list[Child]:
     """Start a process for each, all of which begin when the last one is there."""
     read, write = os.pipe()
 
@@ -41,6 +41,15 @@ def at_once(*works: Callable[[], Any]) -> list[Child]:
     os.close(write)
     os.close(read)
     return children
+
+
+def at_once(*works: Callable[[], Any]) -> list[Any]:
+    """Return what processes did that began at the same time, or raise what one of them did."""
+    results = []
+    for process in started(*works):
+        with process:
+            results.append(process.result())
+    return results
 
 
 def killed_before(
