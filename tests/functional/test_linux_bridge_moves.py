@@ -129,7 +129,8 @@ def bridged_host(*commands: str) -> Iterator[Addressing]:
     finally:
         ids = [str(one["id"]) for one in json.loads(ip("-json nexthop") or "[]") if one]
         gone = [f"nexthop delete id {one}" for one in ids]
-        batch([*gone, *(f"link delete {name}" for name in (OLD, OTHER, NEW))])
+        links = (f"link delete {name}" for name in (OLD, OTHER, NEW))
+        batch([*gone, *links, "rule delete priority 77"])
         batch([f"{v}route flush table {t}" for v in ("", "-6 ") for t in ("main", "7")])
 
 
@@ -304,7 +305,6 @@ def test_all_of_it_moves_and_whatever_fails_all_of_it_is_as_before(
         assert configured(OLD) == wanted
         leave()  # again
         assert changes(before, addressing()) == ""
-    batch(["rule delete priority 77"])
 
 
 def moves_or_fails(case: str, move: Callable[[], None]) -> None:
@@ -384,6 +384,7 @@ def killed_at(number: int, move: Callable[[], None]) -> bool:
 
 # Whatever there may be ---------------------------------------------------------------------------
 
+#: But for neighbours that a bridge forgets, see `moves_or_fails`.
 EVERYTHING = [
     command for case, commands in BESIDE.items() if "learned" not in case for command in commands
 ]
@@ -538,6 +539,7 @@ def wire(request: pytest.FixtureRequest, netns: NetworkNamespace) -> Iterator[Br
         ):
             ip(words)
         be_a_gateway(machine)
+        complete()
         yield machine
 
 
