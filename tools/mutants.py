@@ -112,7 +112,7 @@ MUTANTS = (
         "promise 1, truth",
         "each further verb waits its whole time for an ovs-vswitchd that is known to be stuck",
         "vif_plug_ovs/ovsdb/connection.py",
-        "self._stuck_at_cfg = progress.cfg",
+        "self._stuck_at_cfg = cfg_seen",
         "pass",
         "tests/functional/test_sessions.py -k 'no_progress'",
     ),

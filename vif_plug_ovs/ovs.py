@@ -2,8 +2,7 @@
 """The plugin for Open vSwitch: it reads its configuration and drives the engine."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -33,12 +32,9 @@ LOCKS = KeyedLocks()
 LOG = logging.getLogger(__name__)
 
 _Describe = Callable[[VIFBase, InstanceInfo, Deadline], Wiring]
+_Verb = Callable[[Engine, Sequence[Wiring], Deadline], Sequence[Exception | None]]
 
-
-def is_trunk_bridge(bridge_name: str) -> bool:
-    """Return whether an OVS bridge is that of a trunk."""
-    return names.is_trunk_bridge(bridge_name)
-
+is_trunk_bridge = names.is_trunk_bridge
 
 VERIFY_INTERFACE = cfg.BoolOpt(
     "verify_interface",
@@ -145,39 +141,33 @@ class OvsPlugin(PluginBase):
 
     def plug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:
         """Make the VIF's wiring so; see :func:`vif_plug_ovs.shapes.plugged`."""
-        _raise(self._plug([(vif, instance_info)]))
+        _raise(self._chunk([(vif, instance_info)], self._plugged, Engine.apply_all))
 
     def unplug(self, vif: VIFBase, instance_info: InstanceInfo) -> None:
         """Remove the VIF's wiring; see :func:`vif_plug_ovs.shapes.unplugged`."""
-        _raise(self._unplug([(vif, instance_info)]))
+        _raise(self._chunk([(vif, instance_info)], self._unplugged, Engine.remove_all))
 
     def plug_all(self, pairs: Sequence[Pair], /) -> list[Result]:
         """Make the wirings of several VIFs so, chunk by chunk."""
-        return _in_chunks(self._plug, pairs)
+        return self._in_chunks(pairs, self._plugged, Engine.apply_all)
 
     def unplug_all(self, pairs: Sequence[Pair], /) -> list[Result]:
         """Remove the wirings of several VIFs, chunk by chunk."""
-        return _in_chunks(self._unplug, pairs)
+        return self._in_chunks(pairs, self._unplugged, Engine.remove_all)
 
-    def _plug(self, pairs: Sequence[Pair]) -> list[Result]:
-        with self._described(pairs, self._plugged) as (batch, wirings, deadline):
-            failures = self._engine().apply_all(list(wirings.values()), deadline)
-        return batch.results(dict(zip(wirings, failures, strict=True)))
+    def _in_chunks(self, pairs: Sequence[Pair], describe: _Describe, verb: _Verb) -> list[Result]:
+        results: list[Result] = []
+        for start in range(0, len(pairs), CHUNK):
+            chunk = pairs[start : start + CHUNK]
+            try:
+                results += self._chunk(chunk, describe, verb)
+            except Exception as err:  # of a chunk; the others are none the worse
+                results += [Result(vif, err) for vif, _ in chunk]
+        return results
 
-    def _unplug(self, pairs: Sequence[Pair]) -> list[Result]:
-        with self._described(pairs, self._unplugged) as (batch, wirings, deadline):
-            failures = self._engine().remove_all(list(wirings.values()), deadline)
-        return batch.results(dict(zip(wirings, failures, strict=True)))
-
-    @contextmanager
-    def _described(
-        self, pairs: Sequence[Pair], describe: _Describe
-    ) -> Iterator[tuple[Batch, dict[int, Wiring], Deadline]]:
-        """Hold VIFs and describe them; each may fail alone.
-
-        :returns: them, the wirings by their positions, and the end of what is done to them.
-        """
-        deadline = Deadline.of_option(self.config.ovs_vsctl_timeout)
+    def _chunk(self, pairs: Sequence[Pair], describe: _Describe, verb: _Verb) -> list[Result]:
+        """Describe VIFs and change them in one transaction; each may fail alone."""
+        batch, deadline = Batch(pairs), Deadline.of_option(self.config.ovs_vsctl_timeout)
         # Among several, a VIF that is locked must leave time for the others.
         half = deadline.seconds / 2 if deadline.seconds < math.inf else 60
         until = deadline if len(pairs) == 1 else deadline.at_most(half)
@@ -188,8 +178,9 @@ class OvsPlugin(PluginBase):
                     raise busy(until)
                 return describe(vif, instance_info, deadline)
 
-            batch = Batch(pairs)
-            yield batch, batch.each(described), deadline
+            wirings = batch.each(described)
+            failures = verb(self._engine(), list(wirings.values()), deadline)
+        return batch.results(dict(zip(wirings, failures, strict=True)))
 
     def _plugged(self, vif: VIFBase, instance_info: InstanceInfo, deadline: Deadline) -> Wiring:
         facts = None
@@ -257,19 +248,6 @@ def _keys(vif: VIFBase) -> set[str]:
     """Return what no two threads may change at once: a VIF may have the device of another."""
     names = ("id", "vif_name", "dev_address")
     return {str(getattr(vif, name)) for name in names if name in vif.fields and name in vif}
-
-
-def _in_chunks(
-    verb: Callable[[Sequence[Pair]], list[Result]], pairs: Sequence[Pair]
-) -> list[Result]:
-    results: list[Result] = []
-    for start in range(0, len(pairs), CHUNK):
-        chunk = pairs[start : start + CHUNK]
-        try:
-            results += verb(chunk)
-        except Exception as err:  # of a chunk; the others are none the worse
-            results += [Result(vif, err) for vif, _ in chunk]
-    return results
 
 
 def _raise(results: Sequence[Result]) -> None:

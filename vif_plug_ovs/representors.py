@@ -258,15 +258,10 @@ def _could_be_anothers(device: Netdev, pf_address: str, netdevs: Collection[Netd
     if device.parent == pf_address:
         return False
     port = vf_port(device.port_name)
-    others = {
-        one.parent
-        for one in netdevs
-        if one.parent not in (None, pf_address) and one.switch_id == device.switch_id
-    }
+    others = {one.parent for one in netdevs if one.parent and one.switch_id == device.switch_id}
     return any(
         port is None or port.pf in (None, *_pf_numbers(other, netdevs))
-        for other in others
-        if other
+        for other in others - {pf_address}
     )
 
 

@@ -2,6 +2,7 @@
 """OVSDB as the engine wants it: observe, commit, wait for ovs-vswitchd."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.ownership import IFACE_ID
@@ -34,15 +35,10 @@ class NativeRows:
     ) -> Found:
         """See :meth:`os_vif.wiring.engine.Rows.observe`."""
         with self._connection.synchronized(deadline) as tables:
-            found = rows.ports(tables, ports)
-            self._likely_bridges |= {**ports, **{name: p.bridge for name, p in found.items()}}
-            return Found(
-                bridges=rows.bridges(tables, bridges),
-                ports=found,
-                qos=rows.qos_types(tables, ports),
-                port_count=len(tables.tables["Port"].rows),
-                pending=rows.pending(tables),
-            )
+            found = rows.found(tables, bridges, ports)
+            count = len(tables.tables["Port"].rows)
+        self._likely_bridges |= {**ports, **{name: p.bridge for name, p in found.ports.items()}}
+        return replace(found, port_count=count)
 
     def names_of(self, value: str, deadline: Deadline, key: str = IFACE_ID) -> list[str]:
         """Return the names of the interfaces with that value under a key of their ids.
@@ -55,7 +51,7 @@ class NativeRows:
     def commit(self, steps: Sequence[RowStep], deadline: Deadline) -> int | None:
         """See :meth:`os_vif.wiring.engine.Rows.commit`."""
         return self._connection.commit(
-            lambda tables: operations(steps, RowLookup(tables)), deadline
+            lambda tables: operations(steps, rows.Lookup(tables)), deadline
         )
 
     def count_up(self, deadline: Deadline) -> int:
@@ -81,27 +77,3 @@ class NativeRows:
         if wait:
             self._connection.wait_for(all_work, deadline)
         return self._connection.read(lambda tables: rows.ports(tables, likely))
-
-
-class RowLookup:
-    """The look-ups of :class:`vif_plug_ovs.ovsdb.operations.Lookup`."""
-
-    def __init__(self, tables: Replica) -> None:
-        self._tables = tables
-
-    def uuid(self, table: str, name: str) -> str | None:
-        row = rows.named(self._tables, table, name)
-        return str(row.uuid) if row else None
-
-    def qos(self, device: str) -> list[str]:
-        return [str(row.uuid) for row in rows.qos_of(self._tables, device)]
-
-    def ports(self, bridge: str) -> list[str]:
-        row = rows.named(self._tables, "Bridge", bridge)
-        return rows.port_uuids(row) if row else []
-
-    def unused_ofport(self) -> int:
-        return rows.unused_ofport(self._tables)
-
-    def switch(self) -> str:
-        return str(rows.switch(self._tables).uuid)

@@ -6,6 +6,7 @@ the files of TLS, and operations such as :mod:`vif_plug_ovs.ovsdb.operations` ma
 and makes the program's arguments of them.
 """
 
+import contextlib
 import errno
 import json
 import math
@@ -14,7 +15,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from os_vif.exception import InvalidValue
 from os_vif.kernel import daemon
@@ -37,19 +38,19 @@ _KILL_SECONDS = 0.2
 #: Not a list of several, which the program would take; a path from the root, for the daemon has
 #: another working directory than its caller.
 _REMOTE = re.compile(r"(?:tcp|ssl):(?:\[[^\]\0]+\]|[^:,\[\]\0]+):\d{1,5}|unix:/[^,\0]+")
+_PATH = re.compile(r"(?:/[^\0]*)?")
 _TLS = ("--private-key", "--certificate", "--ca-cert")
 
-#: Operations and their members besides ``op`` and ``table`` (RFC 7047, section 5.2).
-_READ = {
+#: Operations -> their members besides ``op`` and ``table`` (RFC 7047, section 5.2).
+_MEMBERS = {
     "select": {"where", "columns"},
     "wait": {"where", "columns", "until", "rows", "timeout"},
-}
-_WRITE = {
     "insert": {"uuid-name", "row"},
     "update": {"where", "row"},
     "mutate": {"where", "mutations"},
     "delete": {"where"},
 }
+_READ = {"select", "wait"}
 
 #: What os-vif writes: table -> by which operations, and which columns.
 _WRITTEN: dict[str, tuple[set[str], set[str]]] = {
@@ -108,7 +109,6 @@ def _run(argv: list[str], remote: str, seconds: float) -> tuple[int, str]:
             capture_output=True,
             timeout=seconds,
             check=False,
-            env={**os.environ, "LC_ALL": "C"},
         )
     except subprocess.TimeoutExpired as err:
         what = f"the program {PROGRAM} had to be killed"
@@ -141,48 +141,38 @@ def arguments(remote: str, files: Sequence[str], operations: Sequence[Any]) -> l
     """
     if not isinstance(remote, str) or not _REMOTE.fullmatch(remote):
         form = "tcp:<address>:<port>, ssl:<address>:<port> or unix:<path from the root>"
-        _refuse("ovsdb_connection", remote, f"it must be {form}, and one only")
-    if len(files) != (3 if remote.startswith("ssl:") else 0):
-        _refuse("files", files, "a remote of ssl: has three, others none")
-    for path in files:
-        if not isinstance(path, str) or "\0" in path or (path and not path.startswith("/")):
-            _refuse("files", path, "it must be a path from the root")
-    for operation in operations:
-        _check(operation)
-    try:
-        text = json.dumps(["Open_vSwitch", *operations], allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError) as err:
-        _refuse("operations", operations, str(err))
+        reason = f"it must be {form}, and one only"
+        raise InvalidValue(field="ovsdb_connection", value=remote, reason=reason)
+    paths = all(isinstance(path, str) and _PATH.fullmatch(path) for path in files)
+    if len(files) != (3 if remote.startswith("ssl:") else 0) or not paths:
+        reason = "a remote of ssl: has three paths from the root, others none"
+        raise InvalidValue(field="files", value=files, reason=reason)
     options = [f"{option}={path}" for option, path in zip(_TLS, files, strict=False)]
-    return [*options, "transact", remote, text]
+    text = ",".join(['"Open_vSwitch"', *map(_text, operations)])
+    return [*options, "transact", remote, f"[{text}]"]
 
 
-def _check(operation: Any) -> None:
-    try:
-        fine = _is_allowed(**operation)
-    except (TypeError, KeyError, IndexError, ValueError):
-        fine = False
-    if not fine:
-        _refuse("operation", operation, "os-vif does not do that")
+def _text(operation: Any) -> str:
+    """Return an operation in JSON.
+
+    :raises InvalidValue: os-vif does not do that.
+    """
+    with contextlib.suppress(TypeError, KeyError, IndexError, ValueError):  # it is malformed
+        if _is_allowed(**operation):
+            return json.dumps(operation, allow_nan=False, separators=(",", ":"))
+    raise InvalidValue(field="operation", value=operation, reason="os-vif does not do that")
 
 
 def _is_allowed(op: str, table: str, **members: Any) -> bool:
-    """Return whether an operation does nothing but what os-vif does.
-
-    :raises: TypeError, KeyError, IndexError: it is malformed.
-    """
+    """Return whether an operation does nothing but what os-vif does."""
     operations, columns = _WRITTEN[table]
     written = {*members.get("row", ()), *(change[0] for change in members.get("mutations", ()))}
     read = {*members.get("columns", ()), *(test[0] for test in members.get("where", ()))}
     read.update(column for row in members.get("rows", ()) for column in row)
     readable = {"_uuid", *columns, *rows.SCHEMA["tables"][table]["columns"]}
     return (
-        (op in _READ or op in operations)
-        and members.keys() == {**_READ, **_WRITE}[op]
+        op in _READ | operations
+        and members.keys() == _MEMBERS[op]
         and written <= columns
         and read <= readable
     )
-
-
-def _refuse(field: str, value: Any, reason: str) -> NoReturn:
-    raise InvalidValue(field=field, value=value, reason=reason)

@@ -9,6 +9,7 @@ waits, a thread keeps the connection alive.
 """
 
 import contextlib
+import functools
 import os
 import socket
 import threading
@@ -121,20 +122,25 @@ class Connection:
             `STUCK_AFTER_SECONDS` and seen no progress, and there has been none since.
         """
         with self._changed:
-            progress = _Progress(rows.cur_cfg(self._replica))
-            if self._stuck_at_cfg == progress.cfg:
+            cfg_seen, seen_at = rows.cur_cfg(self._replica), time.monotonic()
+            if self._stuck_at_cfg == cfg_seen:
                 LOG.warning(
                     "ovs-vswitchd has made no progress since a caller waited %s s for it: it is "
                     "stuck at configuration %s",
                     STUCK_AFTER_SECONDS,
-                    progress.cfg,
+                    cfg_seen,
                 )
                 deadline = deadline.at_most(WAIT_FOR_STUCK_SECONDS)
-            done = self._wait_for(
-                lambda: progress.seen(rows.cur_cfg(self._replica)) >= cfg, deadline
-            )
-            if not done and progress.seconds_without() >= STUCK_AFTER_SECONDS:
-                self._stuck_at_cfg = progress.cfg
+
+            def reached() -> bool:
+                nonlocal cfg_seen, seen_at
+                if cfg_seen != (now := rows.cur_cfg(self._replica)):
+                    cfg_seen, seen_at = now, time.monotonic()
+                return cfg_seen >= cfg
+
+            done = self._wait_for(reached, deadline)
+            if not done and time.monotonic() - seen_at >= STUCK_AFTER_SECONDS:
+                self._stuck_at_cfg = cfg_seen
         return done
 
     def read(self, function: Callable[[Replica], T]) -> T:
@@ -160,24 +166,23 @@ class Connection:
                 wanted = self._without_missing_columns(build(self._replica))
                 if not wanted:
                     return None
-                session = self._session_number()
                 sent = self._send(wanted, writes)
                 was_sent = sent.commit() != sent.TRY_AGAIN  # else the connection is broken
-                self._wait_for_answer(sent, deadline)
-                answered = was_sent and session == self._session_number()
+                answered = self._wait_for_answer(sent, deadline) and was_sent
                 if answered or (writes and was_sent) or self._must_end(deadline):
                     return self._result(sent, writes=writes and was_sent, answered=answered)
                 self._wait_for(lambda: False, deadline.at_most(RETRY_SECONDS))
                 # Nothing happened: send it again.
 
-    def _wait_for_answer(self, sent: Any, deadline: Deadline) -> None:
-        """Wait until a transaction is answered, or will never be."""
-        session = self._session_number()
+    def _wait_for_answer(self, sent: Any, deadline: Deadline) -> bool:
+        """Wait until a transaction is answered; return False once the session has ended."""
+        number = self._session_number
+        session = number()
+        self._wait_for(lambda: sent.commit() != sent.INCOMPLETE or session != number(), deadline)
+        return session == number()
 
-        def decided() -> bool:
-            return sent.commit() != sent.INCOMPLETE or session != self._session_number()
-
-        self._wait_for(decided, deadline)
+    def _session_number(self) -> int:
+        return int(self._replica.session.get_seqno())
 
     def _without_missing_columns(self, wanted: list[Operation]) -> list[Operation]:
         """Return operations without what this server has no column for (`rows.OPTIONAL`)."""
@@ -193,22 +198,20 @@ class Connection:
         useful = [each for each in possible if each.get("row") or each["op"] != "update"]
         return useful if any(each["op"] != "wait" for each in useful) else []
 
-    def _session_number(self) -> int:
-        return int(self._replica.session.get_seqno())
-
     def _must_end(self, deadline: Deadline) -> bool:
         return deadline.expired or self._closed.is_set()
 
     def _wait_for_connection(self, deadline: Deadline) -> None:
-        session, before = self._replica.session, tls.failures(self._remote)
+        session, stream = self._replica.session, tls.stream_of(self._remote)
+        before = stream.failures
 
         def failed() -> bool:
             """Return whether there is a failure that waiting does not cure."""
-            return bool(session.refusal) or tls.failures(self._remote) > before
+            return bool(session.refusal) or stream.failures > before
 
         self._wait_for(lambda: self._replica.is_connected() or failed(), deadline)
         if not self._replica.is_connected():
-            known = session.refusal or (failed() and tls.problem(self._remote))
+            known = session.refusal or (failed() and stream.problem)
             reason = known or self._reason_not_connected(deadline)
             raise errors.NotConnected(remote=self.remote, reason=reason)
 
@@ -339,24 +342,6 @@ class Connection:
                     pause = min(pause, until_probe)
 
 
-class _Progress:
-    """The progress of ovs-vswitchd, as one caller sees it."""
-
-    def __init__(self, cfg: int) -> None:
-        self.cfg = cfg
-        self._since = time.monotonic()
-
-    def seen(self, cfg: int) -> int:
-        """Note the configuration that it has reached, and return that."""
-        if cfg != self.cfg:
-            self.cfg, self._since = cfg, time.monotonic()
-        return cfg
-
-    def seconds_without(self) -> float:
-        """Return for how many seconds it has made none."""
-        return time.monotonic() - self._since
-
-
 #: An operation that changes nothing: its answer comes after every update that preceded it.
 _READ: Operation = {
     "op": "select",
@@ -367,7 +352,6 @@ _READ: Operation = {
 
 _connections: dict[tuple[type[Connection], str], Connection] = {}
 _connecting = threading.Lock()
-_forks_watched = False
 
 
 def get(remote: str) -> Connection:
@@ -377,17 +361,19 @@ def get(remote: str) -> Connection:
 
 def get_as(kind: type[C], remote: str) -> C:
     """As :func:`get`, of a kind that keeps another replica; there is one of each kind."""
-    global _forks_watched
     remote = remotes.normal(remote)
     with _connecting:
-        if not _forks_watched:
-            os.register_at_fork(after_in_child=_after_fork)
-            _forks_watched = True
+        _watch_forks()
         if (kind, remote) not in _connections:
             _connections[kind, remote] = kind(remote)
         found = _connections[kind, remote]
     assert isinstance(found, kind)
     return found
+
+
+@functools.cache
+def _watch_forks() -> None:
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _after_fork() -> None:

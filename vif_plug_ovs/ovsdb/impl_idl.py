@@ -45,14 +45,11 @@ class WholeConnection(connection.Connection):
 
     def answer(self, sent: Any, deadline: Deadline) -> Any:
         """Commit a transaction and return its status. It is not sent again if that is unknown."""
-        session = self._session_number()
         sent.commit()
         self._wake()  # for who receives, to send the rest of it
-        self._wait_for_answer(sent, deadline)
-        if session != self._session_number() or sent.commit() == sent.INCOMPLETE:
-            raise errors.OutcomeUnknown(remote=self.remote)
-        if sent.commit() == sent.TRY_AGAIN:
-            raise errors.StateChanged(what="a row that the transaction builds on")
+        answered = self._wait_for_answer(sent, deadline)
+        if sent.commit() in (sent.INCOMPLETE, sent.TRY_AGAIN):
+            self._result(sent, writes=True, answered=answered)  # raises
         return sent.commit()
 
     @staticmethod

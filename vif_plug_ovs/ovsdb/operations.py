@@ -5,8 +5,9 @@ Every operation on a row that must still be there is preceded by a ``wait`` for 
 server refuses the whole transaction when another client was faster.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from os_vif.wiring.elements import OvsBridge, OvsPort
 from os_vif.wiring.errors import StateChanged
@@ -22,29 +23,11 @@ from os_vif.wiring.steps import (
     RowStep,
     SetPort,
 )
+from vif_plug_ovs.ovsdb.rows import Lookup
 from vif_plug_ovs.shapes import names
 
 Operation = dict[str, Any]
 _Reference = list[str]  # to a row: ["uuid", <uuid>] or ["named-uuid", <id>]
-
-
-class Lookup(Protocol):
-    """Where the rows that a transaction builds on are found."""
-
-    def uuid(self, table: str, name: str) -> str | None:
-        """Return the UUID of a named row, or None."""
-
-    def qos(self, device: str) -> list[str]:
-        """Return the UUIDs of the QoS rows that os-vif made for a device."""
-
-    def ports(self, bridge: str) -> list[str]:
-        """Return the UUIDs of the ports on a bridge."""
-
-    def unused_ofport(self) -> int:
-        """Return an OpenFlow port number that no interface has on any bridge."""
-
-    def switch(self) -> str:
-        """Return the UUID of the one row of the table Open_vSwitch."""
 
 
 def operations(steps: Iterable[RowStep], lookup: Lookup) -> list[Operation]:
@@ -58,9 +41,8 @@ def operations(steps: Iterable[RowStep], lookup: Lookup) -> list[Operation]:
 class _Transaction:
     def __init__(self, lookup: Lookup) -> None:
         self._lookup = lookup
-        self._new_bridges: set[str] = set()
+        self._created: set[tuple[str, str]] = set()  # table and name
         self._removed: set[str] = set()
-        self._new_ports: set[str] = set()
         self._ofports: set[int] = set()  # that this very transaction asks for
 
     def build(self, steps: Iterable[RowStep]) -> Iterator[Operation]:
@@ -83,7 +65,7 @@ class _Transaction:
 
     def _create_bridge(self, bridge: OvsBridge) -> Iterator[Operation]:
         self._must_be_free("Bridge", bridge.name)
-        self._new_bridges.add(bridge.name)
+        self._created.add(("Bridge", bridge.name))
         ids = _map(_mark(bridge.mark))
         # The bridge's own device: a port and an internal interface of its name.
         internal = {"type": "internal", "external_ids": ids}
@@ -100,7 +82,7 @@ class _Transaction:
 
     def _create_port(self, port: OvsPort) -> Iterator[Operation]:
         self._must_be_free("Port", port.name)
-        self._new_ports.add(port.name)
+        self._created.add(("Interface", port.name))
         yield from self._remove_qos(port.name)
         mark = _mark(port.mark)
         interface: dict[str, Any] = {"external_ids": _map({**port.external_ids, **mark})}
@@ -118,59 +100,42 @@ class _Transaction:
             ids = {"id": names.qos_id(port.name), "_type": port.qos_type, **mark}
             yield _insert("QoS", port.name, type=port.qos_type, external_ids=_map(ids))
         yield from _port_rows(port.name, interface, columns)
-        yield from self._attach(port)
-
-    def _attach(self, port: OvsPort) -> Iterator[Operation]:
-        if port.bridge in self._new_bridges:
-            where = _is(_new("Bridge", port.bridge))
-        else:
-            where = self._there("Bridge", port.bridge)
-            yield _wait("Bridge", where, "name", port.bridge)
+        where, guard = self._row("Bridge", port.bridge)
+        yield from guard
         yield _mutate("Bridge", where, "ports", "insert", _new("Port", port.name))
 
     def _set_port(
         self, name: str, values: Mapping[str, str | int | None], ids: Mapping[str, str] | None
     ) -> Iterator[Operation]:
-        where = self._there("Interface", name)
-        if ids is None:
-            yield _wait("Interface", where, "name", name)
-        else:
-            yield from _still_has(where, name, ids)
-        columns = {key: value for key, value in values.items() if ":" not in key}
-        if columns:
-            row = {key: _set() if value is None else value for key, value in columns.items()}
+        where, guard = self._row("Interface", name)
+        yield from guard if ids is None else _still_has(where, name, ids)
+        row: dict[str, Any] = {}
+        maps: defaultdict[str, dict[str, str | int | None]] = defaultdict(dict)
+        for key, value in values.items():
+            column, in_map, key_in_map = key.partition(":")
+            if in_map:
+                maps[column][key_in_map] = value
+            else:
+                row[column] = _set() if value is None else value
+        if row:
             yield _update("Interface", where, row)
         # An insert into a map leaves a key that is there as it is, hence the delete.
         mutations = []
-        for column in sorted({key.partition(":")[0] for key in values if ":" in key}):
-            keys = {
-                key.partition(":")[2]: value
-                for key, value in values.items()
-                if key.startswith(f"{column}:")
-            }
+        for column, keys in sorted(maps.items()):
             present = {key: str(value) for key, value in keys.items() if value is not None}
-            mutations.append([column, "delete", _set(*keys)])
-            mutations.append([column, "insert", _map(present)])
+            mutations += [[column, "delete", _set(*keys)], [column, "insert", _map(present)]]
         if mutations:
             yield {"op": "mutate", "table": "Interface", "where": where, "mutations": mutations}
 
     def _reopen_port(self, name: str) -> Iterator[Operation]:
-        if name in self._new_ports:
-            where = _is(_new("Interface", name))
-        else:
-            where = self._there("Interface", name)
-            yield _wait("Interface", where, "name", name)
-        ofport = self._unused_ofport()
+        where, guard = self._row("Interface", name)
+        yield from guard
+        while (ofport := self._lookup.unused_ofport()) in self._ofports:
+            pass
+        self._ofports.add(ofport)
         # Of two interfaces that ask for one number ovs-vswitchd serves one only.
         yield _wait("Interface", [["ofport_request", "==", ofport]], "ofport_request")
         yield _update("Interface", where, {"ofport_request": ofport})
-
-    def _unused_ofport(self) -> int:
-        ofport = self._lookup.unused_ofport()
-        while ofport in self._ofports:
-            ofport = self._lookup.unused_ofport()
-        self._ofports.add(ofport)
-        return ofport
 
     def _remove_port(
         self, name: str, bridge: str, ids: Mapping[str, str] | None
@@ -211,12 +176,16 @@ class _Transaction:
         where = _is(["uuid", self._lookup.switch()])
         return _mutate("Open_vSwitch", where, "bridges", mutator, bridge)
 
-    def _there(self, table: str, name: str) -> list[Any]:
-        """Return the condition that picks the row of a name."""
+    def _row(self, table: str, name: str) -> tuple[list[Any], list[Operation]]:
+        """Return the condition that picks the row of a name, and what refuses the transaction
+        should another client have deleted it."""
+        if (table, name) in self._created:
+            return _is(_new(table, name)), []
         uuid = self._lookup.uuid(table, name)
         if uuid is None:
             raise StateChanged(what=f"{table} {name} is gone")
-        return _is(["uuid", uuid])
+        where = _is(["uuid", uuid])
+        return where, [_wait(table, where, "name", name)]
 
     def _must_be_free(self, table: str, name: str) -> None:
         uuid = self._lookup.uuid(table, name)

@@ -15,7 +15,6 @@ from oslo_log import log as logging
 
 from os_vif.kernel.daemon import KernelLinks
 from os_vif.wiring.deadline import Deadline
-from os_vif.wiring.differences import PRESENT, Difference, report
 from os_vif.wiring.elements import DeviceMtu, Element, OnRemove, OvsBridge, OvsPort
 from os_vif.wiring.engine import Engine, Rows
 from os_vif.wiring.errors import Contradiction
@@ -234,13 +233,9 @@ class BaseOVS:
 
     def _apply_on(self, bridges: Collection[str], *elements: Element) -> None:
         found = self._rows().observe(bridges, {}, self._deadline()).bridges
-        missing = [
-            Difference(f"OVS bridge {name}", PRESENT, True, False)
-            for name in bridges
-            if name not in found
-        ]
+        missing = [f"OVS bridge {name} is missing" for name in bridges if name not in found]
         if missing:
-            raise Contradiction(report=report(missing))
+            raise Contradiction(report="; ".join(missing))
         self._apply(*elements)
 
     def _remove(self, *elements: Element) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from os_vif.wiring.errors import TransactionRefused
 from os_vif.wiring.ownership import IFACE_ID
-from os_vif.wiring.state import Bridge, Port, Vlan
+from os_vif.wiring.state import Bridge, Found, Port, Vlan
 from vif_plug_ovs.ovsdb.python_ovs import (
     Replica,
     Row,
@@ -157,6 +157,35 @@ def switch(replica: Replica) -> Row:
     return row
 
 
+class Lookup:
+    """Where the rows that a transaction builds on are found."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+
+    def uuid(self, table: str, name: str) -> str | None:
+        """Return the UUID of a named row, or None."""
+        row = named(self._replica, table, name)
+        return str(row.uuid) if row else None
+
+    def qos(self, device: str) -> list[str]:
+        """Return the UUIDs of the QoS rows that os-vif made for a device."""
+        return [str(row.uuid) for row in qos_of(self._replica, device)]
+
+    def ports(self, bridge: str) -> list[str]:
+        """Return the UUIDs of the ports on a bridge."""
+        row = named(self._replica, "Bridge", bridge)
+        return [str(uuid) for uuid in members(row, "ports")] if row else []
+
+    def unused_ofport(self) -> int:
+        """Return an OpenFlow port number that no interface has on any bridge."""
+        return unused_ofport(self._replica)
+
+    def switch(self) -> str:
+        """Return the UUID of the one row of the table Open_vSwitch."""
+        return str(switch(self._replica).uuid)
+
+
 def cur_cfg(replica: Replica) -> int:
     """Return the configuration that ovs-vswitchd has finished; -1 in an uninitialised database."""
     rows = replica.tables["Open_vSwitch"].rows.values()
@@ -183,23 +212,20 @@ def unused_ofport(replica: Replica) -> int:
     return number
 
 
-def port_uuids(bridge: Row) -> list[str]:
-    """Return the ports on a bridge."""
-    return [str(uuid) for uuid in members(bridge, "ports")]
-
-
-def bridge_of(replica: Replica, port: Row, hint: str = "") -> Row | None:
-    """Return the row of the bridge that a port sits on, or None.
-
-    A row does not know who refers to it, so bridges are asked, the likely one first.
-    """
-    return first_referrer(_bridges(replica, hint), "ports", port.uuid)
-
-
 def _bridges(replica: Replica, first: str) -> Iterator[Row]:
     if first and (row := named(replica, "Bridge", first)):
         yield row
     yield from replica.tables["Bridge"].rows.values()
+
+
+def found(replica: Replica, of_bridges: Iterable[str], of_ports: Mapping[str, str]) -> Found:
+    """Return the rows of these names; see :meth:`os_vif.wiring.engine.Rows.observe`."""
+    return Found(
+        bridges=bridges(replica, of_bridges),
+        ports=ports(replica, of_ports),
+        qos=qos_types(replica, of_ports),
+        pending=pending(replica),
+    )
 
 
 def bridges(replica: Replica, wanted: Iterable[str]) -> dict[str, Bridge]:
@@ -222,7 +248,8 @@ def ports(replica: Replica, likely_bridges: Mapping[str, str]) -> dict[str, Port
 
 
 def _port(replica: Replica, name: str, row: Row, likely_bridge: str) -> Port:
-    bridge = bridge_of(replica, row, likely_bridge)
+    # A row does not know who refers to it, so bridges are asked, the likely one first.
+    bridge = first_referrer(_bridges(replica, likely_bridge), "ports", row.uuid)
     bridge_name = _name(bridge) if bridge else ""
     interface = named(replica, "Interface", name)
     if interface is None:

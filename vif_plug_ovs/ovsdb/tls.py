@@ -58,17 +58,9 @@ def check(credentials: Credentials) -> None:
     _context(credentials)
 
 
-def problem(name: str) -> str:
-    """Return why TLS failed in the last attempt to connect to a remote; empty if it did not."""
-    return _stream_of(name).problem
-
-
-def failures(name: str) -> int:
-    """Return how many attempts to connect to a remote TLS has failed."""
-    return _stream_of(name).failures
-
-
-def _stream_of(name: str) -> "type[_TlsStream]":
+def stream_of(name: str) -> "type[_TlsStream]":
+    """Return the class of the streams to a remote, which knows what failed; one without failures
+    for a remote without TLS."""
     return _streams.get(name.partition(":")[0], _TlsStream)
 
 
@@ -126,8 +118,8 @@ class _TlsStream(python_ovs.SslStream):
     """
 
     credentials: ClassVar[Credentials]
-    problem: ClassVar[str] = ""
-    failures: ClassVar[int] = 0
+    problem: ClassVar[str] = ""  #: why TLS failed in the last attempt to connect, if it did
+    failures: ClassVar[int] = 0  #: how many attempts to connect TLS has failed
     _handshake_is_done = False
     _handshake_needs = 0  # POLLIN or POLLOUT while a handshake waits for that
 

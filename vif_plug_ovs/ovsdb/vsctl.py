@@ -14,7 +14,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from typing import Any
 
@@ -25,7 +25,6 @@ from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.ownership import IFACE_ID
 from os_vif.wiring.state import Found, Port
 from vif_plug_ovs.ovsdb import client, remotes, rows
-from vif_plug_ovs.ovsdb.backend import RowLookup
 from vif_plug_ovs.ovsdb.connection import NAME_EXISTS, RETRY_SECONDS, STUCK_AFTER_SECONDS
 from vif_plug_ovs.ovsdb.operations import Operation, operations
 from vif_plug_ovs.ovsdb.python_ovs import Replica
@@ -63,13 +62,7 @@ class VsctlRows:
 
         :raises InvalidValue: a file of the credentials is bad.
         """
-        tables = self._read(_selects_for(ports), deadline)
-        return Found(
-            bridges=rows.bridges(tables, bridges),
-            ports=rows.ports(tables, ports),
-            qos=rows.qos_types(tables, ports),
-            pending=rows.pending(tables),
-        )
+        return rows.found(self._read(_selects_for(ports), deadline), bridges, ports)
 
     def names_of(self, value: str, deadline: Deadline, key: str = IFACE_ID) -> list[str]:
         """Return the names of the interfaces with that value under a key of their ids.
@@ -77,88 +70,73 @@ class VsctlRows:
         :raises NotConnected: the server cannot be reached by the deadline.
         """
         having = ["external_ids", "includes", ["map", [[key, value]]]]
-        tables = self._read_by(deadline, [_select("Interface", having)])
-        return rows.names_of(tables, value, key)
+        return rows.names_of(self._read([_select("Interface", having)], deadline), value, key)
 
     def commit(self, plan: Sequence[steps.RowStep], deadline: Deadline) -> int | None:
         """See :meth:`os_vif.wiring.engine.Rows.commit`.
 
         :raises NotConnected: the server cannot be reached by the deadline; nothing was written.
         """
-        replica = self._read_for(plan, deadline)
-        wanted = operations(plan, RowLookup(replica))
+        selects = _selects_for([_name(step) for step in plan])
+        if any(isinstance(step, steps.ReopenPort) for step in plan):
+            selects.append(_select("Interface"))  # whose ofports are in use
+        replica = self._read(selects, deadline)
+        wanted = operations(plan, rows.Lookup(replica))
         return self._write(wanted, replica, deadline) if wanted else None
 
     def count_up(self, deadline: Deadline) -> int:
         """See :meth:`os_vif.wiring.engine.Rows.count_up`."""
-        return self._write([], self._read_for([], deadline), deadline)
+        return self._write([], self._read([_select("Open_vSwitch")], deadline), deadline)
 
     def wait_for_vswitchd(self, cfg: int, deadline: Deadline) -> bool:
-        """See :meth:`os_vif.wiring.engine.Rows.wait_for_vswitchd`."""
+        """See :meth:`os_vif.wiring.engine.Rows.wait_for_vswitchd`.
+
+        An ovs-vswitchd that was found stuck, and has not moved since, is not waited for long.
+        """
+        began, stuck_at = time.monotonic(), _stuck.get(self._remote)
         seen: list[int] = []
-        began = time.monotonic()
-
-        def is_reached(replica: Replica) -> bool:
-            seen.append(rows.cur_cfg(replica))
-            return seen[-1] >= cfg
-
         try:
-            self._poll([_select("Open_vSwitch")], is_reached, deadline)
+            for replica in self._reads([_select("Open_vSwitch")], deadline):
+                seen.append(rows.cur_cfg(replica))
+                waited = time.monotonic() - began
+                if seen[-1] >= cfg:
+                    return True
+                if seen[0] == stuck_at and waited >= _WAIT_FOR_STUCK_SECONDS:
+                    break
         except errors.NotConnected:
             return False
-        if seen[0] == seen[-1] < cfg and time.monotonic() - began >= STUCK_AFTER_SECONDS:
+        if seen[0] == seen[-1] and waited >= STUCK_AFTER_SECONDS:
             _stuck[self._remote] = seen[0]
-        return seen[-1] >= cfg
+        return False
 
     def device_states(
         self, ports: Mapping[str, int], deadline: Deadline, *, wait: bool
     ) -> Mapping[str, Port]:
         """See :meth:`os_vif.wiring.engine.Rows.device_states`; it may raise NotConnected, too."""
+        for replica in self._reads(_selects_for(ports), deadline):
+            found = rows.ports(replica, dict.fromkeys(ports, ""))
+            if not wait or all(port.works_with(ports[name]) for name, port in found.items()):
+                break
+        return found
 
-        def found(replica: Replica) -> dict[str, Port]:
-            return rows.ports(replica, dict.fromkeys(ports, ""))
+    def _reads(self, selects: list[Operation], deadline: Deadline) -> Iterator[Replica]:
+        """Read again and again until the deadline has come, and once more then.
 
-        def all_work(replica: Replica) -> bool:
-            return all(port.works_with(ports[name]) for name, port in found(replica).items())
-
-        if not wait:
-            return found(self._read(_selects_for(ports), deadline))
-        return found(self._poll(_selects_for(ports), all_work, deadline))
-
-    def _poll(
-        self,
-        selects: list[Operation],
-        predicate: Callable[[Replica], bool],
-        deadline: Deadline,
-    ) -> Replica:
-        """Read until a predicate is true; return what was read last.
-
-        An ovs-vswitchd that was found stuck, and has not moved since, is not waited for long.
+        Each pause is a quarter of the time that has passed.
         """
-        replica = self._read(selects, deadline)
-        if _stuck.get(self._remote) == rows.cur_cfg(replica):
-            deadline = deadline.at_most(_WAIT_FOR_STUCK_SECONDS)
-        pauses = _pauses(deadline)
-        while not predicate(replica) and next(pauses, False):
-            replica = self._read(selects, deadline)
-        return replica
-
-    def _read_for(self, plan: Sequence[steps.RowStep], deadline: Deadline) -> Replica:
-        """Read what some steps build on."""
-        selects = _selects_for([_name(step) for step in plan])
-        if any(isinstance(step, steps.ReopenPort) for step in plan):
-            selects.append(_select("Interface"))  # whose ofports are in use
-        return self._read(selects, deadline)
+        began = time.monotonic()
+        while True:
+            yield self._read(selects, deadline.at_least(_LAST_READ_SECONDS))
+            if deadline.expired:
+                return
+            pause = min(max((time.monotonic() - began) / 4, _SHORTEST_PAUSE), _LONGEST_PAUSE)
+            time.sleep(min(pause, deadline.remaining()))
 
     def _read(self, selects: list[Operation], deadline: Deadline) -> Replica:
         """Read rows into a replica of their own, which never connects.
 
         :raises: as :meth:`observe`, and TransactionRefused: the server does not look for that.
         """
-        return self._read_by(deadline.at_least(_LAST_READ_SECONDS), selects)
-
-    def _read_by(self, deadline: Deadline, selects: list[Operation]) -> Replica:
-        """As :meth:`_read`, and not past the deadline: many reads one by one would add up."""
         answers = self._transact(selects, deadline)
         found: dict[tuple[str, str], dict[str, Any]] = {}
         for select, answer in zip(selects, answers, strict=True):
@@ -172,7 +150,7 @@ class VsctlRows:
 
     def _write(self, wanted: Sequence[Operation], before: Replica, deadline: Deadline) -> int:
         """Send operations, perhaps none, with a new number of the configuration; return that."""
-        here = [["_uuid", "==", ["uuid", RowLookup(before).switch()]]]
+        here = [["_uuid", "==", ["uuid", str(rows.switch(before).uuid)]]]
         root: Operation = {"table": "Open_vSwitch", "where": here}
         count = {"op": "mutate", **root, "mutations": [["next_cfg", "+=", 1]]}
         read = {"op": "select", **root, "columns": ["next_cfg"]}
@@ -188,17 +166,11 @@ class VsctlRows:
 
         :raises: as :meth:`commit`.
         """
-        began, status, said = time.monotonic(), 0, ""
         while True:
             try:
                 status, said = client.transact(self._remote, self._files, wanted, deadline)
             except (errors.DeadlineExceeded, errors.StateChanged):  # or the daemon has ended
-                if writes:
-                    raise errors.OutcomeUnknown(remote=self._remote) from None
                 status, said = 1, f"{client.NOT_ANSWERED}it does not answer)"
-            except errors.NotConnected:
-                if not said:  # else that is why, and not that no time is left
-                    raise
             except UnicodeError as err:  # on the way to the daemon
                 raise errors.TransactionRefused(reason=str(err)) from None
             if not status:
@@ -208,8 +180,8 @@ class VsctlRows:
             if not said.startswith((client.NOT_SENT, client.NOT_ANSWERED)):
                 raise errors.TransactionRefused(reason=said)
             if deadline.remaining() <= RETRY_SECONDS:
-                said += f" (after {time.monotonic() - began:.1f} s)"
-                raise errors.NotConnected(remote=self._remote, reason=said)
+                reason = f"{said} (after {deadline.elapsed()} s)"
+                raise errors.NotConnected(remote=self._remote, reason=reason)
             time.sleep(RETRY_SECONDS)
 
 
@@ -228,15 +200,6 @@ def _results(wanted: Sequence[Operation], answer: list[Any]) -> list[Any]:
             raise errors.TransactionRefused(reason=reason)
         raise errors.StateChanged(what=reason)
     return answer
-
-
-def _pauses(deadline: Deadline) -> Iterator[bool]:
-    """Let time pass, each time a quarter of what has passed, until the deadline has come."""
-    began = time.monotonic()
-    while (left := deadline.remaining()) != 0:
-        pause = min(max((time.monotonic() - began) / 4, _SHORTEST_PAUSE), _LONGEST_PAUSE)
-        time.sleep(min(pause, left))
-        yield True
 
 
 def _name(step: Any) -> str:

@@ -24,9 +24,7 @@ def shape(request: Request) -> Wiring:
     mark = request.mark(KIND)
     bridge = request.ovs_bridge(mark)
     former = (name for name in request.facts.ports if name != request.device)
-    renamed = tuple(
-        Wiring((request.port(name, mark),)) for name in former
-    )  # such shapes never stand
+    renamed = tuple(Wiring((request.port(name, mark),)) for name in former)
     name = request.need_device()
     if request.datapath_type == NETDEV:
         devargs = f"{request.facts.pf_address},representor=[{request.facts.vf_number}]"

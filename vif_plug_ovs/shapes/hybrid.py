@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """VIFBridge, the hybrid plug: a Linux bridge, where iptables can filter, before the OVS bridge."""
 
+from os_vif import validate
 from os_vif.wiring.elements import LinuxBridge, VethPair
 from os_vif.wiring.model import Wiring
 from vif_plug_ovs.shapes import names
@@ -23,7 +24,8 @@ def shape(request: Request) -> Wiring:
     """
     mark = request.mark(KIND)
     qvb, qvo = names.veth_pair(request.need_id())
-    qbr = LinuxBridge(request.need_linux_bridge(), mark, ageing=0)
+    bridge = str(validate.required("vif.bridge_name", request.linux_bridge))
+    qbr = LinuxBridge(bridge, mark, ageing=0)
     port = request.port(qvo, mark, qos_type=request.qos_type)
     return Wiring(
         (

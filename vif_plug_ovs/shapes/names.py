@@ -48,9 +48,9 @@ def dpdk_representor(vif_id: str) -> str:
     return prefixed("vfr", vif_id)
 
 
-def is_trunk_bridge(bridge: str) -> bool:
+def is_trunk_bridge(bridge_name: str) -> bool:
     """Return whether an OVS bridge is that of a trunk, made by Neutron or for it."""
-    return bridge.startswith(constants.TRUNK_BR_PREFIX)
+    return bridge_name.startswith(constants.TRUNK_BR_PREFIX)
 
 
 def qos_id(device: str) -> str:

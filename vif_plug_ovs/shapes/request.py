@@ -99,13 +99,6 @@ class Request:
         """
         return str(validate.required("vif.vif_name", self.device))
 
-    def need_linux_bridge(self) -> str:
-        """Return the name of a hybrid plug's Linux bridge.
-
-        :raises InvalidValue: it is not set.
-        """
-        return str(validate.required("vif.bridge_name", self.linux_bridge))
-
     @property
     def identified_by(self) -> dict[str, str]:
         """The ids by which a port is recognised as this VIF's."""
