@@ -16,11 +16,9 @@ def list_plugins_opts() -> list[tuple[str, list[cfg.Opt]]]:
     Nothing is initialised and nothing is registered. A plugin that cannot be imported is logged
     and left out.
     """
-
-    def failed(name: str, origin: str, cause: BaseException) -> None:
+    classes, failures = registry.plugin_classes()
+    for name, origin, cause in failures:
         LOG.warning("os-vif plugin %s (%s) cannot be imported: %s", name, origin, cause)
-
-    classes = registry.plugin_classes(failed)
     return [
         (option_group(name), list(cls.CONFIG_OPTS)) for name, (_, cls) in sorted(classes.items())
     ]

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The plugins that are installed under the entry-point group ``os_vif``."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
 
@@ -18,12 +17,16 @@ NAMESPACE = "os_vif"
 OWN_PACKAGES = frozenset({"vif_plug_linux_bridge", "vif_plug_noop", "vif_plug_ovs"})
 
 
+#: Name of a plugin, where it is from, and why it cannot be used.
+Failure = tuple[str, str, Exception]
+
+
 @dataclass(frozen=True)
 class Registry:
     """Loaded plugins by name, and why the others could not be loaded."""
 
     plugins: dict[str, PluginBase] = field(default_factory=dict)
-    failures: dict[str, BaseException] = field(default_factory=dict)
+    failures: dict[str, Exception] = field(default_factory=dict)
 
     def get(self, name: str) -> PluginBase:
         """Return the plugin of that name.
@@ -44,36 +47,33 @@ class Registry:
 def load() -> Registry:
     """Load every installed plugin; one that fails is logged and remembered with its cause."""
     registry = Registry()
-
-    def failed(name: str, origin: str, cause: BaseException) -> None:
+    classes, failures = plugin_classes()
+    for name, (origin, cls) in classes.items():
+        try:
+            registry.plugins[name] = cls.load(name)
+        except Exception as err:
+            failures.append((name, origin, err))
+    for name, origin, cause in failures:
         LOG.error(
             "os-vif plugin %s (%s) could not be loaded: %s", name, origin, cause, exc_info=cause
         )
         registry.failures[name] = cause
-
-    classes = plugin_classes(failed)
-    for name, (origin, cls) in classes.items():
-        try:
-            registry.plugins[name] = cls.load(name)
-        except Exception as cause:
-            failed(name, origin, cause)
     loaded = [f"{name} ({classes[name][0]})" for name in sorted(registry.plugins)]
     LOG.info("os-vif plugins that were loaded: %s", ", ".join(loaded) or "none")
     return registry
 
 
-def plugin_classes(
-    failed: Callable[[str, str, BaseException], None],
-) -> dict[str, tuple[str, type[PluginBase]]]:
+def plugin_classes() -> tuple[dict[str, tuple[str, type[PluginBase]]], list[Failure]]:
     """Import the installed plugin classes: name -> (where from, class), none of them made.
 
     Of several plugins of one name os-vif's own is used, even if it cannot be imported: nothing
     that happens to be installed beside it may plug in its place. Among others the first that can
     be imported is used, in the order of ``sys.path``.
 
-    :param failed: called with name, origin and cause of each that cannot be imported.
+    :returns: those, and what could not be imported.
     """
     found: dict[str, tuple[str, type[PluginBase]]] = {}
+    failures: list[Failure] = []
     used: dict[str, str] = {}
     for point in sorted(_entry_points(), key=_is_own, reverse=True):
         if point.name in used:
@@ -87,10 +87,10 @@ def plugin_classes(
         try:
             found[point.name] = (point.value, _plugin_class(point))
         except Exception as cause:
-            failed(point.name, point.value, cause)
+            failures.append((point.name, point.value, cause))
         if point.name in found or _is_own(point):
             used[point.name] = point.value
-    return found
+    return found, failures
 
 
 def _is_own(point: metadata.EntryPoint) -> bool:

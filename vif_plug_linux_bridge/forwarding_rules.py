@@ -181,17 +181,6 @@ def interface(field: str, value: object) -> str:
     return name
 
 
-def chain(field: str, value: object) -> str:
-    """Check the name of a chain.
-
-    :raises InvalidValue: with field, value and the broken rule.
-    """
-    if not isinstance(value, str) or not _CHAIN.fullmatch(value):
-        reason = f"it must be at most {CHAIN_LENGTH} letters, digits and any of _.-"
-        raise InvalidValue(field=field, value=value, reason=reason)
-    return value
-
-
 def target(field: str, value: object) -> str:
     """Check a target: a plain word, such as DROP, REJECT or the name of an administrator's chain.
 
@@ -199,7 +188,10 @@ def target(field: str, value: object) -> str:
     """
     if value == OWN_FORWARD:
         raise InvalidValue(field=field, value=value, reason="that chain would jump to itself")
-    return chain(field, value)
+    if not isinstance(value, str) or not _CHAIN.fullmatch(value):
+        reason = f"it must be at most {CHAIN_LENGTH} letters, digits and any of _.-"
+        raise InvalidValue(field=field, value=value, reason=reason)
+    return value
 
 
 def regex(field: str, value: object) -> re.Pattern[str] | None:

@@ -10,8 +10,6 @@ from os_vif.wiring.steps import FilterBridge
 from vif_plug_linux_bridge import constants, iptables_runner, privsep
 from vif_plug_linux_bridge.forwarding_rules import Filtering
 
-Outcome = tuple[int, str, int]
-
 
 def _settings(step: FilterBridge) -> Filtering | None:
     return None if step.settings is None else Filtering.unpacked(step.bridge, step.settings)
@@ -54,7 +52,9 @@ def missing_rules(bridge: str, settings: Any, until: float = math.inf) -> list[s
 
 
 @privsep.vif_plug.entrypoint
-def change_links(groups: list[Any], go_on: bool = False, until: float = math.inf) -> list[Outcome]:
+def change_links(
+    groups: list[Any], go_on: bool = False, until: float = math.inf
+) -> list[execute.Outcome]:
     """Execute groups of packed steps; see :func:`os_vif.kernel.execute.execute`.
 
     :param until: as of :func:`filtered`; iptables may have to be waited for.

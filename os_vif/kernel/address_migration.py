@@ -102,6 +102,11 @@ def _moved(
     )
 
 
+def _attributes(body: bytes, header: struct.Struct) -> dict[int, bytes]:
+    """Return the attributes behind the header of a message's body."""
+    return dict(rtnetlink.attributes(body[header.size :]))
+
+
 # Addresses ---------------------------------------------------------------------------------------
 
 
@@ -125,7 +130,7 @@ def _comes_by_itself(body: bytes) -> bool:
 
     Linux says so since 5.18; before, it is told by how it is made (RFC 4291, RFC 7217).
     """
-    scope, its = _ADDRESS.unpack_from(body)[3], _address_attributes(body)
+    scope, its = _ADDRESS.unpack_from(body)[3], _attributes(body, _ADDRESS)
     if not is_ipv6(body) or scope != _SCOPE_LINK:
         return False
     made_of_mac = its[_IFA_ADDRESS][11:13] == b"\xff\xfe"
@@ -149,18 +154,14 @@ def _address_on(body: bytes, device: Device, old: Device) -> bytes:
     # Of IPv6 it is not asked again whether another host has it: the host has it already, on the
     # same segment and with the same MAC address, and until the answer came nobody could use it.
     flags = _address_flags(body) | (_IFA_F_NODAD if _is_known_to_be_free(body) else 0)
-    told = {**_address_attributes(body), _IFA_FLAGS: rtnetlink.pack_u32(flags)}
+    told = {**_attributes(body, _ADDRESS), _IFA_FLAGS: rtnetlink.pack_u32(flags)}
     return _ADDRESS.pack(family, length, low_flags, scope, device.index) + b"".join(
         rtnetlink.attribute(kind, value) for kind, value in _relabelled(told.items(), device, old)
     )
 
 
-def _address_attributes(body: bytes) -> dict[int, bytes]:
-    return dict(rtnetlink.attributes(body[_ADDRESS.size :]))
-
-
 def _address_flags(body: bytes) -> int:
-    its = _address_attributes(body)
+    its = _attributes(body, _ADDRESS)
     return rtnetlink.u32(its[_IFA_FLAGS]) if _IFA_FLAGS in its else body[2]
 
 
@@ -177,9 +178,9 @@ def are_usable(addresses: Iterable[bytes], routes: Iterable[bytes], device: Devi
 
     :param addresses: as they were found on the old device.
     """
-    wanted = (_address_attributes(body) for body in addresses if _is_known_to_be_free(body))
+    wanted = (_attributes(body, _ADDRESS) for body in addresses if _is_known_to_be_free(body))
     locals_ = {
-        _route_attributes(body).get(_RTA_DST)
+        _attributes(body, _ROUTE).get(_RTA_DST)
         for body in routes
         if _ROUTE.unpack_from(body)[4] == _RT_TABLE_LOCAL and _leads_through(body, device)
     }
@@ -210,7 +211,7 @@ def routes_of(dumped: Iterable[bytes], device: Device) -> list[bytes]:
     the same, and one more request for what is there does no harm.
     """
     its = [body for body in dumped if _is_configured(body) and _leads_through(body, device)]
-    return sorted(its, key=lambda body: not _GATEWAYS.isdisjoint(_route_attributes(body)))
+    return sorted(its, key=lambda body: not _GATEWAYS.isdisjoint(_attributes(body, _ROUTE)))
 
 
 def _is_configured(body: bytes) -> bool:
@@ -222,7 +223,7 @@ def _is_configured(body: bytes) -> bool:
     _, length, _, _, table, protocol, *_, flags = _ROUTE.unpack_from(body)
     if body[0] not in (socket.AF_INET, socket.AF_INET6) or flags & _RTM_F_CLONED:
         return False
-    to = _route_attributes(body).get(_RTA_DST, b"")
+    to = _attributes(body, _ROUTE).get(_RTA_DST, b"")
     of_any_link = table == _RT_TABLE_LOCAL or (length, to) == (64, _LINK_LOCAL)
     return protocol != _RTPROT_KERNEL or not of_any_link
 
@@ -232,13 +233,13 @@ def is_to_prefix(body: bytes) -> bool:
 
     It may stay when the address goes: it does if the address was not to live for ever.
     """
-    its = _route_attributes(body).keys()
+    its = _attributes(body, _ROUTE).keys()
     made_by_kernel = _ROUTE.unpack_from(body)[5] == _RTPROT_KERNEL
     return is_ipv6(body) and made_by_kernel and its.isdisjoint({*_GATEWAYS, _RTA_PREFSRC})
 
 
 def _leads_through(body: bytes, device: Device) -> bool:
-    its = _route_attributes(body)
+    its = _attributes(body, _ROUTE)
     if _RTA_NH_ID in its:
         return False  # its nexthop object does
     if _RTA_OIF in its:
@@ -249,16 +250,12 @@ def _leads_through(body: bytes, device: Device) -> bool:
 def route(body: bytes, old: Device, new: Device) -> Move:
     """Move a route; of one with several next hops those hops that lead through the old device."""
     here, there = (
-        _route_with(body, _redirected(body, _route_attributes(body), old, device))
+        _route_with(body, _redirected(body, _attributes(body, _ROUTE), old, device))
         for device in (old, new)
     )
     # Beside the old one, which has the same destination and metric; IPv6 makes them next hops of
     # one route for as long as both are there.
     return _moved(here, there, RTM_NEWROUTE, rtnetlink.CREATE | rtnetlink.APPEND, RTM_DELROUTE)
-
-
-def _route_attributes(body: bytes) -> dict[int, bytes]:
-    return dict(rtnetlink.attributes(body[_ROUTE.size :]))
 
 
 def _route_with(body: bytes, attributes: _Attributes) -> bytes:
@@ -318,7 +315,7 @@ def _hops(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 def nexthops_of(dumped: Iterable[bytes], device: Device) -> list[bytes]:
     """Return the nexthop objects through one device; groups are made of such."""
-    return [body for body in dumped if _nexthop_attributes(body).get(_NHA_OIF) == _oif(device)]
+    return [body for body in dumped if _attributes(body, _NEXTHOP).get(_NHA_OIF) == _oif(device)]
 
 
 def nexthop(body: bytes, old: Device, new: Device) -> Change:
@@ -329,7 +326,7 @@ def nexthop(body: bytes, old: Device, new: Device) -> Change:
 
 def _nexthop_on(body: bytes, device: Device) -> Request:
     family, _, protocol, flags = _NEXTHOP.unpack_from(body)
-    its = {**_nexthop_attributes(body), _NHA_OIF: _oif(device)}
+    its = {**_attributes(body, _NEXTHOP), _NHA_OIF: _oif(device)}
     # Its scope is the kernel's to find out.
     return Request(
         RTM_NEWNEXTHOP,
@@ -337,10 +334,6 @@ def _nexthop_on(body: bytes, device: Device) -> Request:
         _NEXTHOP.pack(family, 0, protocol, flags & _RTNH_F_ONLINK)
         + b"".join(rtnetlink.attribute(kind, value) for kind, value in its.items()),
     )
-
-
-def _nexthop_attributes(body: bytes) -> dict[int, bytes]:
-    return dict(rtnetlink.attributes(body[_NEXTHOP.size :]))
 
 
 def _oif(device: Device) -> bytes:

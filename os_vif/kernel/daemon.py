@@ -7,6 +7,7 @@ thread: nobody is told, and the daemon is never started again. So we watch that 
 """
 
 import errno
+import functools
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -105,16 +106,17 @@ def call(
     if context is None or not context.client_mode:  # we are the daemon, or run without one
         return entrypoint(*arguments, deadline.at)
     limit = max(deadline.remaining() + grace, SHORTEST)
+    request = functools.partial(entrypoint, *arguments, deadline.at, _wrap_timeout=limit)
     try:
-        return _call(context, entrypoint, (*arguments, deadline.at), limit)
+        return _ask(context, request, limit)
     except (BrokenPipeError, ConnectionResetError):  # it had ended before it could read
-        return _call(context, entrypoint, (*arguments, deadline.at), limit)
+        return _ask(context, request, limit)
 
 
-def _call(context: PrivContext, entrypoint: Callable[..., T], arguments: Any, limit: float) -> T:
+def _ask(context: PrivContext, request: Callable[[], T], limit: float) -> T:
     channel = _channel(context)
     try:
-        answer = entrypoint(*arguments, _wrap_timeout=limit)
+        answer = request()
     except comm.PrivsepTimeout as err:
         if channel in _silent:
             _drop(context, channel)

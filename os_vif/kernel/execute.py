@@ -76,8 +76,7 @@ def execute(
                     _EXECUTORS[type(step)](call, step)
                     executed += 1
                 except (OSError, WiringError) as err:
-                    # So that it is rolled back, too; all others are all or nothing in themselves.
-                    executed += isinstance(step, SetLink) and _may_be_half_done(step, err)
+                    executed += _may_be_half_done(step, err)  # so that it is rolled back, too
                     if not reason:
                         reason, code = f"{step}: {err.args[-1] if err.args else err}", _code(err)
                     if not go_on:
@@ -130,8 +129,13 @@ class _Call(contextlib.ExitStack):
         self._kernel.change(rtnetlink.NEW_LINK, 0, body)
 
 
-def _may_be_half_done(step: SetLink, err: Exception) -> bool:
-    """Return whether a link may have got attributes before the one that was refused."""
+def _may_be_half_done(step: LinkStep, err: Exception) -> bool:
+    """Return whether a link may have got attributes before the one that was refused.
+
+    All other steps are all or nothing in themselves.
+    """
+    if not isinstance(step, SetLink):
+        return False
     nothing = _code(err) in (errno.ENODEV, errno.EPERM)
     return isinstance(err, rtnetlink.AnswerLost) or (len(step.attributes) > 1 and not nothing)
 

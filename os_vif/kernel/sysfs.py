@@ -56,15 +56,15 @@ class PciFunction:
     total_vfs: int = 0  # how many there may be; 0 if the function is not a physical one
 
 
-def pci_address(value: object, name: str = "PCI address") -> str:
+def pci_address(value: object) -> str:
     """Check a PCI address and return it as the kernel writes it, in lower case.
 
-    :param name: what to call the value in the error.
     :raises InvalidValue: it is not of the form ``0000:03:00.1``.
     """
     text = str(value).lower()
     if not _ADDRESS.fullmatch(text):
-        raise InvalidValue(field=name, value=value, reason="it must be as in 0000:03:00.1")
+        reason = "it must be as in 0000:03:00.1"
+        raise InvalidValue(field="PCI address", value=value, reason=reason)
     return text
 
 

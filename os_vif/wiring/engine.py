@@ -12,7 +12,7 @@ KeyboardInterrupt) leaves nothing behind.
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, cast
+from typing import Protocol, TypeVar, cast
 
 from oslo_log import log as logging
 
@@ -39,6 +39,8 @@ from os_vif.wiring.steps import (
 )
 
 LOG = logging.getLogger(__name__)
+
+L = TypeVar("L", bound=LinkStep)
 
 #: How often a verb looks again after another process has changed what it was about to change.
 ATTEMPTS = 5
@@ -145,13 +147,14 @@ class _Job:
         return self.plan.links[: self.links_executed]
 
 
-class _Batch:
-    """Wirings that go through the engine together, each of which may fail alone."""
+class _Attempts:
+    """Wirings that go through the engine together, some of them more than once."""
 
-    def __init__(self, wirings: Iterable[Wiring]) -> None:
+    def __init__(self, wirings: Iterable[Wiring], deadline: Deadline) -> None:
         self._jobs = [_Job(wiring) for wiring in wirings]
+        self._deadline = deadline
 
-    def attempts(self, deadline: Deadline) -> Iterator[list[_Job]]:
+    def __iter__(self) -> Iterator[list[_Job]]:
         """Yield all jobs; then, for a few times, fresh ones of those that failed because another
         process was faster, or the server went away during a commit."""
         again = list(range(len(self._jobs)))
@@ -162,7 +165,7 @@ class _Batch:
                 job.left = job.left or self._jobs[i].left
                 if not _is_still_unknown(self._jobs[i].failure, job.failure):
                     self._jobs[i] = job
-            again = [i for i in again if _is_worth_a_look(self._jobs[i].failure, deadline)]
+            again = [i for i in again if _is_worth_a_look(self._jobs[i].failure, self._deadline)]
             if not again:
                 break
             LOG.info("%s; looking again", self._jobs[again[0]].failure)
@@ -213,8 +216,8 @@ class Engine:
 
         :returns: for each wiring None, or what :meth:`apply` would have raised.
         """
-        batch = _Batch(wirings)
-        for jobs in batch.attempts(deadline):
+        attempts = _Attempts(wirings, deadline)
+        for jobs in attempts:
             try:
                 found = self._plan(jobs, to_apply, deadline)
                 _refuse_shared_ports(jobs)
@@ -234,15 +237,15 @@ class Engine:
                     raise
             finally:
                 self._roll_back(jobs, deadline)
-        return batch.outcomes()
+        return attempts.outcomes()
 
     def remove_all(self, wirings: Sequence[Wiring], deadline: Deadline) -> list[Exception | None]:
         """Remove several wirings; one that fails stays alone.
 
         :returns: for each wiring None, or what :meth:`remove` would have raised.
         """
-        batch = _Batch(wirings)
-        for jobs in batch.attempts(deadline):
+        attempts = _Attempts(wirings, deadline)
+        for jobs in attempts:
             try:
                 self._plan(jobs, to_remove, deadline)
                 self._commit(jobs, deadline)
@@ -254,7 +257,7 @@ class Engine:
                 self._release(jobs, deadline)
             except Exception as failure:
                 _fail(jobs, failure)
-        return batch.outcomes()
+        return attempts.outcomes()
 
     def _release(self, jobs: list[_Job], deadline: Deadline) -> None:
         """Set down the devices that stay, but none that another process has plugged again: looked
@@ -268,15 +271,8 @@ class Engine:
 
     def _taken_again(self, jobs: list[_Job], deadline: Deadline) -> list[_Job]:
         """Return those of whose devices, whose ports were removed, there is a port again."""
-        ports: Collection[str] = ()
-        with contextlib.suppress(errors.WiringError, OSError):  # then it is set down
-            deadline = deadline.at_least(ROLLBACK_SECONDS / 4)
-            ports = self._observe([job.wiring for job in jobs], deadline).ports if jobs else ()
-        return [
-            job
-            for job in jobs
-            if any(isinstance(step, SetLink) and step.name in ports for step in job.plan.links)
-        ]
+        ports = self._found_now(jobs, deadline.at_least(ROLLBACK_SECONDS / 4)).ports
+        return [job for job in jobs if any(step.name in ports for step in _only(SetLink)(job))]
 
     def _plan(
         self, jobs: list[_Job], plan: Callable[[Wiring, Found], Plan], deadline: Deadline
@@ -297,6 +293,12 @@ class Engine:
         has_rows = scope.bridges or scope.ports
         rows = self._rows.observe(scope.bridges, scope.ports, deadline) if has_rows else Found()
         return replace(rows, links=self._links.observe(scope.links, scope.addressed))
+
+    def _found_now(self, jobs: list[_Job], deadline: Deadline) -> Found:
+        """Return what is found; nothing where that cannot be said."""
+        with contextlib.suppress(errors.WiringError, OSError):
+            return self._observe([job.wiring for job in jobs], deadline) if jobs else Found()
+        return Found()
 
     def _observe_links(self, wirings: Iterable[Wiring]) -> Mapping[str, Link]:
         scope = Scope.joined(wiring.scope for wiring in wirings)
@@ -479,9 +481,7 @@ class Engine:
         """
         if not isinstance(job.failure, errors.StateChanged):
             return False
-        now = Found()
-        with contextlib.suppress(errors.WiringError, OSError):
-            now = self._observe([job.wiring], deadline)
+        now = self._found_now([job], deadline)
         new = now.ports.keys() - job.found.ports.keys()
         return any(
             name in new and whose is Whose.THIS
@@ -578,7 +578,7 @@ def _live(jobs: Iterable[_Job]) -> list[_Job]:
     return [job for job in jobs if job.failure is None]
 
 
-def _only(kind: type[LinkStep]) -> Callable[[_Job], list[LinkStep]]:
+def _only(kind: type[L]) -> Callable[[_Job], list[L]]:
     return lambda job: [step for step in job.plan.links if isinstance(step, kind)]
 
 

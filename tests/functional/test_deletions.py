@@ -18,10 +18,10 @@ from os_vif.wiring.state import Found
 from os_vif.wiring.steps import DeleteLink, LinkStep
 from tests.rig import run
 from tests.rig.snapshot import difference, links
-from tests.rig.stopwatch import stopwatch
 
 ALIAS = "os-vif:ovs:test:1"
-MANY = 24
+#: The arguments of a request.
+How = dict[str, object]
 
 pytestmark = pytest.mark.usefixtures("netns")
 
@@ -46,8 +46,8 @@ class Wire:
     """What is asked of the kernel, request by request; something may be done before one."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.asked: list[tuple[str, dict[str, object]]] = []
-        self.before: Callable[[str, dict[str, object]], object] = lambda *_: None
+        self.asked: list[tuple[str, How]] = []
+        self.before: Callable[[str, How], object] = lambda *_: None
         wire = self
 
         class Watched(ExitStack):
@@ -64,7 +64,7 @@ class Wire:
         plain = execute._Call.set
 
         def set_(netlink: Any, index: int, attributes: bytes, *flags: int) -> None:
-            how: dict[str, object] = {"index": index}
+            how: How = {"index": index}
             if group := dict(rtnetlink.attributes(attributes)).get(rtnetlink.GROUP):
                 how["group"] = rtnetlink.u32(group)
             wire.before("set", how)
@@ -75,22 +75,20 @@ class Wire:
         monkeypatch.setattr(execute._Call, "set", set_)
 
     @property
-    def by_group(self) -> list[dict[str, object]]:
+    def by_group(self) -> list[How]:
         return [how for command, how in self.asked if command == "del" and "group" in how]
 
     @property
-    def one_by_one(self) -> list[dict[str, object]]:
+    def one_by_one(self) -> list[How]:
         return [how for command, how in self.asked if command == "del" and "group" not in how]
 
-    def once(
-        self, when: Callable[[str, dict[str, object]], bool], act: Callable[[], object]
-    ) -> None:
+    def once(self, when: Callable[[str, How], bool], act: Callable[[How], object]) -> None:
         """Do something before the next request of some kind."""
 
-        def check(command: str, how: dict[str, object]) -> None:
+        def check(command: str, how: How) -> None:
             if when(command, how):
                 self.before = lambda *_: None
-                act()
+                act(how)
 
         self.before = check
 
@@ -100,11 +98,11 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
     return Wire(monkeypatch)
 
 
-def enters_a_group(command: str, how: dict[str, object]) -> bool:
+def enters_a_group(command: str, how: How) -> bool:
     return command == "set" and "group" in how
 
 
-def deletes_by_group(command: str, how: dict[str, object]) -> bool:
+def deletes_by_group(command: str, how: How) -> bool:
     return command == "del" and "group" in how
 
 
@@ -125,20 +123,28 @@ def ours() -> list[tuple[str, str]]:
     return ALL
 
 
-def test_links_that_are_ours_are_deleted_by_one_request(
+def test_links_that_are_ours_are_deleted_by_one_request_and_no_others(
     ours: list[tuple[str, str]], wire: Wire
 ) -> None:
-    assert delete(*ours) == [(1, "", 0)] * len(ours)
-    assert set(links()) == {"lo"}
+    """What is not there is no hindrance."""
+    make("link-x")
+    make("link-y", group=7)
+    before = links()
+    assert delete(("gone1", "tun"), *ours, ("gone2", "veth")) == [(1, "", 0)] * (len(ours) + 2)
+    now = links()
+    assert set(now) == {"lo", "link-x", "link-y"}
+    assert not difference({name: before[name] for name in now}, now)
     assert len(wire.by_group) == 1
     assert wire.one_by_one == []
 
 
-def test_few_are_deleted_one_by_one(wire: Wire) -> None:
-    make("link-a")
-    assert delete(("link-a", "tun")) == [(1, "", 0)]
+def test_deletions_of_one_group_of_steps_are_taken_together(
+    ours: list[tuple[str, str]], wire: Wire
+) -> None:
+    together: list[LinkStep] = [DeleteLink(*one) for one in ours]
+    assert execute.execute([[packing.pack(step) for step in together]]) == [(len(ours), "", 0)]
     assert set(links()) == {"lo"}
-    assert wire.by_group == []
+    assert len(wire.by_group) == 1
 
 
 @pytest.mark.parametrize(
@@ -179,39 +185,17 @@ def test_the_choice_depends_on_the_links_that_the_host_has(
     assert (wire.by_group, len(wire.one_by_one)) == ([], len(ours))
 
 
-def test_many_cost_little_more_than_one() -> None:
-    """Each alone waits for grace periods of the kernel; together they share the wait."""
-    names = [f"tap{n}" for n in range(MANY)]
-
-    def timed(alias: str) -> float:
-        for name in names:
-            make(name, alias=alias)
-        with stopwatch() as lap:
-            delete(*((name, "tun") for name in names))
-        assert set(links()) == {"lo"}
-        return lap.own
-
-    timed(ALIAS)  # warm
-    # Grace periods are those of the whole machine, so one comparison may be unlucky.
-    assert any(timed(ALIAS) < timed("somebody else's") / 2 for _ in range(3))
-
-
-#: what makes a link not enter the group: its kind, what is said of its kind, its alias
-NOT_OURS = {
-    "unmarked": ("tun", "tun", ""),
-    "somebody-elses-mark": ("tun", "tun", "os-vif-like: mine"),
-    "the-mark-is-not-at-the-start": ("tun", "tun", f"my {ALIAS}"),
-}
-
-
-@pytest.mark.parametrize("how", NOT_OURS)
+@pytest.mark.parametrize(
+    "alias",
+    ["", "os-vif-like: mine", f"my {ALIAS}"],
+    ids=["unmarked", "somebody-elses-mark", "the-mark-is-not-at-the-start"],
+)
 def test_a_link_without_our_mark_is_deleted_alone(
-    how: str, ours: list[tuple[str, str]], wire: Wire
+    alias: str, ours: list[tuple[str, str]], wire: Wire
 ) -> None:
-    kind, said, alias = NOT_OURS[how]
-    make("link-x", kind, alias, group=7)
+    make("link-x", "tun", alias, group=7)
     index = observe.links(["link-x"])["link-x"].index
-    assert delete(*ours, ("link-x", said)) == [(1, "", 0)] * (len(ours) + 1)
+    assert delete(*ours, ("link-x", "tun")) == [(1, "", 0)] * (len(ours) + 1)
     assert set(links()) == {"lo"}
     assert len(wire.by_group) == 1
     assert [how["index"] for how in wire.one_by_one] == [index]
@@ -229,24 +213,6 @@ def test_a_link_of_another_kind_than_was_asked_for_stays(
     assert (taken, "it is a bridge device" in reason) == (0, True)
     assert links()["link-x"] == before
     assert set(links()) == {"lo", "link-x"}
-    assert len(wire.by_group) == 1
-
-
-def test_links_that_nobody_asked_to_delete_stay(ours: list[tuple[str, str]]) -> None:
-    make("link-x")
-    make("link-y", group=7)
-    before = links()
-    delete(*ours)
-    now = links()
-    assert set(now) == {"lo", "link-x", "link-y"}
-    assert not difference({name: before[name] for name in now}, now)
-
-
-def test_what_is_not_there_is_no_hindrance(ours: list[tuple[str, str]], wire: Wire) -> None:
-    gone = [("gone1", "tun"), ("gone2", "veth")]
-    outcomes = delete(gone[0], *ours, gone[1])
-    assert [reason for _, reason, _ in outcomes] == [""] * len(outcomes)
-    assert set(links()) == {"lo"}
     assert len(wire.by_group) == 1
 
 
@@ -269,16 +235,13 @@ def test_a_link_that_somebody_put_into_the_group_is_not_deleted_with_it(
 ) -> None:
     """At the last moment before the members are read back."""
     make("link-x", alias=alias)
-    put: list[object] = []
 
-    def intrude(command: str, how: dict[str, object]) -> None:
-        if enters_a_group(command, how) and not put:
-            put.append(how["group"])
-            run(["ip", "link", "set", "dev", "link-x", "group", str(how["group"])])
+    def intrude(how: How) -> None:
+        run(["ip", "link", "set", "dev", "link-x", "group", str(how["group"])])
 
-    wire.before = intrude
+    wire.once(enters_a_group, intrude)
     assert delete(*ours) == [(1, "", 0)] * len(ours)
-    assert put
+    assert links()["link-x"]["group"] != "default"
     assert wire.by_group == []
     assert set(links()) == {"lo", "link-x"}
     assert len(wire.one_by_one) == len(ours)
@@ -328,7 +291,7 @@ def test_survivors_get_their_groups_back(
         run(["ip", "link", "set", "dev", name, "group", group])
         before[name]["group"] = group
 
-    def refuse(command: str, how: dict[str, object]) -> None:
+    def refuse(command: str, how: How) -> None:
         if command == "del":
             raise NetlinkError(16, "busy")
 
@@ -347,7 +310,7 @@ def test_a_link_that_vanishes_meanwhile_is_no_hindrance(
     run(["ip", "link", "set", "dev", "link-a", "group", "7"])
     make("link-x")
     before = links()["link-x"]
-    wire.once(enters_a_group, lambda: run(["ip", "link", "del", name]))
+    wire.once(enters_a_group, lambda _: run(["ip", "link", "del", name]))
     outcomes = delete(*ours)
     assert [reason for _, reason, _ in outcomes] == [""] * len(ours)
     assert set(links()) == {"lo", "link-x"}
@@ -359,14 +322,12 @@ def test_an_interrupted_call_leaves_links_that_the_next_one_deletes(
 ) -> None:
     """Killed with links in the group: they are still marked, and found by their names."""
 
-    def stop(command: str, how: dict[str, object]) -> None:
-        if deletes_by_group(command, how):
-            raise Stop
+    def stop(_: How) -> None:
+        raise Stop
 
-    wire.before = stop
+    wire.once(deletes_by_group, stop)
     with pytest.raises(Stop):
         delete(*ours)
-    wire.before = lambda *_: None
     assert delete(*ours) == [(1, "", 0)] * len(ours)
     assert set(links()) == {"lo"}
 
@@ -386,14 +347,6 @@ def test_what_a_killed_call_left_in_a_group_is_taken_out_by_the_next_plug(
     found = observe.links(["link-a"])
     assert found["link-a"].group == after
     assert not to_apply(wiring, Found(links=found))
-
-
-def test_only_deletions_are_taken_together(ours: list[tuple[str, str]], wire: Wire) -> None:
-    """A link that is also to be made or set in the same call is not deleted before its turn."""
-    together: list[LinkStep] = [DeleteLink(*one) for one in ours]
-    assert execute.execute([[packing.pack(step) for step in together]]) == [(len(ours), "", 0)]
-    assert set(links()) == {"lo"}
-    assert len(wire.by_group) == 1
 
 
 def test_a_kernel_that_does_not_say_its_groups_is_asked_link_by_link(

@@ -3,12 +3,10 @@
 
 import functools
 import logging
-import sys
 import threading
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -24,12 +22,13 @@ from ovsdbapp.schema.open_vswitch.impl_idl import OvsdbIdl
 from os_vif.exception import ExceptionBase, InvalidValue
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
+from tests.fakes import NO_HOST_STACK
 from tests.rig import many_open_files, run, wait_until
 from tests.rig.fakesys import mlx5, mounted
 from tests.rig.namespace import private_network
 from tests.rig.ovs import PrivateOvs
-from tests.rig.plugin import GROUP, ROOT, SYSCTLS, Child, OsVif, filled, initialized, sysctl
-from tests.rig.snapshot import difference, links, snapshot
+from tests.rig.plugin import GROUP, Child, OsVif, filled
+from tests.rig.snapshot import difference, links, snapshot, sysctls
 from tests.rig.stopwatch import stopwatch, within
 from vif_plug_ovs import exception, linux_net
 from vif_plug_ovs.ovsdb import api, connection, impl_idl
@@ -43,9 +42,15 @@ VHOST = "dpdkvhostuserclient"
 SHORT, GRACE, AMPLE = 1, 1.0, 20
 
 
-def group(**options: Any) -> Any:
-    """An option group made of an old list of options: it has these, and no others."""
-    return SimpleNamespace(**options)
+def base_ovs(remote: str, timeout: int = 5, interface: str = "native") -> BaseOVS:
+    """With an option group made of an old list of options: it has these, and no others."""
+    options = {"ovsdb_connection": remote, "ovs_vsctl_timeout": timeout}
+    return BaseOVS(SimpleNamespace(**options, ovsdb_interface=interface))
+
+
+def context(remote: str, timeout: int = 5, interface: str = "native") -> Any:
+    """What `api.get_instance` takes."""
+    return SimpleNamespace(connection=remote, timeout=timeout, interface=interface)
 
 
 @pytest.fixture
@@ -59,9 +64,7 @@ def base(osvif: OsVif) -> BaseOVS:
 @pytest.fixture
 def short(ovs: PrivateOvs, base: BaseOVS) -> Iterator[BaseOVS]:
     """The same with a short deadline; whatever is frozen is thawed in the end."""
-    made = BaseOVS(
-        group(ovsdb_connection=ovs.remote, ovs_vsctl_timeout=SHORT, ovsdb_interface="native")
-    )
+    made = base_ovs(ovs.remote, SHORT)
     made.ovsdb.br_exists(BRIDGE).execute(check_error=True)
     yield made
     for daemon in ("vswitchd", "ovsdb-server"):
@@ -84,28 +87,19 @@ def test_a_bridge_keeps_out_of_the_traffic(osvif: OsVif) -> None:
         "alias": "os-vif:ovs:facade:qbr-a",
     }
     assert {key: found[key] for key in wanted} == wanted
-    for path, value in SYSCTLS["qbr"].items():
-        assert sysctl("qbr-a", path).read_text().strip() == str(value)
-
-
-def test_a_bridge_that_is_there_takes_no_privileged_call(osvif: OsVif) -> None:
-    linux_net.ensure_bridge("qbr-a")
+    assert sysctls("qbr-a", NO_HOST_STACK) == NO_HOST_STACK
     osvif.privileged_calls.clear()
     linux_net.ensure_bridge("qbr-a")
     assert not osvif.privileged_calls
 
 
-def test_another_kind_of_device_is_not_taken_for_a_bridge(osvif: OsVif) -> None:
-    linux_net.create_tap("qbr-a", 1500, MAC)
-    with pytest.raises(errors.Contradiction, match="kind"):
-        linux_net.ensure_bridge("qbr-a")
-
-
-def test_a_port_goes_into_the_bridge_and_out_with_it(osvif: OsVif) -> None:
+def test_a_port_goes_into_its_bridge_and_out_with_no_other(osvif: OsVif) -> None:
     before = links()
     linux_net.ensure_bridge("qbr-a")
-    linux_net.create_tap("tap-a", 1400, MAC)
+    linux_net.ensure_bridge("qbr-b")
+    linux_net.create_tap("tap-a", None, None)
     linux_net.add_bridge_port("qbr-a", "tap-a")
+    linux_net.delete_bridge("qbr-b", "tap-a")
     assert links()["tap-a"]["master"] == "qbr-a"
     linux_net.delete_bridge("qbr-a", "tap-a")
     assert links()["tap-a"]["master"] is None
@@ -113,28 +107,6 @@ def test_a_port_goes_into_the_bridge_and_out_with_it(osvif: OsVif) -> None:
     linux_net.delete_net_dev("tap-a")
     linux_net.delete_bridge("qbr-a", "tap-a")
     assert links() == before
-
-
-def test_a_device_of_another_bridge_stays_there(osvif: OsVif) -> None:
-    for bridge in ("qbr-a", "qbr-b"):
-        linux_net.ensure_bridge(bridge)
-    linux_net.create_tap("tap-a", None, None)
-    linux_net.add_bridge_port("qbr-b", "tap-a")
-    linux_net.delete_bridge("qbr-a", "tap-a")
-    assert links()["tap-a"]["master"] == "qbr-b"
-
-
-def test_only_a_bridge_is_deleted_as_one(osvif: OsVif) -> None:
-    linux_net.create_tap("tap-a", 1500, MAC)
-    with pytest.raises(errors.LinkFailed):
-        linux_net.delete_bridge("tap-a", None)
-    assert "tap-a" in links()
-
-
-def test_a_bridge_port_needs_both(osvif: OsVif) -> None:
-    linux_net.ensure_bridge("qbr-a")
-    with pytest.raises(errors.LinkFailed, match="none0"):
-        linux_net.add_bridge_port("qbr-a", "none0")
 
 
 @pytest.mark.parametrize("multiqueue", [False, True])
@@ -178,10 +150,13 @@ def test_a_veth_pair_is_updated(osvif: OsVif) -> None:
         linux_net.update_veth_pair("qvb-a", "none0", 1300)
 
 
-def test_an_mtu(osvif: OsVif) -> None:
+def test_an_mtu_and_a_state(osvif: OsVif) -> None:
     linux_net.create_tap("tap-a", 1400, MAC)
     linux_net.set_device_mtu("tap-a", 1300)
     assert links()["tap-a"]["mtu"] == 1300
+    for state in ("down", "up"):
+        linux_net.set_interface_state("tap-a", state)
+        assert links()["tap-a"]["up"] == (state == "up")
     osvif.privileged_calls.clear()
     linux_net.set_device_mtu("tap-a", 1300)
     linux_net.set_device_mtu("tap-a", None)
@@ -189,63 +164,31 @@ def test_an_mtu(osvif: OsVif) -> None:
     assert not osvif.privileged_calls
 
 
-def test_a_state(osvif: OsVif) -> None:
-    linux_net.create_tap("tap-a", 1400, MAC)
-    for state in ("down", "up"):
-        linux_net.set_interface_state("tap-a", state)
-        assert links()["tap-a"]["up"] == (state == "up")
-    with pytest.raises(InvalidValue, match="sideways"):
-        linux_net.set_interface_state("tap-a", "sideways")
-    with pytest.raises(errors.LinkFailed, match="none0"):
-        linux_net.set_interface_state("none0", "up")
-
-
-def test_devices_of_other_kinds_are_not_deleted(osvif: OsVif) -> None:
-    with pytest.raises(InvalidValue, match="kind"):
-        linux_net.delete_net_dev("lo")
-    assert "lo" in links()
-
-
-@pytest.mark.parametrize("name", ["", "../x", "a b", "longer-than-fifteen"])
-def test_impossible_names_are_refused(osvif: OsVif, name: str) -> None:
+def test_what_is_refused_changes_no_link(osvif: OsVif) -> None:
+    linux_net.create_tap("tap-a", 1500, MAC)
+    linux_net.ensure_bridge("qbr-a")
     before = links()
-    for call in (
-        lambda: linux_net.ensure_bridge(name),
-        lambda: linux_net.create_tap(name, 1500, MAC),
-        lambda: linux_net.create_veth_pair("qvb-a", name, 1500),
-        lambda: linux_net.delete_net_dev(name),
-        lambda: linux_net.add_bridge_port(name, "lo"),
-        lambda: linux_net.set_interface_state(name, "up"),
-    ):
-        with pytest.raises(InvalidValue):
+    for call, error, said in [
+        (lambda: linux_net.ensure_bridge("tap-a"), errors.Contradiction, "kind"),
+        (lambda: linux_net.delete_bridge("tap-a", None), errors.LinkFailed, "tap-a"),
+        (lambda: linux_net.add_bridge_port("qbr-a", "none0"), errors.LinkFailed, "none0"),
+        (lambda: linux_net.set_interface_state("none0", "up"), errors.LinkFailed, "none0"),
+        (lambda: linux_net.set_interface_state("tap-a", "sideways"), InvalidValue, "sideways"),
+        (lambda: linux_net.delete_net_dev("lo"), InvalidValue, "kind"),
+    ]:
+        with pytest.raises(error, match=said):
             call()
-    assert links() == before
-
-
-def test_it_happens_in_the_privileged_daemon(ovs: PrivateOvs, monkeypatch: Any) -> None:
-    helper = Path(sys.prefix, "bin", "privsep-helper")
-    if not helper.exists():
-        pytest.skip(f"there is no {helper}")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("PYTHONWARNINGS", "ignore")
-
-    def work() -> Any:
-        with initialized(ovs.remote, in_process=False) as _:
-            section = "vif_plug_ovs_privileged"
-            cfg.CONF.set_override("helper_command", f"{helper}", group=section)
-            linux_net.ensure_bridge("qbr-a")
-            linux_net.create_veth_pair("qvb-a", "qvo-a", 1400)
-            linux_net.add_bridge_port("qbr-a", "qvb-a")
-            made = links()["qvb-a"]["master"]
+    for name in ("", "../x", "a b", "longer-than-fifteen"):
+        for refused in (
+            functools.partial(linux_net.ensure_bridge, name),
+            functools.partial(linux_net.create_tap, name, 1500, MAC),
+            functools.partial(linux_net.create_veth_pair, "qvb-a", name, 1500),
+            functools.partial(linux_net.delete_net_dev, name),
+            functools.partial(linux_net.add_bridge_port, name, "lo"),
+            functools.partial(linux_net.set_interface_state, name, "up"),
+        ):
             with pytest.raises(InvalidValue):
-                linux_net.delete_net_dev("lo")
-            linux_net.delete_bridge("qbr-a", "qvb-a")
-            linux_net.delete_net_dev("qvb-a")
-            return made
-
-    before = links()
-    with Child(work) as process:
-        assert process.result() == "qbr-a"
+                refused()
     assert links() == before
 
 
@@ -291,10 +234,12 @@ def test_a_bridge_is_made_once_and_deleted(ovs: PrivateOvs, base: BaseOVS) -> No
     assert not ovs.dump()["Bridge"]
 
 
-def test_a_port_and_its_device(ovs: PrivateOvs, base: BaseOVS) -> None:
+def test_a_port_and_its_device_by_one_transaction(ovs: PrivateOvs, base: BaseOVS) -> None:
     before = snapshot(ovs)
     linux_net.create_tap("tap-a", 1500, MAC)
+    config = ovs.next_cfg()
     base.create_ovs_vif_port(BRIDGE, "tap-a", *IDS, 1400, tag=7, qos_type="linux-noop")
+    assert ovs.next_cfg() == config + 1
     mark = {"os-vif": "ovs:facade:tap-a"}
     assert columns(ovs, "Interface", "tap-a")["external_ids"] == {
         "iface-id": "iface-1",
@@ -312,21 +257,19 @@ def test_a_port_and_its_device(ovs: PrivateOvs, base: BaseOVS) -> None:
     assert not base.port_exists("tap-a", "br1")
     assert not base.port_exists("tap-b", BRIDGE)
 
-    config = ovs.next_cfg()
     base.create_ovs_vif_port(BRIDGE, "tap-a", *IDS, 1400, tag=8, qos_type="linux-noop")
-    assert ovs.next_cfg() == config
+    assert ovs.next_cfg() == config + 1
     assert columns(ovs, "Port", "tap-a")["tag"] == 7
 
     base.delete_ovs_vif_port(BRIDGE, "tap-a")
+    assert ovs.next_cfg() == config + 2
     base.delete_ovs_vif_port(BRIDGE, "tap-a", qos_type="linux-noop")
     assert not difference(before, snapshot(ovs))
 
 
 def test_by_way_of_vsctl(ovs: PrivateOvs, base: BaseOVS) -> None:
     before = snapshot(ovs)
-    vsctl = BaseOVS(
-        group(ovsdb_connection=ovs.remote, ovs_vsctl_timeout=5, ovsdb_interface="vsctl")
-    )
+    vsctl = base_ovs(ovs.remote, interface="vsctl")
     vsctl.ensure_ovs_bridge("br1", "netdev")
     linux_net.create_tap("tap-a", 1500, MAC)
     vlan = {"tag": 7, "vlan_mode": "native-tagged", "trunks": [3, 4]}
@@ -339,14 +282,6 @@ def test_by_way_of_vsctl(ovs: PrivateOvs, base: BaseOVS) -> None:
     vsctl.delete_ovs_vif_port("br1", "tap-a")
     vsctl.delete_ovs_bridge("br1")
     assert not difference(before, snapshot(ovs))
-
-
-def test_a_port_takes_one_transaction(ovs: PrivateOvs, base: BaseOVS) -> None:
-    config = ovs.next_cfg()
-    base.create_ovs_vif_port(BRIDGE, "tap-a", *IDS, tag=7, qos_type="linux-noop")
-    assert ovs.next_cfg() == config + 1
-    base.delete_ovs_vif_port(BRIDGE, "tap-a")
-    assert ovs.next_cfg() == config + 2
 
 
 def test_a_device_may_come_later(ovs: PrivateOvs, base: BaseOVS) -> None:
@@ -452,50 +387,54 @@ def test_qos(ovs: PrivateOvs, base: BaseOVS) -> None:
     config = ovs.next_cfg()
     base.delete_qos_if_exists("tap-a", "linux-noop")
     assert ovs.next_cfg() == config
-
-
-def test_a_qos_of_others_stays_on_the_port(ovs: PrivateOvs, base: BaseOVS) -> None:
-    base.create_ovs_vif_port(BRIDGE, "tap-a", *IDS, qos_type="linux-noop")
     ovs.vsctl("set", "Port", "tap-a", "qos=@q", "--", "--id=@q", "create", "QoS", "type=linux-htb")
     base.delete_qos_if_exists("tap-a", "linux-noop")
-    assert columns(ovs, "Port", "tap-a")["qos"] == "linux-htb"
+    assert columns(ovs, "Port", "tap-a")["qos"] == "linux-htb"  # another's
 
 
-def test_a_missing_bridge_is_said_and_not_made(ovs: PrivateOvs, base: BaseOVS) -> None:
+def test_what_is_refused_changes_no_row(ovs: PrivateOvs, base: BaseOVS) -> None:
+    ovs.vsctl("add-br", "br1", "--", "add-port", "br1", "tap-b")
     before = snapshot(ovs)
-    with pytest.raises(errors.Contradiction, match="OVS bridge br1 is missing"):
-        base.create_ovs_vif_port("br1", "tap-a", *IDS)
-    with pytest.raises(errors.Contradiction, match="OVS bridge br1 is missing"):
-        base.create_patch_port_pair("br1", "pbp-a", BRIDGE, "ibp-a", *IDS)
-    assert not difference(before, snapshot(ovs))
+    missing = "OVS bridge br9 is missing"
+    for call, error, said in [
+        (lambda: base.create_ovs_vif_port("br9", "tap-a", *IDS), errors.Contradiction, missing),
+        (
+            lambda: base.create_patch_port_pair("br9", "pbp-a", BRIDGE, "ibp-a", *IDS),
+            errors.Contradiction,
+            missing,
+        ),
+        (lambda: base.create_ovs_vif_port(BRIDGE, "tap-b", *IDS), errors.Contradiction, "br1"),
+        (lambda: base.delete_ovs_vif_port(BRIDGE, "tap-b"), errors.Contradiction, "br1"),
+        (
+            lambda: base.create_ovs_vif_port(BRIDGE, "tap-a", *IDS, tag=9999),
+            errors.TransactionRefused,
+            "9999",
+        ),
+    ]:
+        with pytest.raises(error, match=said):
+            call()
+        assert not difference(before, snapshot(ovs))
 
 
-def test_a_port_on_another_bridge_is_left_alone(ovs: PrivateOvs, base: BaseOVS) -> None:
-    ovs.vsctl("add-br", "br1", "--", "add-port", "br1", "tap-a")
-    before = snapshot(ovs)
-    for call in (base.create_ovs_vif_port, lambda *args: base.delete_ovs_vif_port(*args[:2])):
-        with pytest.raises(errors.Contradiction, match="br1"):
-            call(BRIDGE, "tap-a", *IDS)
-    assert not difference(before, snapshot(ovs))
-
-
-def test_what_the_server_refuses_is_raised(ovs: PrivateOvs, base: BaseOVS) -> None:
-    before = snapshot(ovs)
-    with pytest.raises(errors.TransactionRefused):
-        base.create_ovs_vif_port(BRIDGE, "tap-a", *IDS, tag=9999)
-    assert not difference(before, snapshot(ovs))
-
-
+@pytest.mark.parametrize("by", ["BaseOVS", "ovsdbapp"])
 def test_a_late_vswitchd_is_logged(
-    ovs: PrivateOvs, short: BaseOVS, caplog: pytest.LogCaptureFixture
+    by: str, ovs: PrivateOvs, short: BaseOVS, caplog: pytest.LogCaptureFixture
 ) -> None:
     ovs.freeze("vswitchd")
-    short.create_ovs_vif_port(BRIDGE, "tap-a", *IDS)
+    reader = threading.Thread(target=short.ovsdb.br_exists(BRIDGE).execute)
+    if by == "BaseOVS":
+        short.create_ovs_vif_port(BRIDGE, "tap-a", *IDS)
+    else:
+        short.ovsdb.add_port(BRIDGE, "tap-a", type="internal").execute(check_error=True)
+    reader.start()
+    reader.join()
     assert "ovs-vswitchd has not acted" in caplog.text
-    assert "tap-a" in ovs.dump()["Port"]
+    assert short.port_exists("tap-a", BRIDGE)
 
 
 def test_a_frozen_server_does_not_outlive_the_deadline(ovs: PrivateOvs, short: BaseOVS) -> None:
+    ovsdb = short.ovsdb
+    fresh = context("tcp:127.0.0.1:6640", SHORT)
     ovs.freeze("ovsdb-server")
     for call in (
         lambda: short.create_ovs_vif_port(BRIDGE, "tap-a", *IDS),
@@ -503,8 +442,18 @@ def test_a_frozen_server_does_not_outlive_the_deadline(ovs: PrivateOvs, short: B
         lambda: short.port_exists("tap-a", BRIDGE),
         lambda: short.get_qos("tap-a", "linux-noop"),
         lambda: short.delete_qos_if_exists("tap-a", "linux-noop"),
+        lambda: api.get_instance(fresh),  # not even the first call
     ):
         assert _raised(call, ExceptionBase) < SHORT + GRACE
+    for command in (
+        ovsdb.add_port(BRIDGE, "int-a", type="internal"),
+        ovsdb.br_exists(BRIDGE),
+        ovsdb.db_set("Port", BRIDGE, ("tag", 7)),
+    ):
+        execute = functools.partial(command.execute, check_error=True)
+        assert _raised(execute, exceptions.TimeoutException) < SHORT + GRACE
+    ovs.thaw("ovsdb-server")
+    assert ovsdb.br_exists(BRIDGE).execute(check_error=True)
 
 
 def _raised(call: Any, expected: type[Exception]) -> float:
@@ -517,10 +466,15 @@ def _raised(call: Any, expected: type[Exception]) -> float:
 # ovsdbapp's interface ---------------------------------------------------------------------------
 
 
-def test_it_is_ovsdbapps_interface(base: BaseOVS) -> None:
+def test_it_is_ovsdbapps_interface_by_every_driver(ovs: PrivateOvs, base: BaseOVS) -> None:
     assert isinstance(base.ovsdb, API)
     assert isinstance(base.ovsdb, api.ImplAPI)
     assert base.ovsdb is base.ovsdb
+    other = api.get_instance(context(ovs.remote, interface="vsctl"), "any")
+    assert BRIDGE in other.list_br().execute(check_error=True)
+    assert base.ovsdb.has_table_column("Interface", "mtu_request")
+    assert not base.ovsdb.has_table_column("Interface", "colour")
+    assert not base.ovsdb.has_table_column("Colours", "name")
 
 
 def test_a_fork_has_a_connection_of_its_own(base: BaseOVS) -> None:
@@ -544,32 +498,12 @@ def test_a_fork_has_a_connection_of_its_own(base: BaseOVS) -> None:
     assert ovsdb.idl is ours
 
 
-def test_nothing_is_connected_before_it_is_asked_for() -> None:
-    made = BaseOVS(
-        group(ovsdb_connection="unix:/none", ovs_vsctl_timeout=SHORT, ovsdb_interface="native")
-    )
-    assert _raised(lambda: made.ovsdb, errors.NotConnected) < SHORT + GRACE
-    made = BaseOVS(
-        group(ovsdb_connection="nowhere", ovs_vsctl_timeout=SHORT, ovsdb_interface="native")
-    )
-    with pytest.raises(InvalidValue, match="nowhere"):
-        _ = made.ovsdb
-
-
-def test_vsctl_gets_the_native_one_too(ovs: PrivateOvs, base: BaseOVS) -> None:
-    context = SimpleNamespace(connection=ovs.remote, timeout=5, interface="vsctl")
-    assert BRIDGE in api.get_instance(context, "any").list_br().execute(check_error=True)
-
-
-def test_it_sees_at_once_what_the_engine_wrote(base: BaseOVS) -> None:
-    ovsdb = base.ovsdb
-    for number in range(20):
-        name = f"port-{number}"
-        base.create_ovs_vif_port(BRIDGE, name, *IDS, interface_type="internal")
-        assert ovsdb.port_to_br(name).execute(check_error=True) == BRIDGE
-        assert ovsdb.iface_to_br(name).execute(check_error=True) == BRIDGE
-        ovsdb.del_port(name).execute(check_error=True)
-        assert not base.port_exists(name, BRIDGE)
+@pytest.mark.parametrize(
+    ("remote", "error"), [("unix:/none", errors.NotConnected), ("nowhere", InvalidValue)]
+)
+def test_nothing_is_connected_before_it_is_asked_for(remote: str, error: type[Exception]) -> None:
+    made = base_ovs(remote, SHORT)
+    assert _raised(lambda: made.ovsdb, error) < SHORT + GRACE
 
 
 def test_commands(ovs: PrivateOvs, base: BaseOVS) -> None:
@@ -597,12 +531,6 @@ def test_a_change_that_changes_nothing_sends_nothing(ovs: PrivateOvs, base: Base
     with base.ovsdb.transaction(check_error=True, option_of_a_backend="ignored"):
         pass
     assert ovs.next_cfg() == config
-
-
-def test_columns_are_those_of_the_servers_schema(base: BaseOVS) -> None:
-    assert base.ovsdb.has_table_column("Interface", "mtu_request")
-    assert not base.ovsdb.has_table_column("Interface", "colour")
-    assert not base.ovsdb.has_table_column("Colours", "name")
 
 
 def test_errors_are_raised_if_asked_for(base: BaseOVS, caplog: pytest.LogCaptureFixture) -> None:
@@ -650,21 +578,11 @@ def test_nested_transactions_merge_on_one_object_only(ovs: PrivateOvs, base: Bas
     assert ovs.next_cfg() == config + 2
 
 
-def test_two_servers_do_not_mix(base: BaseOVS) -> None:
-    with PrivateOvs("dummy") as other:
-        context = SimpleNamespace(connection=other.remote, timeout=5, interface="native")
-        there = api.get_instance(context)
-        there.add_br("br-there").execute(check_error=True)
-        assert there.list_br().execute() == ["br-there"]
-        assert base.ovsdb.list_br().execute() == [BRIDGE]
-        assert api.get_instance(context).list_br().execute() == ["br-there"]
-
-
 @pytest.mark.parametrize("first", ["ours", "theirs"])
-def test_ovsdbapps_own_connection_and_ours_do_not_meet(
+def test_connections_to_two_servers_and_ovsdbapps_own_do_not_meet(
     first: str, base: BaseOVS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It hangs on ovsdbapp's class, as that of Neutron's agent does."""
+    """ovsdbapp's hangs on its class, as that of Neutron's agent does."""
     monkeypatch.setattr(OvsdbIdl, "_ovsdb_connection", None)
     if first == "ours":
         assert base.ovsdb.list_br().execute(check_error=True) == [BRIDGE]
@@ -674,7 +592,10 @@ def test_ovsdbapps_own_connection_and_ours_do_not_meet(
         try:
             theirs.add_br("br-theirs").execute(check_error=True)
             assert base.ovsdb.list_br().execute(check_error=True) == [BRIDGE]
-            assert theirs.list_br().execute(check_error=True) == ["br-theirs"]
+            there = api.get_instance(context(other.remote))
+            for one in (theirs, there, api.get_instance(context(other.remote))):
+                assert one.list_br().execute(check_error=True) == ["br-theirs"]
+            assert base.ovsdb.list_br().execute(check_error=True) == [BRIDGE]
         finally:
             theirs.ovsdb_connection.stop()
 
@@ -749,47 +670,23 @@ def test_a_server_that_does_not_tell_its_schema_is_asked(
     assert base.ovsdb.has_table_column("Interface", "statistics")
 
 
-def test_many_threads(ovs: PrivateOvs, base: BaseOVS) -> None:
-    failures: list[Exception] = []
+def test_many_threads_see_at_once_what_was_written(ovs: PrivateOvs, base: BaseOVS) -> None:
+    ovsdb = base.ovsdb
 
     def work(number: int) -> None:
-        try:
-            for round_ in range(5):
-                name = f"int-{number}-{round_}"
-                base.ovsdb.add_port(BRIDGE, name, type="internal").execute(check_error=True)
-                assert name in base.ovsdb.list_ports(BRIDGE).execute(check_error=True)
-                base.create_ovs_vif_port(BRIDGE, f"{name}x", *IDS, interface_type="internal")
-        except Exception as err:
-            failures.append(err)
+        for round_ in range(5):
+            name = f"int-{number}-{round_}"
+            ovsdb.add_port(BRIDGE, name, type="internal").execute(check_error=True)
+            assert name in ovsdb.list_ports(BRIDGE).execute(check_error=True)
+            base.create_ovs_vif_port(BRIDGE, f"{name}x", *IDS, interface_type="internal")
+            assert ovsdb.port_to_br(f"{name}x").execute(check_error=True) == BRIDGE
+            assert ovsdb.iface_to_br(f"{name}x").execute(check_error=True) == BRIDGE
+            ovsdb.del_port(name).execute(check_error=True)
+            assert not base.port_exists(name, BRIDGE)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
-    assert len(ovs.dump()["Bridge"][BRIDGE]["ports"]) == 1 + 6 * 5 * 2
-
-
-def test_no_command_outlives_its_timeout(ovs: PrivateOvs, short: BaseOVS) -> None:
-    ovsdb = short.ovsdb
-    ovs.freeze("ovsdb-server")
-    for command in (
-        ovsdb.add_port(BRIDGE, "int-a", type="internal"),
-        ovsdb.br_exists(BRIDGE),
-        ovsdb.db_set("Port", BRIDGE, ("tag", 7)),
-    ):
-        call = functools.partial(command.execute, check_error=True)
-        assert _raised(call, exceptions.TimeoutException) < SHORT + GRACE
-    ovs.thaw("ovsdb-server")
-    assert ovsdb.br_exists(BRIDGE).execute(check_error=True)
-
-
-def test_not_even_the_first_one(ovs: PrivateOvs, short: BaseOVS) -> None:
-    connection.close_all()
-    ovs.freeze("ovsdb-server")
-    fresh = SimpleNamespace(connection="tcp:127.0.0.1:6640", timeout=SHORT, interface="native")
-    assert _raised(lambda: api.get_instance(fresh), errors.NotConnected) < SHORT + GRACE
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(6)))
+    assert len(ovs.dump()["Bridge"][BRIDGE]["ports"]) == 1 + 6 * 5
 
 
 def test_a_server_that_is_being_restarted_is_waited_for(
@@ -797,7 +694,7 @@ def test_a_server_that_is_being_restarted_is_waited_for(
 ) -> None:
     """The first question of a process is no worse off than those after it."""
     monkeypatch.setattr(impl_idl, "_schemas", {})
-    fresh = SimpleNamespace(connection="tcp:127.0.0.1:6640", timeout=AMPLE, interface="native")
+    fresh = context("tcp:127.0.0.1:6640", AMPLE)
     ovs.kill("ovsdb-server")
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(api.get_instance, fresh)
@@ -817,18 +714,6 @@ def test_many_open_files_are_no_obstacle(
         connection.close_all()
         base.ovsdb.add_br("br1", datapath_type="netdev").execute(check_error=True)
         assert set(base.ovsdb.list_br().execute(check_error=True)) == {BRIDGE, "br1"}
-
-
-def test_a_late_vswitchd_is_logged_by_a_command(
-    ovs: PrivateOvs, short: BaseOVS, caplog: pytest.LogCaptureFixture
-) -> None:
-    ovs.freeze("vswitchd")
-    reader = threading.Thread(target=short.ovsdb.br_exists(BRIDGE).execute)
-    short.ovsdb.add_port(BRIDGE, "int-a", type="internal").execute(check_error=True)
-    reader.start()
-    reader.join()
-    assert "ovs-vswitchd has not acted" in caplog.text
-    assert short.port_exists("int-a", BRIDGE)
 
 
 def test_a_device_that_cannot_be_opened_is_logged_by_a_command(

@@ -5,9 +5,8 @@ import errno
 import json
 import socket
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,11 @@ from os_vif.wiring.errors import LinkFailed, StateChanged, final
 from os_vif.wiring.model import Wiring
 from os_vif.wiring.ownership import Mark
 from os_vif.wiring.state import Link, Value
-from os_vif.wiring.steps import CreateLink, DeleteLink, JoinBridge, LeaveBridge, LinkStep, SetLink
+from os_vif.wiring.steps import CreateLink, DeleteLink, JoinBridge, LinkStep, SetLink
 from tests.fakes import NO_HOST_STACK
 from tests.rig import run
-from tests.rig.guest import TapGuest
 from tests.rig.namespace import NetworkNamespace
-from tests.rig.snapshot import difference, links, snapshot
+from tests.rig.snapshot import difference, links, snapshot, sysctls
 from vif_plug_linux_bridge import privileged as linux_bridge
 
 ALIAS = "os-vif:ovs:test:1"
@@ -68,7 +66,6 @@ def as_ip_says(name: str) -> Link:
         "promisc": "PROMISC" in link["flags"],
         "master": link.get("master", ""),
     }
-    names = ["ipv6/conf/{}/disable_ipv6"]
     if kind == "bridge":
         attributes |= {
             "ageing": data["ageing_time"] // 100,
@@ -76,12 +73,9 @@ def as_ip_says(name: str) -> Link:
             "stp": bool(data["stp_state"]),
             "mcast_snooping": bool(data["mcast_snooping"]),
         }
-        names += ["ipv4/conf/{}/arp_ignore", "ipv4/conf/{}/arp_announce"]
     if kind == "tun":
         attributes["multiqueue"] = bool(data["multi_queue"])
-    for path in names:
-        file = Path("/proc/sys/net", path.format(name))
-        attributes[file.name] = int(file.read_text())
+    attributes |= sysctls(name, NO_HOST_STACK if kind == "bridge" else ["disable_ipv6"])
     return Link(name, kind, link.get("ifalias", ""), attributes, link["ifindex"])
 
 
@@ -120,9 +114,11 @@ def test_observe_agrees_with_ip_on_hardware() -> None:
 
 
 def test_missing_and_impossible_names_are_left_out() -> None:
-    asked = ["lo", "missing", "", "sixteen-is-too-m", "a/b", "tap%d", "..", "\N{SNOWMAN}"]
-    assert set(observe.links(asked)) == {"lo"}
+    names = ["missing", "", "sixteen-is-too-m", "a/b", "tap%d", "..", "\N{SNOWMAN}"]
+    assert set(observe.links(["lo", *names])) == {"lo"}
     assert observe.links([]) == {}
+    names.append("\udc80")
+    assert [observe.own_name(name) for name in names] == names
 
 
 def test_a_link_that_is_asked_for_by_an_alternative_name() -> None:
@@ -130,21 +126,8 @@ def test_a_link_that_is_asked_for_by_an_alternative_name() -> None:
     run(["ip", "link", "property", "add", "dev", "x", "altname", "other"])
     assert observe.links(["other"]) == {"other": replace(see("x"), name="other")}
     assert [observe.own_name(name) for name in ("x", "other")] == ["x", "x"]
-    take(SetLink("other", {"disable_ipv6": 1, "arp_ignore": 1, "mtu": 1400}))
-    assert see("x").attributes.items() >= {("disable_ipv6", 1), ("arp_ignore", 1), ("mtu", 1400)}
-
-
-@pytest.mark.parametrize("name", ["missing", "", "sixteen-is-too-m", "a/b", "..", "\udc80"])
-def test_what_is_no_link_keeps_its_name(name: str) -> None:
-    assert observe.own_name(name) == name
-
-
-def test_links_of_another_namespace_are_not_seen() -> None:
-    with NetworkNamespace() as elsewhere:
-        elsewhere.run(["ip", "link", "add", "x", "type", "bridge"])
-        assert observe.links(["x"]) == {}
-        with elsewhere.enter():
-            assert see("x") == as_ip_says("x")
+    take(SetLink("other", {**NO_HOST_STACK, "mtu": 1400}))
+    assert see("x").attributes.items() >= {**NO_HOST_STACK, "mtu": 1400}.items()
 
 
 def test_a_link_is_stacked_on_those_of_its_own_namespace_only() -> None:
@@ -172,59 +155,7 @@ def test_a_veth_whose_peer_is_in_another_namespace() -> None:
             assert see("y") == as_ip_says("y")
 
 
-def test_many_links_are_distinguished() -> None:
-    for number in range(40):
-        mac = f"02:00:00:00:00:{number:02x}"
-        run(["ip", "link", "add", f"br{number}", "address", mac, "type", "bridge"])
-    found = observe.links(f"br{number}" for number in range(50))
-    assert [link.attributes["mac"] for link in found.values()] == [
-        f"02:00:00:00:00:{number:02x}" for number in range(40)
-    ]
-
-
-def test_threads_observe_at_once() -> None:
-    run(["ip", "link", "add", "x", "type", "bridge"])
-    seen: list[Link] = []
-
-    def look() -> None:
-        seen.extend(see("x") for _ in range(50))
-
-    threads = [threading.Thread(target=look) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(seen) == 400
-    assert all(link == seen[0] for link in seen)
-
-
 # Creating ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("multiqueue", [False, True])
-def test_create_a_tap(multiqueue: bool) -> None:
-    take(CreateLink("tap1", "tun", ALIAS, multiqueue=multiqueue))
-    tap = links()["tap1"]
-    assert (tap["kind"], tap["type"], tap["persist"], tap["alias"]) == ("tun", "tap", True, ALIAS)
-    assert see("tap1").attributes["multiqueue"] is multiqueue
-    guest = TapGuest(
-        "tap1", "fa:16:3e:00:00:01", "192.0.2.1/24", multi_queue=multiqueue, queues=1 + multiqueue
-    )
-    with guest:
-        assert "tap1" in links()
-    assert "tap1" in links()
-
-
-def test_create_a_bridge_and_a_veth_pair() -> None:
-    take(CreateLink("br0", "bridge", ALIAS), CreateLink("x", "veth", ALIAS, peer="y"))
-    found = links()
-    assert {name: found[name]["kind"] for name in ("br0", "x", "y")} == {
-        "br0": "bridge",
-        "x": "veth",
-        "y": "veth",
-    }
-    assert {found[name]["alias"] for name in ("br0", "x", "y")} == {ALIAS}
-    assert found["x"]["parent"] == "y"
 
 
 @pytest.mark.parametrize(
@@ -288,21 +219,6 @@ def all_attributes(name: str) -> dict[str, Value]:
     return {**see(name).attributes, **sysctl.read(name, sysctl.FAMILY)}
 
 
-def test_set_back() -> None:
-    take(CreateLink("x", "bridge", ALIAS), SetLink("x", {"up": True, "promisc": True}))
-    take(SetLink("x", {"up": False, "promisc": False, "stp": True}))
-    attributes = see("x").attributes
-    assert (attributes["up"], attributes["promisc"], attributes["stp"]) == (False, False, True)
-
-
-def test_spanning_tree_is_switched_off_with_a_delay_that_it_would_not_allow() -> None:
-    """With spanning tree on, the kernel wants a forward delay of 2 to 30 seconds."""
-    take(CreateLink("x", "bridge", ALIAS), SetLink("x", {"stp": True}))
-    take(SetLink("x", {"stp": False, "forward_delay": 0}))
-    assert see("x") == as_ip_says("x")
-    assert see("x").attributes["forward_delay"] == 0
-
-
 @pytest.mark.parametrize("delay", [2, 4, 15, 30])
 def test_spanning_tree_is_switched_on_with_its_delay_when_a_verb_is_rolled_back(
     delay: int,
@@ -317,20 +233,17 @@ def test_spanning_tree_is_switched_on_with_its_delay_when_a_verb_is_rolled_back(
     assert see("x") == before == as_ip_says("x")
 
 
-def test_set_the_master_and_take_it_away() -> None:
-    take(CreateLink("br0", "bridge", ALIAS), CreateLink("x", "veth", ALIAS, peer="y"))
-    take(SetLink("x", {"master": "br0"}))
-    assert see("x").attributes["master"] == "br0"
-    take(SetLink("x", {"master": ""}))
-    assert see("x").attributes["master"] == ""
-
-
 def test_flags_of_others_are_kept() -> None:
     take(CreateLink("x", "bridge", ALIAS))
     set_link("x", "allmulticast", "on", "promisc", "on")
-    take(SetLink("x", {"up": True}))
-    (link,) = json.loads(run(["ip", "-json", "link", "show", "x"]).stdout)
-    assert {"UP", "PROMISC", "ALLMULTI"} <= set(link["flags"])
+    for wanted, flags in (
+        ({"up": True}, {"UP", "PROMISC", "ALLMULTI"}),
+        ({"up": False}, {"PROMISC", "ALLMULTI"}),
+        ({"promisc": False}, {"ALLMULTI"}),
+    ):
+        take(SetLink("x", wanted))
+        (link,) = json.loads(run(["ip", "-json", "link", "show", "x"]).stdout)
+        assert {"UP", "PROMISC", "ALLMULTI"}.intersection(link["flags"]) == flags
 
 
 @pytest.mark.parametrize(
@@ -358,13 +271,6 @@ SECOND_FAILS = (
     CreateLink("lo", "bridge", ALIAS),
     CreateLink("y", "bridge", ALIAS),
 )
-
-
-def test_the_first_refused_step_ends_it_and_those_before_it_are_counted() -> None:
-    with pytest.raises(LinkFailed, match="missing") as failure:
-        take(*SECOND_FAILS)
-    assert failure.value.executed == 1
-    assert set(links()) == {"lo", "x"}
 
 
 def test_the_others_are_taken_if_so_asked_and_the_first_failure_is_reported() -> None:
@@ -469,7 +375,9 @@ def test_a_bridge_is_deleted_if_it_is_empty() -> None:
     assert set(links()) == {"lo", "x", "y"}
 
 
-def test_whether_a_bridge_is_empty_does_not_cost_more_on_a_host_of_many_links() -> None:
+def test_whether_a_bridge_is_empty_does_not_cost_more_on_a_host_of_many_links(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The kernel itself picks its ports."""
     run(["ip", "link", "add", "br0", "type", "bridge"])
     run(["ip", "link", "add", "br1", "type", "bridge"])
@@ -478,56 +386,21 @@ def test_whether_a_bridge_is_empty_does_not_cost_more_on_a_host_of_many_links() 
             pass
     set_link("many7", "master", "br0")
     set_link("many8", "master", "br1")
-    with received() as answers:
-        ports = observe.ports(see("br0").index)
-    assert ports == {see("many7").index}
-    assert sum(map(len, answers)) < 10_000
+    bridge, port, answers = see("br0").index, see("many7").index, []
+    real = rtnetlink.Socket._receive
+
+    def receive(kernel: rtnetlink.Socket, *flags: int) -> bytes:
+        answers.append(real(kernel, *flags))
+        return answers[-1]
+
+    monkeypatch.setattr(rtnetlink.Socket, "_receive", receive)
+    assert observe.ports(bridge) == {port}
+    assert 0 < sum(map(len, answers)) < 10_000
     take(DeleteLink("br0", "bridge", if_empty=True))
     assert "br0" in links()
 
 
-@contextmanager
-def received() -> Iterator[list[bytes]]:
-    """What our sockets receive."""
-    answers: list[bytes] = []
-    real = socket.socket
-
-    class Listening(real):
-        def recv(self, *arguments: Any) -> bytes:
-            answers.append(super().recv(*arguments))
-            return answers[-1]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rtnetlink.socket, "socket", Listening)
-        yield answers
-
-
 # Moving -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("step", [JoinBridge, LeaveBridge], ids=lambda step: step.__name__)
-@pytest.mark.parametrize("other", ["lo", "y", "tap1"])
-def test_addresses_move_to_and_from_bridges_only(
-    step: Any, other: str, one_of_each: dict[str, str]
-) -> None:
-    run(["ip", "address", "add", "192.0.2.1/24", "dev", "x"])
-    run(["ip", "address", "add", "198.51.100.1/24", "dev", other])
-    mtu = (None,) if step is JoinBridge else ()
-    before = snapshot()
-    with pytest.raises(LinkFailed, match=f"{other} is not a bridge"):
-        take(step("x", other, *mtu))
-    assert not difference(before, snapshot())
-
-
-@pytest.mark.parametrize("step", [JoinBridge, LeaveBridge], ids=lambda step: step.__name__)
-def test_addresses_do_not_move_to_the_device_that_has_them(step: Any) -> None:
-    run(["ip", "link", "add", "x", "type", "bridge"])
-    run(["ip", "address", "add", "192.0.2.1/24", "dev", "x"])
-    mtu = (None,) if step is JoinBridge else ()
-    before = snapshot()
-    with pytest.raises(exception.InvalidValue, match="it is the interface itself"):
-        take(step("x", "x", *mtu))
-    assert not difference(before, snapshot())
 
 
 def test_a_change_whose_answer_was_lost_is_rolled_back(one_of_each: dict[str, str]) -> None:
@@ -629,11 +502,9 @@ def test_a_plug_that_is_refused_half_way_leaves_the_link_as_it_was() -> None:
     assert not difference(before, snapshot())
 
 
-def test_deleting_what_is_not_there_is_nothing() -> None:
-    take(DeleteLink("x", "veth"), DeleteLink("x", "veth"))
-
-
-def test_a_veth_goes_with_its_peer(one_of_each: dict[str, str]) -> None:
+def test_a_veth_goes_with_its_peer_and_deleting_what_is_gone_is_nothing(
+    one_of_each: dict[str, str],
+) -> None:
     take(DeleteLink("x", "veth"), DeleteLink("y", "veth"))
     assert set(links()) == {"lo", "br0", "tap1"}
 
@@ -669,24 +540,15 @@ def test_a_kernel_without_ipv6_is_no_error(
 
 
 def test_threads_take_steps_at_once() -> None:
-    failures: list[Any] = []
-
     def work(number: int) -> None:
-        try:
-            for _ in range(5):
-                name = f"br{number}"
-                take(CreateLink(name, "bridge", ALIAS), SetLink(name, {"up": True}))
-                assert see(name).attributes["up"] is True
-                take(DeleteLink(name, "bridge"))
-        except BaseException as failure:
-            failures.append(failure)
+        for _ in range(5):
+            name = f"br{number}"
+            take(CreateLink(name, "bridge", ALIAS), SetLink(name, {"up": True}))
+            assert see(name).attributes["up"] is True
+            take(DeleteLink(name, "bridge"))
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
     assert set(links()) == {"lo"}
 
 
@@ -703,13 +565,6 @@ def test_a_call_leaves_no_descriptor_behind() -> None:
         with pytest.raises(LinkFailed):
             take(SetLink("missing", {"up": True}))
     assert descriptors() == before
-
-
-def test_what_the_kernel_refuses_to_say_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rtnetlink, "GET_LINK", 4000)  # no such request
-    with pytest.raises(OSError, match="not supported") as failure:
-        see("lo")
-    assert failure.value.errno == errno.EOPNOTSUPP
 
 
 def test_a_tap_is_made_and_set_without_pyroute2() -> None:

@@ -9,13 +9,13 @@ import random
 import re
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,8 +25,11 @@ from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.errors import DeadlineExceeded
 from os_vif.wiring.steps import FilterBridge
 from tests.rig import run, wait_until
-from tests.rig.guest import DEVICE, BridgeGuest
+from tests.rig.guest import BridgeGuest
+from tests.rig.linux_bridge import give_ipv6, ip
 from tests.rig.namespace import NetworkNamespace
+from tests.rig.plugin import Child
+from tests.rig.processes import at_once, started
 from tests.rig.stopwatch import within
 from tests.unit.linux_bridge.test_forwarding_rules import Iptables
 from vif_plug_linux_bridge import forwarding_rules, iptables_runner, privsep
@@ -98,8 +101,16 @@ def backend(
     return Backend(name, folder)
 
 
-def ensure(*every: Filtering) -> list[bool]:
-    return [iptables_runner.ensure(wanted, Deadline(AMPLE)) for wanted in every]
+def ensure(*every: Filtering, seconds: float = AMPLE) -> list[bool]:
+    return [iptables_runner.ensure(wanted, Deadline(seconds)) for wanted in every]
+
+
+def remove(bridge: str, use_ipv6: bool = False) -> bool:
+    return iptables_runner.remove(bridge, use_ipv6, Deadline(AMPLE))
+
+
+def bridges(use_ipv6: bool = False) -> tuple[str, ...]:
+    return iptables_runner.bridges(use_ipv6, Deadline(AMPLE))
 
 
 # Rules of others ---------------------------------------------------------------------------------
@@ -129,9 +140,9 @@ def test_others_keep_their_rules_and_counters(backend: Backend, others: list[str
     for wanted in (FLAT, NARROW, CLOSED, Filtering("br1", iptables_top_regex="docker0")):
         assert ensure(wanted) == [True]
         assert theirs(backend) == others
-    assert iptables_runner.bridges(True, Deadline(AMPLE)) == ("br1", "br2", "br3")
-    for name in iptables_runner.bridges(True, Deadline(AMPLE)):
-        assert iptables_runner.remove(name, False, Deadline(AMPLE))
+    assert bridges(True) == ("br1", "br2", "br3")
+    for name in bridges(True):
+        assert remove(name)
         assert theirs(backend) == others
     assert "os-vif" not in backend.rules()
     assert len(others) == 3 + len(OTHERS) + 3
@@ -142,7 +153,7 @@ def test_bridges_keep_each_others_counters(backend: Backend) -> None:
     rules = backend.rules("iptables", "-c").replace("[0:0] -A os-vif", "[7:700] -A os-vif")
     subprocess.run(["iptables-restore", "--counters"], input=f"{rules}\n".encode(), check=True)
     ensure(NARROW, CLOSED)
-    iptables_runner.remove("br2", False, Deadline(AMPLE))
+    remove("br2")
     mine = [line for line in backend.chain(OWN, "iptables", "-c") if '"os-vif:br1"' in line]
     assert [line[:7] for line in mine] == ["[7:700]"] * 2
 
@@ -170,21 +181,6 @@ def test_what_is_there_is_not_written_again(backend: Backend, use_ipv6: bool) ->
     assert ("os-vif" in before[1]) == use_ipv6
 
 
-def test_the_jump_moves_and_nothing_else(backend: Backend, others: list[str]) -> None:
-    wanted = Filtering("br1", iptables_top_regex="198.51", iptables_bottom_regex="docker0")
-    ensure(wanted)
-    for position in (1, 2, 3, 4):
-        [jump] = [line for line in backend.chain("FORWARD") if OWN in line]
-        run(["iptables", *jump.replace("-A", "-D").replace('"', "").split()])
-        rule = jump.removeprefix("-A FORWARD ").replace('"', "").split()
-        run(["iptables", "-I", "FORWARD", str(position), *rule])
-        assert ensure(wanted) == [position in (1, 4)]
-        assert [OWN in line for line in backend.chain("FORWARD")].index(True) in (1, 2)
-        assert theirs(backend) == others
-    run(["iptables", "-F", "FORWARD"])
-    assert ensure(wanted, wanted) == [True, False]
-
-
 def test_any_sequence_of_changes_goes_as_in_the_unit_tests(backend: Backend) -> None:
     """The table in memory there is what iptables is here; one run of a few hundred changes."""
     dice, model = random.Random(backend.name), Iptables()
@@ -199,11 +195,9 @@ def test_any_sequence_of_changes_goes_as_in_the_unit_tests(backend: Backend) -> 
         )
         act = dice.random()
         if act < 0.6:
-            assert iptables_runner.ensure(wanted, Deadline(AMPLE)) == model.ensure(wanted)
+            assert ensure(wanted) == [model.ensure(wanted)]
         elif act < 0.8:
-            assert iptables_runner.remove(wanted.bridge, False, Deadline(AMPLE)) == model.remove(
-                wanted.bridge
-            )
+            assert remove(wanted.bridge) == model.remove(wanted.bridge)
         else:
             rule = f"-s 192.0.2.{dice.randint(1, 4)}/32 -j ACCEPT"
             place = dice.randint(0, len(model.chains["FORWARD"]))
@@ -219,8 +213,8 @@ def test_any_sequence_of_changes_goes_as_in_the_unit_tests(backend: Backend) -> 
 NETWORKS = {"br1": 1, "br2": 2, "br3": 3}
 
 
-@contextmanager
-def guests(stack: ExitStack) -> Iterator[Callable[[str, str, int], bool]]:
+@pytest.fixture
+def reaches(backend: Backend) -> Iterator[Callable[..., bool]]:
     """Two guests on each of three bridges, the host between them forwards.
 
     :returns: whether the first guest of a bridge reaches that of another (or the second of its
@@ -229,32 +223,26 @@ def guests(stack: ExitStack) -> Iterator[Callable[[str, str, int], bool]]:
     made: dict[tuple[str, int], BridgeGuest] = {}
     for family in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
         Path(f"/proc/sys/net/{family}").write_text("1")
-    for bridge, n in NETWORKS.items():
-        run(["ip", "link", "add", "name", bridge, "type", "bridge"])
-        run(["ip", "address", "add", f"192.0.2.{n * 16 + 1}/28", "dev", bridge])
-        run(["ip", "-6", "address", "add", f"2001:db8:{n}::1/64", "dev", bridge, "nodad"])
-        run(["ip", "link", "set", bridge, "up"])
-        for i in (2, 3):
-            mac, address = f"fa:16:3e:00:0{n}:0{i}", f"192.0.2.{n * 16 + i}/28"
-            guest = stack.enter_context(BridgeGuest(bridge, f"tap{n}-{i}", mac, address))
-            guest.namespace.run(["sysctl", "-qw", f"net.ipv6.conf.{DEVICE}.disable_ipv6=0"])
-            six = ["ip", "-6", "address", "add", f"2001:db8:{n}::{i}/64", "dev", DEVICE, "nodad"]
-            guest.namespace.run(six)
-            guest.namespace.run(["ip", "route", "add", "default", "via", f"192.0.2.{n * 16 + 1}"])
-            guest.namespace.run(["ip", "-6", "route", "add", "default", "via", f"2001:db8:{n}::1"])
-            made[bridge, i] = guest
 
-    def reaches(one: str, other: str, version: int = 4) -> bool:
+    def answer(one: str, other: str, version: int = 4) -> bool:
         i, n = 3 if one == other else 2, NETWORKS[other]
         address = f"192.0.2.{n * 16 + i}" if version == 4 else f"2001:db8:{n}::{i}"
         return made[one, 2].ping(address, count=1, wait=LOST)[1] == 1
 
-    yield reaches
-
-
-@pytest.fixture
-def reaches(backend: Backend) -> Iterator[Callable[..., bool]]:
-    with ExitStack() as stack, guests(stack) as answer:
+    with ExitStack() as stack:
+        for bridge, n in NETWORKS.items():
+            four, six = f"192.0.2.{n * 16 + 1}", f"2001:db8:{n}::"
+            ip(f"link add name {bridge} type bridge")
+            ip(f"address add {four}/28 dev {bridge}")
+            ip(f"address add {six}1/64 dev {bridge} nodad")
+            ip(f"link set {bridge} up")
+            for i in (2, 3):
+                mac, address = f"fa:16:3e:00:0{n}:0{i}", f"192.0.2.{n * 16 + i}/28"
+                guest = stack.enter_context(BridgeGuest(bridge, f"tap{n}-{i}", mac, address))
+                give_ipv6(guest, f"{six}{i}")
+                guest.namespace.run(["ip", "route", "add", "default", "via", four])
+                guest.namespace.run(["ip", "-6", "route", "add", "default", "via", f"{six}1"])
+                made[bridge, i] = guest
         for pair in itertools.product(NETWORKS, NETWORKS, (4, 6)):  # neighbours get to know them
             wait_until(lambda pair=pair: answer(*pair), what="guests")
         yield answer
@@ -284,12 +272,10 @@ def bridged_frames_are_filtered() -> bool:
 def test_packets(backend: Backend, reaches: Callable[..., bool], version: int) -> None:
     def case(*every: tuple[str, bool, tuple[str, ...]]) -> set[tuple[str, str]]:
         for bridge, gateway, named in every:
-            iptables_runner.ensure(
-                Filtering(bridge, gateway, named, use_ipv6=True), Deadline(AMPLE)
-            )
+            ensure(Filtering(bridge, gateway, named, use_ipv6=True))
         found = who_reaches_whom(reaches, version)
         for name in NETWORKS:
-            iptables_runner.remove(name, True, Deadline(AMPLE))
+            remove(name, True)
         return found
 
     yes, everywhere = True, ("all",)
@@ -311,69 +297,16 @@ def test_packets(backend: Backend, reaches: Callable[..., bool], version: int) -
     assert named == both(("br1", "br2"))
 
 
-def test_without_use_ipv6_nothing_is_said_about_it(
-    backend: Backend, reaches: Callable[..., bool]
-) -> None:
-    ensure(Filtering("br1", gateway=False))
-    assert not reaches("br1", "br2", 4)
-    assert reaches("br1", "br2", 6)
-
-
-def test_reject_answers(backend: Backend, reaches: Callable[..., bool]) -> None:
-    ensure(Filtering("br1", gateway=False, iptables_drop_action="REJECT"))
-    assert not reaches("br1", "br2")
-    assert "--reject-with" in backend.rules()
-    assert ensure(Filtering("br1", gateway=False, iptables_drop_action="REJECT")) == [False]
-
-
 # Several processes -------------------------------------------------------------------------------
 
-#: Plug and unplug bridges again and again, and leave them plugged.
-WORKER = """
-import sys
-from os_vif.wiring.deadline import Deadline
-from vif_plug_linux_bridge import iptables_runner
-from vif_plug_linux_bridge.forwarding_rules import Filtering
 
-rounds, *names = sys.argv[1:]
-print(flush=True)
-sys.stdin.readline()
-for _ in range(int(rounds)):
-    for name in names:
-        iptables_runner.remove(name, False, Deadline(60))
-    for name in names:
-        iptables_runner.ensure(Filtering(name, name != "br-both"), Deadline(60))
-"""
-
-
-@contextmanager
-def workers(*arguments: list[str]) -> Iterator[list["subprocess.Popen[str]"]]:
-    """Processes that wait for a line each, and one process for each list of arguments."""
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, *each],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for each in arguments
-    ]
-    try:
-        for process in started:
-            assert process.stdout is not None
-            process.stdout.readline()
-        yield started
-    finally:
-        for process in started:
-            process.kill()
-            process.communicate()
-
-
-def go(processes: list["subprocess.Popen[str]"]) -> None:
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
+def work(rounds: int, *names: str) -> None:
+    """Plug and unplug bridges again and again, and leave them plugged."""
+    for _ in range(rounds):
+        for name in names:
+            remove(name)
+        for name in names:
+            ensure(Filtering(name, name != "br-both"))
 
 
 def test_processes_lose_nobodys_rules(backend: Backend, others: list[str]) -> None:
@@ -385,20 +318,21 @@ def test_processes_lose_nobodys_rules(backend: Backend, others: list[str]) -> No
     ensure(Filtering("br-old", False))
     [*old] = backend.chain(OWN)
     names = [[f"br{i}", f"br{i}x", "br-both"] for i in range(3)]
-    with workers(*(["6", *each] for each in names)) as processes:
-        go(processes)
-        looks = 0
-        while any(process.poll() is None for process in processes):
+    processes = started(*(partial(work, 6, *each) for each in names))
+    looks = 0
+    with ThreadPoolExecutor(len(names)) as pool:
+        ended = [pool.submit(process.result) for process in processes]
+        while not all(one.done() for one in ended):
             run(["iptables", "-w", "-I", "FORWARD", "-s", "203.0.113.1", "-j", "ACCEPT"])
             rules = backend.rules()
             assert rules.count(f"-j {OWN}\n") == 1
             assert [line for line in old if line not in rules] == []
             run(["iptables", "-w", "-D", "FORWARD", "-s", "203.0.113.1", "-j", "ACCEPT"])
             looks += 1
-        assert [process.returncode for process in processes] == [0] * len(processes)
+        assert [one.result() for one in ended] == [None] * len(names)
     assert looks > 5
     every = sorted({name for each in names for name in each})
-    assert iptables_runner.bridges(False, Deadline(AMPLE)) == tuple(sorted([*every, "br-old"]))
+    assert bridges() == tuple(sorted([*every, "br-old"]))
     wanted = [Filtering(name, name != "br-both") for name in every]
     assert ensure(*wanted, Filtering("br-old", False)) == [False] * (len(wanted) + 1)
     assert len(backend.chain(OWN)) == sum(len(one.rules) for one in wanted) + len(old)
@@ -410,10 +344,8 @@ def test_processes_lose_nobodys_rules(backend: Backend, others: list[str]) -> No
 
 def test_all_at_once_from_nothing(backend: Backend) -> None:
     """The chain is made by one of them; who comes second is refused and reads anew."""
-    with workers(*(["1", f"br{i}"] for i in range(4))) as processes:
-        go(processes)
-        assert [process.wait(AMPLE) for process in processes] == [0] * 4
-    assert iptables_runner.bridges(False, Deadline(AMPLE)) == tuple(f"br{i}" for i in range(4))
+    at_once(*(partial(work, 1, f"br{i}") for i in range(4)))
+    assert bridges() == tuple(f"br{i}" for i in range(4))
     assert len(backend.chain("FORWARD")) == 1
     assert len(backend.chain(OWN)) == 8
 
@@ -421,11 +353,10 @@ def test_all_at_once_from_nothing(backend: Backend) -> None:
 def test_a_killed_process_leaves_nothing_half_done(backend: Backend, others: list[str]) -> None:
     dice = random.Random(1)
     for _ in range(4):
-        with workers(["1000", "br1", "br2"]) as processes:
-            go(processes)
+        with Child(partial(work, 1000, "br1", "br2")) as process:
             time.sleep(0.05 + dice.random() / 5)
-            processes[0].kill()
-            processes[0].wait()
+            process.kill()
+        assert process.killed
         time.sleep(0.1)  # for a program that it had started
         whole = [len(each.rules) for each in (FLAT, Filtering("br2"))]
         counts = [backend.rules().count(f'"os-vif:{name}"') for name in ("br1", "br2")]
@@ -433,8 +364,8 @@ def test_a_killed_process_leaves_nothing_half_done(backend: Backend, others: lis
         assert len([line for line in backend.chain("FORWARD") if OWN in line]) == any(counts)
         ensure(FLAT, Filtering("br2"))
         assert ensure(FLAT, Filtering("br2")) == [False, False]
-    assert iptables_runner.remove("br1", False, Deadline(AMPLE))
-    assert iptables_runner.remove("br2", False, Deadline(AMPLE))
+    assert remove("br1")
+    assert remove("br2")
     assert theirs(backend) == others
 
 
@@ -450,12 +381,11 @@ def test_a_program_that_hangs_ends_by_the_deadline(backend: Backend, program: st
     backend.replaced(program, "exec sleep 60")
     killed = pytest.raises(DeadlineExceeded, match=rf"after \d(\.\d)? s: {program} .*was killed")
     with within(TIMEOUT + 1), killed:
-        iptables_runner.ensure(
-            BOTH, Deadline.until(time.monotonic() + TIMEOUT)
-        )  # as the daemon does
+        # as the daemon does
+        iptables_runner.ensure(BOTH, Deadline.until(time.monotonic() + TIMEOUT))
     backend.restored(program)
     assert [backend.rules(name) for name in ("iptables", "ip6tables")] == before
-    assert iptables_runner.ensure(BOTH, Deadline(AMPLE))
+    assert ensure(BOTH) == [True]
 
 
 @pytest.fixture
@@ -490,86 +420,76 @@ def test_a_write_that_took_effect_too_late_is_rolled_back(backend: Backend) -> N
         "iptables-restore", f'{real} "$@"\n[ -e {slow} ] && exit\ntouch {slow}\nexec sleep 60'
     )
     with pytest.raises(DeadlineExceeded):
-        iptables_runner.ensure(FLAT, Deadline(TIMEOUT))
+        ensure(FLAT, seconds=TIMEOUT)
     assert slow.exists()
     assert backend.rules() == before
 
 
 @pytest.mark.parametrize("earlier", [[], [Filtering("br1", gateway=False), Filtering("br2")]])
 def test_both_families_or_none(backend: Backend, earlier: list[Filtering]) -> None:
+    def rules() -> list[str]:
+        both = map(backend.rules, ("iptables", "ip6tables"))
+        return [re.sub(r"generation:\d+", "", each) for each in both]
+
     ensure(*earlier)
-    before = [
-        re.sub(r"generation:\d+", "", backend.rules(name)) for name in ("iptables", "ip6tables")
-    ]
+    before = rules()
     backend.replaced("ip6tables-restore", "echo no such thing >&2; exit 3")
     with pytest.raises(iptables_runner.CommandFailed) as caught:
-        iptables_runner.ensure(BOTH, Deadline(AMPLE))
+        ensure(BOTH)
     command = r"ip6tables-restore --noflush --wait=\d+"
     assert re.fullmatch(rf"{command} failed \(exit code 3\): no such thing", str(caught.value))
-    after = [
-        re.sub(r"generation:\d+", "", backend.rules(name)) for name in ("iptables", "ip6tables")
-    ]
-    assert after == before
+    assert rules() == before
 
 
 def test_an_unknown_target_is_refused_by_name(backend: Backend) -> None:
     before = backend.rules()
     with pytest.raises(iptables_runner.CommandFailed, match=r"exit code [1-9].*NOSUCH") as caught:
-        iptables_runner.ensure(
-            Filtering("br1", gateway=False, iptables_drop_action="NOSUCH"), Deadline(AMPLE)
-        )
+        ensure(Filtering("br1", gateway=False, iptables_drop_action="NOSUCH"))
     assert backend.rules() == before
     assert type(caught.value)(*caught.value.args).args == caught.value.args  # through privsep
 
 
-def test_a_missing_program_is_named(
-    backend: Backend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(iptables_runner, "_FOLDERS", ())
-    with pytest.raises(
-        iptables_runner.CommandFailed, match=rf"iptables-save .*no such program in {tmp_path}"
-    ):
-        iptables_runner.ensure(FLAT, Deadline(AMPLE))
-
-
-def test_programs_are_found_without_a_path(
+def test_programs_are_found_without_a_path_and_a_missing_one_is_named(
     netns: NetworkNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    assert iptables_runner.ensure(FLAT, Deadline(AMPLE))
+    assert ensure(FLAT) == [True]
+    monkeypatch.setattr(iptables_runner, "_FOLDERS", ())
+    missing = "iptables-save .*no such program in /nowhere"
+    with pytest.raises(iptables_runner.CommandFailed, match=missing):
+        ensure(FLAT)
 
 
-def test_a_host_without_ipv6_has_none_of_our_rules_there(backend: Backend) -> None:
-    ensure(BOTH)
-    backend.replaced("ip6tables-save", "echo no IPv6 here >&2; exit 3")
-    assert iptables_runner.remove("br1", False, Deadline(AMPLE))
-    assert iptables_runner.bridges(False, Deadline(AMPLE)) == ()
-    for act in (iptables_runner.remove, lambda _, *rest: iptables_runner.bridges(*rest)):
-        with pytest.raises(iptables_runner.CommandFailed, match="no IPv6 here"):
-            act("br1", True, Deadline(AMPLE))
-
-
-def test_rules_of_ipv6_that_only_nft_understands_are_not_in_the_way_of_ipv4(
-    backend: Backend,
+@pytest.mark.parametrize(
+    ("script", "error", "said"),
+    [
+        ("echo no IPv6 here >&2; exit 3", iptables_runner.CommandFailed, "no IPv6 here"),
+        (
+            "echo \"# Table \\`filter' is incompatible, use 'nft' tool.\"",
+            forwarding_rules.UnreadableRules,
+            "use 'nft' tool",
+        ),
+    ],
+    ids=["the host does without IPv6", "only nft understands its rules"],
+)
+def test_rules_of_ipv6_that_cannot_be_read_are_not_in_the_way_of_ipv4(
+    script: str, error: type[Exception], said: str, backend: Backend
 ) -> None:
     ensure(FLAT)
-    backend.replaced(
-        "ip6tables-save", "echo \"# Table \\`filter' is incompatible, use 'nft' tool.\""
-    )
-    assert iptables_runner.bridges(False, Deadline(AMPLE)) == ("br1",)
-    assert iptables_runner.remove("br1", False, Deadline(AMPLE))
-    with pytest.raises(forwarding_rules.UnreadableRules):
-        iptables_runner.ensure(BOTH, Deadline(AMPLE))
-    assert iptables_runner.bridges(False, Deadline(AMPLE)) == ()
-    with pytest.raises(forwarding_rules.UnreadableRules):
-        iptables_runner.bridges(True, Deadline(AMPLE))
+    backend.replaced("ip6tables-save", script)
+    assert bridges() == ("br1",)
+    assert remove("br1")
+    assert bridges() == ()
+    for act in (lambda: ensure(BOTH), lambda: remove("br1", True), lambda: bridges(True)):
+        with pytest.raises(error, match=said):
+            act()
+    assert bridges() == ()
 
 
 def test_rules_that_do_not_stay(backend: Backend) -> None:
     backend.replaced("iptables-restore", f"exec true\necho iptables-restore 0 >> {backend.log}")
     with pytest.raises(iptables_runner.RulesNotKept, match="-N os-vif-FORWARD"):
-        iptables_runner.ensure(FLAT, Deadline(AMPLE))
+        ensure(FLAT)
 
 
 @pytest.mark.parametrize("backend", ["legacy"], indirect=True)
@@ -579,11 +499,11 @@ def test_a_lock_of_others_is_waited_for(backend: Backend) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         refused = pytest.raises(iptables_runner.CommandFailed, match=r"exit code 4.*xtables lock")
         with within(2.5) as lap, refused:
-            iptables_runner.ensure(FLAT, Deadline(1.5))
+            ensure(FLAT, seconds=1.5)
         assert lap.took >= 1
         threading.Timer(0.5, fcntl.flock, (lock, fcntl.LOCK_UN)).start()
         start = time.monotonic()
-        assert iptables_runner.ensure(FLAT, Deadline(AMPLE))
+        assert ensure(FLAT) == [True]
         assert time.monotonic() - start > 0.4
     assert set(backend.calls()) == {0, 4}
 
@@ -594,5 +514,5 @@ def test_a_table_that_only_nft_understands(backend: Backend) -> None:
     run(["nft", "add rule ip filter FORWARD ct state vmap { new : accept }"])
     before = run(["nft", "list", "ruleset"]).stdout
     with pytest.raises(forwarding_rules.UnreadableRules, match="use 'nft' tool"):
-        iptables_runner.ensure(FLAT, Deadline(AMPLE))
+        ensure(FLAT)
     assert run(["nft", "list", "ruleset"]).stdout == before

@@ -5,17 +5,13 @@
 """
 
 import errno
-import os
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
 import pytest
 
-from os_vif.kernel import bridge_membership, execute, observe, rtnetlink
+from os_vif.kernel import bridge_membership, execute, observe
 from os_vif.wiring import errors
 from os_vif.wiring.steps import DeleteLink, LeaveBridge
 from tests.rig import run
@@ -29,16 +25,19 @@ from tests.rig.linux_bridge import (
     NEIGHBOUR,
     collect,
     guest,
+    host,
     initialized,
     interface,
+    ip,
+    no_duplicate_address_detection,
+    rules_of,
     vif,
 )
 from tests.rig.namespace import NetworkNamespace, private_network
-from tests.rig.plugin import Child, OsVif
-from tests.rig.snapshot import Facts, difference, links
-from vif_plug_linux_bridge import iptables_runner, linux_net
-
-BOTH = ("iptables-save", "ip6tables-save")
+from tests.rig.plugin import OsVif
+from tests.rig.processes import killed_before
+from tests.rig.snapshot import difference, links
+from vif_plug_linux_bridge import linux_net
 
 
 @pytest.fixture
@@ -51,8 +50,7 @@ def plugin(netns: NetworkNamespace) -> Iterator[OsVif]:
 @pytest.fixture
 def wire(netns: NetworkNamespace) -> Iterator[BridgeGuest]:
     """A host with an interface and addresses, and the machine at the other end of it."""
-    for family in ("default", "all"):
-        Path(f"/proc/sys/net/ipv6/conf/{family}/accept_dad").write_text("0")
+    no_duplicate_address_detection()
     with interface() as machine:
         ip(f"address add {HOST}/24 dev {INTERFACE}")
         ip(f"address add {HOST6}/64 dev {INTERFACE} nodad")
@@ -60,21 +58,7 @@ def wire(netns: NetworkNamespace) -> Iterator[BridgeGuest]:
         yield machine
 
 
-def ip(words: str) -> str:
-    return run(["ip", *words.split()]).stdout
-
-
-def host() -> Facts:
-    """What a host has, but for chains without a rule."""
-    rules = {line for program in BOTH for line in rules_of(program)}
-    return {"links": links(), "addressing": vars(complete()), "rules": rules}
-
-
-def rules_of(program: str = "iptables-save") -> list[str]:
-    return [line for line in run([program]).stdout.splitlines() if line.startswith("-A")]
-
-
-def test_an_empty_bridge_goes_and_the_host_keeps_its_addresses(
+def test_an_empty_bridge_goes_once_and_the_host_keeps_its_addresses(
     plugin: OsVif, wire: BridgeGuest
 ) -> None:
     before = host()
@@ -82,26 +66,21 @@ def test_an_empty_bridge_goes_and_the_host_keeps_its_addresses(
     plugin.plug(vif(has_traffic_filtering=False))
     assert any(BRIDGE in rule for rule in rules_of("ip6tables-save"))
     assert collect() == (f"bridge {BRIDGE}", f"rules of {BRIDGE}")
+    calls = len(plugin.privileged_calls)
+    assert collect() == ()
+    assert len(plugin.privileged_calls) == calls
     assert not difference(before, host())
     assert run(["ping", "-c1", "-W5", NEIGHBOUR]).returncode == 0
     assert wire.ping(HOST, count=1) == (1, 1)
 
 
-def test_what_is_gone_is_gone(plugin: OsVif, wire: BridgeGuest) -> None:
+def test_a_bridge_with_a_guest_or_one_that_is_about_to_come_stays(
+    plugin: OsVif, wire: BridgeGuest
+) -> None:
     plugin.plug(vif(has_traffic_filtering=False))
-    collect()
-    calls = len(plugin.privileged_calls)
     before = host()
-    assert collect() == ()
+    assert collect(vif(2)) == ()
     assert not difference(before, host())
-    assert len(plugin.privileged_calls) == calls
-    plugin.plug(vif())
-    with guest() as one:
-        assert one.ping(NEIGHBOUR, count=1) == (1, 1)
-
-
-def test_a_bridge_with_a_guest_stays(plugin: OsVif, wire: BridgeGuest) -> None:
-    plugin.plug(vif(has_traffic_filtering=False))
     with guest() as one:
         before = host()
         assert collect() == ()
@@ -110,39 +89,29 @@ def test_a_bridge_with_a_guest_stays(plugin: OsVif, wire: BridgeGuest) -> None:
     assert collect() == (f"bridge {BRIDGE}", f"rules of {BRIDGE}")
 
 
-def test_what_is_wanted_stays(plugin: OsVif, wire: BridgeGuest) -> None:
-    """Its guest may be about to come."""
-    plugin.plug(vif(1, has_traffic_filtering=False))
-    before = host()
-    assert collect(vif(2)) == ()
-    assert not difference(before, host())
-
-
 @pytest.mark.parametrize(
     "use",
     [
+        "",
         f"link add name mac0 link {BRIDGE} type macvtap",
         "link add name tap7 type veth peer name tap8; link set tap7 master " + BRIDGE,
         f"link set {BRIDGE} alias mine",
         f"link set {BRIDGE} alias os-vif:linux_bridge:bridge:br7",
     ],
-    ids=["something is stacked on it", "it has another port", "it is not ours", "nor this"],
+    ids=[
+        "its interface may be a guest's",
+        "something is stacked on it",
+        "it has another port",
+        "it is not ours",
+        "nor this",
+    ],
 )
 def test_what_others_use_stays(use: str, plugin: OsVif, wire: BridgeGuest) -> None:
+    """A veth may lead to a container; only the option says that the interface does not."""
     plugin.plug(vif(has_traffic_filtering=False))
-    for command in use.split("; "):
+    plugin.configure(flat_interface=INTERFACE if use else None)
+    for command in filter(None, use.split("; ")):
         ip(command)
-    before = host()
-    assert collect() == ()
-    assert not difference(before, host())
-
-
-def test_an_interface_that_may_be_a_guests_is_left_in_its_bridge(
-    plugin: OsVif, wire: BridgeGuest
-) -> None:
-    """A veth may lead to a container; only the option says that this one does not."""
-    plugin.plug(vif())
-    plugin.configure(flat_interface=None)
     before = host()
     assert collect() == ()
     assert not difference(before, host())
@@ -216,19 +185,12 @@ def test_an_interface_may_be_called_by_an_alternative_name(
 def test_a_bridge_may_be_called_by_an_alternative_name(plugin: OsVif, wire: BridgeGuest) -> None:
     plugin.plug(vif())
     ip(f"link property add dev {BRIDGE} altname the-bridge")
+    ip(f"link property add dev {INTERFACE} altname {OTHER_NAME}")
     plugged, calls = host(), len(plugin.privileged_calls)
     plugin.plug(vif(bridge_name="the-bridge"))
+    linux_net.ensure_bridge("the-bridge", OTHER_NAME, filtering=False)
     assert (host(), len(plugin.privileged_calls)) == (plugged, calls)
     assert collect(vif(bridge_name="the-bridge")) == ()
-
-
-def test_functions_without_a_vif_take_alternative_names(plugin: OsVif, wire: BridgeGuest) -> None:
-    ip(f"link property add dev {INTERFACE} altname {OTHER_NAME}")
-    linux_net.ensure_bridge(BRIDGE, OTHER_NAME, filtering=False)
-    ip(f"link property add dev {BRIDGE} altname the-bridge")
-    calls = len(plugin.privileged_calls)
-    linux_net.ensure_bridge("the-bridge", OTHER_NAME, filtering=False)
-    assert len(plugin.privileged_calls) == calls
 
 
 # What goes wrong ---------------------------------------------------------------------------------
@@ -301,36 +263,8 @@ def test_killed_anywhere_collecting_again_converges(netns: NetworkNamespace) -> 
             ip(f"route add default via {NEIGHBOUR}")
             before = host()
             plugin.plug(vif(has_traffic_filtering=False))
-            killed = killed_before(action)
+            killed = killed_before(action, collect)
             collect()
             assert not difference(before, host()), f"killed before action {action}"
         action += 1
     assert action > 4
-
-
-def killed_before(number: int) -> bool:
-    """Collect in another process, which dies before it changes something for the n-th time."""
-    numbers = iter(range(1000))
-
-    def mortal(act: Callable[..., Any]) -> Callable[..., Any]:
-        def do(*arguments: Any, **keywords: Any) -> Any:
-            if next(numbers) == number:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return act(*arguments, **keywords)
-
-        return do
-
-    with ExitStack() as stack:
-        for where, what in ACTIONS:
-            stack.enter_context(mock.patch.object(where, what, mortal(getattr(where, what))))
-        process = stack.enter_context(Child(collect))
-        process.wait()
-        return process.killed
-
-
-ACTIONS = [
-    (rtnetlink.Socket, "change"),
-    (rtnetlink.Socket, "change_all"),
-    (execute._Call, "link"),
-    (iptables_runner, "restore"),
-]

@@ -2,7 +2,8 @@
 """The test rig: private namespaces, a private Open vSwitch, guests and snapshots.
 
 Everything is a context manager that ends exactly what it started. Needs root, or an
-ordinary user inside ``unshare -rnm``. Nothing here imports the library under test.
+ordinary user inside ``unshare -rnm``. What imports the library under test are ``plugin``,
+``linux_bridge``, ``processes``, ``fixtures`` and ``peer``.
 """
 
 import os

@@ -222,11 +222,7 @@ def _pci_folder(address: str) -> str:
 
 
 @contextmanager
-def mounted(
-    host: Host,
-    taps: Iterable[str] = (),
-    unsupported: Unsupported = Unsupported.MISSING,
-) -> Iterator[FakeSys]:
+def mounted(host: Host, taps: Iterable[str] = ()) -> Iterator[FakeSys]:
     """Put a host's tree over the /sys of the calling thread's mount namespace, and take it away.
 
     What the tree lacks are links to what was there; a device of the tree that exists has its
@@ -241,7 +237,7 @@ def mounted(
         make_tap(name)
     with ExitStack() as stack:
         real = _mount_over_sys(stack)
-        fake = write(host, "/sys", unsupported)
+        fake = write(host, "/sys")
         _adopt(host, fake.root, real)
         _merge(fake.root, real, {device.name for device in host.devices})
         yield fake

@@ -14,9 +14,12 @@ from oslo_config import cfg
 from os_vif.objects.network import Network
 from os_vif.objects.vif import VIFBridge
 from tests import vifs
+from tests.fakes import NO_HOST_STACK
 from tests.rig import run
+from tests.rig.addressing import complete
 from tests.rig.guest import BridgeGuest
 from tests.rig.plugin import OsVif, installed, without_daemon
+from tests.rig.snapshot import Facts, links, sysctls
 from vif_plug_linux_bridge import privileged, privsep
 from vif_plug_linux_bridge.linux_bridge import LinuxBridgePlugin
 
@@ -96,6 +99,41 @@ def interface(
     with BridgeGuest(None, name, its_mac, address, mtu) as machine:
         run(["ip", "link", "set", name, "address", mac])
         yield machine
+
+
+def ip(words: str, check: bool = True) -> str:
+    """Run the program ``ip``, and return what it said."""
+    return run(["ip", *words.split()], check).stdout
+
+
+def conf(device: str, name: str) -> Path:
+    """The file of a sysctl of a device, such as ``ipv4/rp_filter``."""
+    family, _, setting = name.partition("/")
+    return Path(f"/proc/sys/net/{family}/conf/{device}/{setting}")
+
+
+def no_duplicate_address_detection() -> None:
+    """Do not wait for an answer that nobody gives."""
+    for which in ("default", "all"):
+        conf(which, "ipv6/accept_dad").write_text("0")
+
+
+def host() -> Facts:
+    """All of a host that a verb might change, but for chains without a rule."""
+    return {
+        "links": links(),
+        "addressing": vars(complete()),
+        "settings": {device: sysctls(device, SETTINGS) for device in links()},
+        "rules": {*rules_of("iptables-save"), *rules_of("ip6tables-save")},
+    }
+
+
+SETTINGS = (*NO_HOST_STACK, "accept_ra", "autoconf")
+
+
+def rules_of(program: str = "iptables-save") -> list[str]:
+    """The rules of a family, as the program prints them."""
+    return [line for line in run([program]).stdout.splitlines() if line.startswith("-A")]
 
 
 def give_ipv6(machine: BridgeGuest, address: str = NEIGHBOUR6) -> None:

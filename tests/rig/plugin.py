@@ -52,13 +52,13 @@ def _entry_points() -> dict[str, str]:
     return points
 
 
-def _plugin_classes(_: object) -> dict[str, tuple[str, type[PluginBase]]]:
+def _plugin_classes() -> tuple[dict[str, tuple[str, type[PluginBase]]], list[Any]]:
     """Stand in for ``registry.plugin_classes``, which looks for installed distributions."""
     found = {}
     for name, origin in _entry_points().items():
         module, _, attribute = origin.partition(":")
         found[name] = (origin, getattr(importlib.import_module(module), attribute))
-    return found
+    return found, []
 
 
 @dataclass

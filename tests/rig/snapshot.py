@@ -6,7 +6,8 @@ The question "did this leave anything behind?" becomes
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from tests.rig import run
@@ -16,7 +17,7 @@ Facts = dict[str, Any]
 
 _DETAILS = {
     "bridge": ("ageing_time", "stp_state", "forward_delay", "mcast_snooping"),
-    "tun": ("type", "multi_queue", "persist"),
+    "tun": ("type", "multi_queue", "persist", "pi"),
     "vlan": ("id",),
 }
 
@@ -25,6 +26,12 @@ def links() -> dict[str, Facts]:
     """Return name and facts of every link in the calling thread's network namespace."""
     found = json.loads(run(["ip", "-details", "-json", "link"]).stdout)
     return {link["ifname"]: _facts(link) for link in found}
+
+
+def sysctls(link: str, names: Iterable[str]) -> dict[str, int]:
+    """Return sysctls of a link by name, whichever family's they are."""
+    files = {name: Path("/proc/sys/net").glob(f"ipv?/conf/{link}/{name}") for name in names}
+    return {name: int(file.read_text()) for name, found in files.items() for file in found}
 
 
 def snapshot(ovs: PrivateOvs | None = None) -> Facts:

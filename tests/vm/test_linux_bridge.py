@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from os_vif import exception
+from os_vif.internal.ip.api import ip
 from os_vif.kernel import observe
 from tests.rig import linux_bridge, run
 from tests.rig.addressing import addressing, changes
@@ -113,18 +114,11 @@ def test_the_interface_may_be_called_by_an_alternative_name(osvif: OsVif) -> Non
         assert links() == before
 
 
-def test_a_vlan_device_that_leads_elsewhere_is_refused(osvif: OsVif) -> None:
-    with linux_bridge.interface(), linux_bridge.interface("eth1", mac="02:00:00:00:00:11"):
-        run(["ip", "link", "add", "link", "eth1", "name", "vlan7", "type", "vlan", "id", "7"])
-        run(["ip", "link", "add", "link", INTERFACE, "name", "vlan8", "type", "vlan", "id", "88"])
-        before = links()
-        with pytest.raises(exception.PlugException, match=r"link vlan7: parent .*eth0.*eth1"):
-            osvif.plug(vif(1, 7), 1)
-        with pytest.raises(
-            exception.PlugException, match="link vlan8: vlan should be 8 and is 88"
-        ):
-            osvif.plug(vif(2, 8), 2)
-        assert links() == before
+def test_the_old_helper_makes_a_vlan_device() -> None:
+    ip.add("below", ip.TYPE_VETH, peer="other")
+    ip.add("vlan5", ip.TYPE_VLAN, link="below", vlan_id=5)
+    found = observe.links(["vlan5"])["vlan5"]
+    assert (found.attributes["parent"], found.attributes["vlan"]) == ("below", 5)
 
 
 def test_a_bridge_that_fails_takes_its_vlan_device_along(osvif: OsVif) -> None:
