@@ -163,4 +163,4 @@ def test_the_daemon_takes_no_text_for_iptables() -> None:
     modules = (iptables, linux_net, privileged)
     every = {name: one for module in modules for name, one in vars(module).items()}
     found = {name for name, one in every.items() if privsep.vif_plug.is_entrypoint(one)}
-    assert found == {"change_links", "filtered"}
+    assert found == {"change_links", "filtered", "missing_rules"}
