@@ -2,8 +2,6 @@
 """Sessions with a server that is slow, goes away in the middle, or is not what we know."""
 
 import json
-import os
-import resource
 import socket
 import threading
 import time
@@ -20,8 +18,9 @@ from os_vif import exception
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
 from tests import vifs
-from tests.rig import run, wait_until
+from tests.rig import many_open_files, run, wait_until
 from tests.rig.certificates import Authority
+from tests.rig.failures import fails
 from tests.rig.ovs import SCHEMA, PrivateOvs
 from tests.rig.plugin import PER_PORT, TAP, OsVif, deviations
 from tests.rig.relay import Relay
@@ -125,22 +124,11 @@ def test_many_vifs_at_once_while_the_server_pauses(
 # Many files -------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def many_files() -> Iterator[None]:
-    """More descriptors than select() takes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
-    opened = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]
-    yield
-    connection.close_all()
-    for descriptor in opened:
-        os.close(descriptor)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-@pytest.mark.usefixtures("many_files")
 def test_a_process_with_many_files_is_connected(reached: Any) -> None:
-    assert in_use(reached[1])._replica.is_connected()
+    """select() takes no descriptor above 1023, and python-ovs' poller is made of it."""
+    with many_open_files():
+        assert in_use(reached[1])._replica.is_connected()
+        connection.close_all()
 
 
 def test_an_exception_while_connecting_counts_for_the_pause_and_is_logged_once(
@@ -191,7 +179,7 @@ def test_a_read_that_is_in_flight_when_the_server_dies_is_sent_to_the_next_one(
 def test_a_write_that_was_sent_is_not_sent_again(ovs_dummy: PrivateOvs) -> None:
     """It may have taken effect, as here: nobody has seen the answer."""
     with Relay(ovs_dummy.remote) as relay:
-        shared = in_use(f"tcp:127.0.0.1:{relay.port}")
+        shared = in_use(relay.remote)
         relay.lose_answer_to(b"next_cfg")
         with pytest.raises(errors.OutcomeUnknown):
             shared.commit(lambda _: qos("once"), Deadline(AMPLE))
@@ -208,7 +196,7 @@ def test_a_verb_looks_again_when_the_server_goes_during_its_commit(
     took_effect: bool, verb: str, ovs_dummy: PrivateOvs, osvif_dummy: OsVif
 ) -> None:
     with Relay(ovs_dummy.remote) as relay:
-        remote = f"tcp:127.0.0.1:{relay.port}" if took_effect else ovs_dummy.remote
+        remote = relay.remote if took_effect else ovs_dummy.remote
         osvif_dummy.configure(ovs_vsctl_timeout=AMPLE, ovsdb_connection=remote)
         osvif_dummy.plug(TAP.vif(2), 2)
         before = snapshot(ovs_dummy)
@@ -219,7 +207,9 @@ def test_a_verb_looks_again_when_the_server_goes_during_its_commit(
             getattr(osvif_dummy, verb)(TAP.vif())
             assert relay.lost == 1
         else:
-            _restarted_during_a_commit(ovs_dummy, lambda: getattr(osvif_dummy, verb)(TAP.vif()))
+            _restarted_during_a_commit(
+                ovs_dummy, lambda: getattr(osvif_dummy, verb)(TAP.vif()), ovs_dummy.start_server
+            )
         if verb == "plug":
             assert deviations(ovs_dummy, TAP) == []
         else:
@@ -232,16 +222,17 @@ def test_a_server_that_does_not_come_back_leaves_the_outcome_unknown(
 ) -> None:
     osvif_dummy.plug(TAP.vif(2), 2)
     osvif_dummy.configure(ovs_vsctl_timeout=2)
-    with within(3.5):
-        with pytest.raises(exception.PlugException) as failure:
-            _restarted_during_a_commit(
-                ovs_dummy, lambda: osvif_dummy.plug(TAP.vif()), restart=False
-            )
-        assert isinstance(failure.value.__cause__, errors.OutcomeUnknown)
+
+    def plug() -> None:
+        _restarted_during_a_commit(
+            ovs_dummy, lambda: osvif_dummy.plug(TAP.vif()), restart=lambda: None
+        )
+
+    fails(plug, errors.OutcomeUnknown, seconds=3.5)
 
 
 def _restarted_during_a_commit(
-    switch: PrivateOvs, verb: Callable[[], None], restart: bool = True
+    switch: PrivateOvs, verb: Callable[[], None], restart: Callable[[], None]
 ) -> None:
     """Have a verb send its transaction to a server that dies before it has read it."""
     shared = connection.get(switch.remote)
@@ -259,8 +250,7 @@ def _restarted_during_a_commit(
         assert sent.wait(SOON)
         time.sleep(PAUSE)
         switch.kill("ovsdb-server")
-        if restart:
-            switch.start_server()
+        restart()
         waiting.result()
 
 
@@ -271,7 +261,7 @@ def test_rows_of_a_commit_whose_answer_was_lost_are_rolled_back_when_the_plug_fa
     ovs.vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=system")
     before = snapshot(ovs)
     with Relay(ovs.remote) as relay:
-        remote = f"tcp:127.0.0.1:{relay.port}"
+        remote = relay.remote
         osvif.configure(ovs_vsctl_timeout=AMPLE, ovsdb_connection=remote)
         relay.lose_answer_to(b"next_cfg")
         with pytest.raises(exception.PlugException):
@@ -304,7 +294,7 @@ def test_a_slow_handshake_is_given_time(netns: Any, tmp_path: Path) -> None:
 def test_attempts_do_not_multiply_with_the_callers(ovs_dummy: PrivateOvs) -> None:
     seconds = 2.0
     with Relay(None) as relay, ThreadPoolExecutor(CALLERS) as pool:
-        shared = connection.get(f"tcp:127.0.0.1:{relay.port}")
+        shared = connection.get(relay.remote)
 
         def ask(number: int) -> None:
             time.sleep(number / 250)
@@ -315,34 +305,6 @@ def test_attempts_do_not_multiply_with_the_callers(ovs_dummy: PrivateOvs) -> Non
         # Each caller asks once more in the end, to say why it has failed.
         assert relay.accepted - CALLERS <= seconds / connection.RETRY_SECONDS + 4
         connection.close_all()
-
-
-def test_one_impatient_caller_does_not_make_the_others_impatient(ovs_dummy: PrivateOvs) -> None:
-    shared = in_use(ovs_dummy.remote)
-    ovs_dummy.freeze("vswitchd")
-    cfg = shared.commit(lambda _: qos("one"), Deadline(SOON))
-    assert cfg is not None
-    assert not shared.wait_for_vswitchd(cfg, Deadline(0.5))
-    thaw = threading.Timer(4.6, lambda: ovs_dummy.thaw("vswitchd"))
-    thaw.start()
-    assert shared.wait_for_vswitchd(cfg, Deadline(AMPLE))
-    thaw.join()
-
-
-def test_a_caller_that_has_seen_no_progress_for_long_spares_the_others_the_wait(
-    ovs_dummy: PrivateOvs, caplog: pytest.LogCaptureFixture
-) -> None:
-    shared = in_use(ovs_dummy.remote)
-    ovs_dummy.freeze("vswitchd")
-    cfg = shared.commit(lambda _: qos("one"), Deadline(SOON))
-    assert cfg is not None
-    assert not shared.wait_for_vswitchd(cfg, Deadline(connection.STUCK_AFTER_SECONDS + 0.2))
-    for _ in range(2):
-        with within(5):
-            assert not shared.wait_for_vswitchd(cfg, Deadline(AMPLE))
-    assert "it is stuck" in caplog.text
-    ovs_dummy.thaw("vswitchd")
-    assert shared.wait_for_vswitchd(cfg, Deadline(AMPLE))
 
 
 def test_the_fastest_probes_of_a_server_are_answered_while_nobody_asks(
@@ -376,23 +338,6 @@ def test_close_ends_the_wait_of_callers_without_a_deadline(ovs_dummy: PrivateOvs
         connection.close_all()
         assert waiting.result(SOON) is False
         assert isinstance(reading.exception(SOON), errors.NotConnected)
-
-
-# Remotes ----------------------------------------------------------------------------------------
-
-
-def test_a_remote_without_a_port_means_that_of_ovsdb(ovs: PrivateOvs) -> None:
-    for remote in ("tcp:127.0.0.1", "tcp:[::1]"):
-        with connection.get(remote).synchronized(Deadline(SOON)):
-            pass
-        assert connection.get(f"{remote}:6640") is connection.get(remote)
-
-
-@pytest.mark.parametrize("method", ["tcp", "ssl"])
-@pytest.mark.parametrize("host", ["localhost", "ovs.example.org:6640", "[localhost]:6640"])
-def test_the_name_of_a_host_is_refused_at_once(method: str, host: str) -> None:
-    with pytest.raises(exception.InvalidValue, match=r"ovsdb_connection.*not resolved"):
-        connection.get(f"{method}:{host}")
 
 
 # Many bridges -----------------------------------------------------------------------------------
