@@ -570,20 +570,6 @@ def test_a_verb_that_does_not_know_yet_that_the_server_was_restarted_works(
     assert deviations(ovs_dummy, TAP, 2) == []
 
 
-def test_the_verb_after_a_restart_of_the_server_works_at_once(
-    ovs_dummy: PrivateOvs, osvif_dummy: OsVif
-) -> None:
-    osvif_dummy.plug(TAP.vif(1), 1)
-    ovs_dummy.kill("ovsdb-server")
-    ovs_dummy.start_server()
-    with within(AT_ONCE):
-        osvif_dummy.plug(TAP.vif(1), 1)
-    ovs_dummy.catch_up()  # vswitchd comes back at its own pace
-    with within(AT_ONCE):
-        osvif_dummy.plug(TAP.vif(2), 2)
-        osvif_dummy.unplug(TAP.vif(1), 1)
-
-
 @pytest.mark.parametrize("stuck_before", [True, False])
 def test_the_verb_after_a_restart_of_vswitchd_works_at_once(
     stuck_before: bool, ovs_dummy: PrivateOvs, osvif_dummy: OsVif
@@ -601,15 +587,19 @@ def test_the_verb_after_a_restart_of_vswitchd_works_at_once(
     assert deviations(ovs_dummy, TAP, 2) == []
 
 
-def test_a_replug_after_the_database_was_lost_makes_everything_anew_at_once(
+def test_verbs_after_the_database_was_lost_work_at_once(
     ovs_dummy: PrivateOvs, osvif_dummy: OsVif
 ) -> None:
+    """A re-plug makes everything anew, and unplug removes the links that are left."""
     for number, kind in ((1, TAP), (2, HYBRID)):
         osvif_dummy.plug(kind.vif(number), number)
     before = snapshot(ovs_dummy)
+    osvif_dummy.plug(HYBRID.vif(3), 3)
     ovs_dummy.lose_database()
     for number, kind in ((1, TAP), (2, HYBRID)):
         with within(AT_ONCE):
             osvif_dummy.plug(kind.vif(number), number)
         assert deviations(ovs_dummy, kind, number) == []
+    with within(AT_ONCE):
+        osvif_dummy.unplug(HYBRID.vif(3), 3)
     assert not difference(before, snapshot(ovs_dummy))

@@ -404,11 +404,7 @@ def test_a_server_that_starts_again_meanwhile_is_waited_for(
 
 def test_reading_does_not_initialise_a_database(netns: object) -> None:
     with PrivateOvs("dummy") as ovs:
-        ovs.kill("vswitchd")
-        ovs._stop("ovsdb-server")
-        Path(ovs.rundir, "conf.db").unlink()
-        ovs._create_database()
-        ovs.start_server()
+        ovs.new_database()
         rows = VsctlRows(ovs.remote)
         assert rows.observe(["br-int"], {"tap1": ""}, Deadline(AMPLE)) == Found()
         with pytest.raises(errors.TransactionRefused, match="ovs-vswitchd"):
