@@ -78,6 +78,14 @@ def fake() -> FakeWorld:
     return world
 
 
+def with_representor(fake: FakeWorld) -> Wiring:
+    """Plug a representor, and return its wiring."""
+    fake.links.links["eth5"] = fakes.new_link("eth5", "", up=True)
+    wiring = Wiring((Representor("eth5", None), BRIDGE, OvsPort("eth5", BRIDGE.name, MARK)))
+    apply(fake, wiring)
+    return wiring
+
+
 # Interruptions -----------------------------------------------------------------------------------
 
 
@@ -388,15 +396,10 @@ def test_a_rollback_has_its_own_time_and_no_more(fake: FakeWorld) -> None:
 
 def test_a_device_that_stays_is_set_down_even_past_the_deadline(fake: FakeWorld) -> None:
     """ovs-vswitchd may have taken all of the time, and writes the flags back as it lets go."""
-    name = "eth5"
-    port = OvsPort(name, BRIDGE.name, MARK)
-    fake.links.links[name] = fakes.new_link(name, "", up=True)
-    wiring = Wiring((Representor(name, None), BRIDGE, port))
-    apply(fake, wiring)
-    times = Times()
+    wiring, times = with_representor(fake), Times()
     with fake.stuck():
         Engine(Between(fake.links, times), fake.rows).remove(wiring, Expired())
-    assert fake.links.links[name].attributes["up"] is False
+    assert fake.links.links["eth5"].attributes["up"] is False
     [(_, left)] = times.left
     assert 0.4 < left <= 0.5
 
@@ -470,9 +473,7 @@ def test_a_look_that_fails_does_not_end_a_rollback(fake: FakeWorld) -> None:
 
 def test_a_look_that_fails_does_not_fail_a_removal(fake: FakeWorld) -> None:
     """It is for a device that another process may have plugged again."""
-    fake.links.links["eth5"] = fakes.new_link("eth5", "", up=True)
-    wiring = Wiring((Representor("eth5", None), BRIDGE, OvsPort("eth5", BRIDGE.name, MARK)))
-    apply(fake, wiring)
+    wiring = with_representor(fake)
     looks = Failing("observe", after="commit")
     links, rows = Between(fake.links, looks), Between(fake.rows, looks)
     Engine(links, rows).remove(wiring, Deadline(LONG))
@@ -581,6 +582,14 @@ def test_the_device_that_works_must_be_the_one_that_is_there(
         assert "ifindex should be" in str(failures[0])
 
 
+def lose_device(fake: FakeWorld) -> None:
+    """Have a tap plugged whose device goes, and which ovs-vswitchd does not open again."""
+    apply(fake, WIRINGS["tap"])
+    fake.delete_link(TAP.name)
+    fake.rows.ports[TAP.name] = replace(fake.rows.ports[TAP.name], ofport=None)
+    fake.rows.mute = {TAP.name}
+
+
 @pytest.mark.parametrize(
     "then", [errors.DeadlineExceeded, errors.NotConnected, errors.NotAsDescribed]
 )
@@ -588,11 +597,7 @@ def test_of_a_device_that_vswitchd_was_to_look_at_again_is_said_only_what_is_kno
     then: type[Exception], fake: FakeWorld
 ) -> None:
     """Why it was not opened is in the log of ovs-vswitchd only if that has looked."""
-    wiring = WIRINGS["tap"]
-    apply(fake, wiring)
-    fake.delete_link(TAP.name)
-    fake.rows.ports[TAP.name] = replace(fake.rows.ports[TAP.name], ofport=None)
-    fake.rows.mute = {TAP.name}
+    lose_device(fake)
 
     def count_up(name: str, arguments: tuple[Any, ...]) -> None:
         if name == "count_up":
@@ -600,7 +605,7 @@ def test_of_a_device_that_vswitchd_was_to_look_at_again_is_said_only_what_is_kno
             fake.rows.down = then is errors.NotConnected
 
     with pytest.raises(then) as failure:
-        Engine(fake.links, Between(fake.rows, count_up)).apply(wiring, Deadline(SHORT))
+        apply(fake, WIRINGS["tap"], SHORT, Between(fake.rows, count_up))
     assert ("its log says why" in str(failure.value)) is (then is errors.NotAsDescribed)
 
 
@@ -608,11 +613,8 @@ def test_a_deadline_that_comes_before_vswitchd_is_asked_to_look_again_is_what_is
     fake: FakeWorld,
 ) -> None:
     """Not that the server did not answer: it had no time to."""
-    wiring, deadline = WIRINGS["tap"], Deadline(SHORT)
-    apply(fake, wiring)
-    fake.delete_link(TAP.name)
-    fake.rows.ports[TAP.name] = replace(fake.rows.ports[TAP.name], ofport=None)
-    fake.rows.mute = {TAP.name}
+    deadline = Deadline(SHORT)
+    lose_device(fake)
 
     def pass_time(name: str, arguments: tuple[Any, ...]) -> None:
         if name == "device_states":
@@ -621,7 +623,7 @@ def test_a_deadline_that_comes_before_vswitchd_is_asked_to_look_again_is_what_is
             raise errors.OutcomeUnknown(remote="memory")
 
     with pytest.raises(errors.DeadlineExceeded, match="has not looked again"):
-        Engine(fake.links, Between(fake.rows, pass_time)).apply(wiring, deadline)
+        Engine(fake.links, Between(fake.rows, pass_time)).apply(WIRINGS["tap"], deadline)
 
 
 def test_a_rollback_does_not_make_again_what_another_vif_of_the_batch_has_removed(

@@ -268,18 +268,6 @@ def test_an_interrupted_caller_leaves_the_connection_to_the_others(
         assert other.result()
 
 
-def test_the_replica_follows_the_server_while_nobody_asks(
-    ovs_dummy: PrivateOvs, shared: connection.Connection
-) -> None:
-    """Else the server would have to keep what it sends, and find its probes unanswered."""
-    ovs_dummy.vsctl("--no-wait", "add-br", "br0")
-    wait_until(
-        lambda: shared.read(lambda tables: rows.named(tables, "Bridge", "br0")),
-        2 * connection.KEEP_ALIVE_SECONDS,
-        "the bridge to be in the replica",
-    )
-
-
 def test_the_connection_is_made_anew_while_nobody_asks(
     ovs_dummy: PrivateOvs, shared: connection.Connection
 ) -> None:

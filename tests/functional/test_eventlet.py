@@ -90,8 +90,7 @@ def test_a_frozen_server_fails_twelve_callers_in_time_and_stalls_nobody(
     authority = Authority(tmp_path / "authority")
     with PrivateOvs("dummy", certificate=authority.issue("server")) as switch:
         remote = f"ssl:127.0.0.1:{switch.tls_port}" if encrypted else switch.remote
-        ours = authority.issue("client")
-        files = map(str, (ours.key, ours.certificate, ours.authority))
+        files = authority.issue("client").files
         credentials = dict(zip(tls.OPTIONS, files, strict=True))
         server = switch.pid("ovsdb-server")
         report = many_callers(kind_of_threads, "silence", remote, server, **credentials)

@@ -14,19 +14,17 @@ from typing import Any
 import ovs.stream
 import pytest
 
-import os_vif
 from os_vif import exception
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.elements import OvsBridge, OvsPort
 from os_vif.wiring.ownership import Mark
 from os_vif.wiring.steps import CreateBridge, CreatePort, SetPort
-from tests import vifs
 from tests.rig import many_open_files, wait_until
 from tests.rig.certificates import Authority
 from tests.rig.failures import fails
 from tests.rig.ovs import SCHEMA, PrivateOvs
-from tests.rig.plugin import PER_PORT, TAP, OsVif, deviations
+from tests.rig.plugin import TAP, OsVif, deviations
 from tests.rig.relay import Relay
 from tests.rig.snapshot import difference, snapshot
 from tests.rig.stopwatch import within
@@ -38,7 +36,6 @@ SOON = 5  # seconds
 PAUSE = 0.3  # seconds
 LARGE = 1_000_000  # bytes
 CALLERS = 50
-VIFS = 50
 BRIDGES, EACH = 1000, 50
 MARK = Mark("ovs", "test", "a1")
 
@@ -67,14 +64,6 @@ def in_use(remote: str) -> connection.Connection:
     return shared
 
 
-def paused(switch: PrivateOvs, seconds: float = PAUSE) -> threading.Timer:
-    """Freeze the server for a while."""
-    switch.freeze("ovsdb-server")
-    timer = threading.Timer(seconds, lambda: switch.thaw("ovsdb-server"))
-    timer.start()
-    return timer
-
-
 # Much to send -----------------------------------------------------------------------------------
 
 
@@ -82,8 +71,7 @@ def paused(switch: PrivateOvs, seconds: float = PAUSE) -> threading.Timer:
 def reached(request: pytest.FixtureRequest, netns: Any, tmp_path: Path) -> Iterator[Any]:
     """A server, and the remote by which it is reached."""
     authority = Authority(tmp_path / "authority")
-    ours = authority.issue("client")
-    files = tls.Credentials(str(ours.key), str(ours.certificate), str(ours.authority))
+    files = tls.Credentials(*authority.issue("client").files)
     with PrivateOvs("dummy", listen_tcp=True, certificate=authority.issue("server")) as switch:
         remotes: dict[str, Callable[[], str]] = {
             "unix": lambda: switch.remote,
@@ -94,39 +82,20 @@ def reached(request: pytest.FixtureRequest, netns: Any, tmp_path: Path) -> Itera
         connection.close_all()
 
 
-def _with_a_small_buffer(shared: connection.Connection) -> None:
-    """That of TCP would grow until all of a transaction fits."""
-    opened = shared._replica.session.rpc.stream.socket
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
-
-
 def test_what_is_larger_than_the_buffer_of_the_socket_is_sent(reached: Any) -> None:
     """poll() is to wait for a socket that can be written and for one that can be read."""
     switch, remote = reached
     shared = in_use(remote)
-    _with_a_small_buffer(shared)
-    thaw = paused(switch)
+    opened = shared._replica.session.rpc.stream.socket
+    # That of TCP would grow until all of a transaction fits.
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
+    switch.freeze("ovsdb-server")
+    thaw = threading.Timer(PAUSE, lambda: switch.thaw("ovsdb-server"))
+    thaw.start()
     with within(SOON / 2):
         shared.commit(lambda _: qos("x" * LARGE), Deadline(SOON))
     thaw.join()
     assert rows_of_qos(switch) == 1
-
-
-def test_many_vifs_at_once_while_the_server_pauses(
-    ovs_dummy: PrivateOvs, osvif_dummy: OsVif
-) -> None:
-    osvif_dummy.configure(ovs_vsctl_timeout=60, **PER_PORT.options)
-    _with_a_small_buffer(in_use(ovs_dummy.remote))
-    osvif_dummy.after_links = lambda: paused(ovs_dummy)
-    pairs = [(PER_PORT.vif(number), vifs.instance(number)) for number in range(1, 1 + VIFS)]
-    with within(30):
-        results = os_vif.plug_all(pairs)
-        osvif_dummy.after_links = lambda: None
-        assert [result.error for result in results] == [None] * VIFS
-    assert len(ovs_dummy.dump()["Bridge"]) == VIFS + 1
-
-
-# Many files -------------------------------------------------------------------------------------
 
 
 def test_a_process_with_many_files_is_connected(reached: Any) -> None:
@@ -283,8 +252,7 @@ def test_rows_of_a_commit_whose_answer_was_lost_are_rolled_back_when_the_plug_fa
 def test_a_slow_handshake_is_given_time(netns: Any, tmp_path: Path) -> None:
     """python-ovs gives an attempt up after a second where the pause before it was short."""
     authority = Authority(tmp_path / "authority")
-    ours = authority.issue("client")
-    files = tls.Credentials(str(ours.key), str(ours.certificate), str(ours.authority))
+    files = tls.Credentials(*authority.issue("client").files)
     with (
         PrivateOvs("dummy", certificate=authority.issue("server")) as switch,
         Relay(f"tcp:127.0.0.1:{switch.tls_port}", pause=2) as relay,
