@@ -115,7 +115,6 @@ CASES = [
            then="unplug"),
     *cases("frozen privileged daemon", "before", "plug", NATIVE, errors.NotRolledBack,
            "privileged", AS_BEFORE),
-    *cases("frozen privileged daemon", "before", "unplug", NATIVE, LATE, "privileged", UNKNOWN),
     *cases("dead privileged daemon", "before", "plug", NATIVE, None, "", DONE, seconds=AMPLE),
     *cases("dead privileged daemon", "before", "unplug", NATIVE, None, "", GONE, seconds=AMPLE),
 ]  # fmt: skip
