@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a verb that fails must do."""
 
-import math
 from collections.abc import Callable
 
 import pytest
@@ -11,9 +10,12 @@ from tests.rig.stopwatch import within
 
 
 def fails(
-    verb: Callable[[], object], cause: type[Exception], seconds: float = math.inf
+    verb: Callable[[], object], cause: type[Exception], seconds: float = 2.0
 ) -> exception.ExceptionBase:
-    """Assert that a verb fails within so many seconds, and return why."""
+    """Assert that a verb fails in time, and return why.
+
+    :param seconds: its deadline and one more; the shortest deadline of the tests is 1 s.
+    """
     raises = pytest.raises((exception.PlugException, exception.UnplugException))
     with within(seconds), raises as failure:
         verb()
