@@ -22,35 +22,18 @@ from os_vif.objects.vif import VIFBase
 from os_vif.wiring import errors
 from tests import vifs
 from tests.rig import run, wait_until
-from tests.rig.ovs import Daemon, PrivateOvs
+from tests.rig.failures import fails
+from tests.rig.ovs import PrivateOvs
 from tests.rig.plugin import HYBRID, PORT_ONLY, TAP, WITH_LINKS, Child, Kind, OsVif, deviations
-from tests.rig.snapshot import Facts, difference, links, snapshot
+from tests.rig.snapshot import Facts, difference, links, settled, snapshot
 from tests.rig.stopwatch import within
 from vif_plug_ovs import ovs as ovs_plugin
 from vif_plug_ovs.ovsdb import connection
 
 TIMEOUT = 1  # seconds; the deadline of the tests that wait it out
 AMPLE = 10  # seconds; the deadline where nothing stands in the way any more
-GRACE = 1  # seconds that a verb may take beyond it
 
 kinds = pytest.mark.parametrize("kind", [TAP, HYBRID], ids=lambda kind: kind.name)
-
-
-def fails(
-    verb: Callable[[], None], cause: type[Exception], seconds: float = TIMEOUT + GRACE
-) -> exception.ExceptionBase:
-    """Assert that a verb fails in time, and return why."""
-    raises = pytest.raises((exception.PlugException, exception.UnplugException))
-    with within(seconds), raises as failure:
-        verb()
-    assert type(failure.value.__cause__) is cause
-    return failure.value.__cause__
-
-
-def settled(ovs: PrivateOvs) -> Facts:
-    """The host once vswitchd has caught up, which a rollback does not wait for."""
-    wait_until(lambda: ovs.cur_cfg() == ovs.next_cfg(), what="vswitchd")
-    return snapshot(ovs)
 
 
 # What vswitchd refuses --------------------------------------------------------------------------
@@ -123,93 +106,6 @@ def test_a_replug_of_a_broken_port_returns_at_once_and_says_so(
 # A vswitchd that does not move ------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("unhurried")
-@kinds
-@pytest.mark.parametrize("bridge_exists", [True, False], ids=["bridge", "no-bridge"])
-def test_plug_with_a_frozen_vswitchd_fails_in_time_and_is_rolled_back(
-    kind: Kind, bridge_exists: bool, ovs: PrivateOvs, osvif: OsVif
-) -> None:
-    osvif.configure(ovs_vsctl_timeout=TIMEOUT)
-    if bridge_exists:
-        ovs.vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=netdev")
-    before = snapshot(ovs)
-    ovs.freeze("vswitchd")
-    reason = fails(lambda: osvif.plug(kind.vif()), errors.DeadlineExceeded)
-    assert f"{TIMEOUT} s" in str(reason)
-    assert "vswitchd" in str(reason)
-    assert not difference(before["ovs"], ovs.dump())
-    ovs.thaw("vswitchd")
-    assert not difference(before, settled(ovs))
-    osvif.configure(ovs_vsctl_timeout=AMPLE)
-    osvif.plug(kind.vif())
-    assert deviations(ovs, kind) == []
-
-
-@kinds
-def test_unplug_with_a_frozen_vswitchd_warns_and_removes_the_rows(
-    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    before = snapshot(ovs)
-    osvif.plug(kind.vif())
-    osvif.configure(ovs_vsctl_timeout=TIMEOUT)
-    ovs.freeze("vswitchd")
-    with within(TIMEOUT + GRACE):
-        osvif.unplug(kind.vif())
-    assert kind.port() in caplog.text
-    assert not difference(before["ovs"], ovs.dump())
-    ovs.thaw("vswitchd")
-    assert not difference(before, settled(ovs))
-
-
-@pytest.mark.usefixtures("unhurried")
-@kinds
-def test_a_replug_waits_until_vswitchd_has_taken_the_device_that_it_made(
-    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
-) -> None:
-    """The rows are right and only the device was missing: there is no ``cur_cfg`` to wait for."""
-    osvif.plug(kind.vif())
-    ovs.kill("vswitchd")
-    run(["ip", "link", "delete", kind.link_names()[-1]])
-    ovs.start_vswitchd()
-    wait_until(lambda: ovs.interface(kind.port())["error"], what="vswitchd to miss its device")
-    before = snapshot(ovs)
-    osvif.configure(ovs_vsctl_timeout=TIMEOUT)
-    ovs.freeze("vswitchd")
-    fails(lambda: osvif.plug(kind.vif()), errors.DeadlineExceeded)
-    assert not difference(before, snapshot(ovs))
-    ovs.thaw("vswitchd")
-    osvif.configure(ovs_vsctl_timeout=AMPLE)
-    osvif.plug(kind.vif())
-    assert deviations(ovs, kind) == []
-
-
-def test_further_verbs_fail_soon_while_vswitchd_stays_stuck(
-    ovs: PrivateOvs, osvif: OsVif, br_int: str
-) -> None:
-    """It is stuck when a verb has itself seen no progress for that long."""
-    seen = connection.STUCK_AFTER_SECONDS + 1
-    osvif.configure(ovs_vsctl_timeout=seen)
-    ovs.freeze("vswitchd")
-    fails(lambda: osvif.plug(TAP.vif()), errors.DeadlineExceeded, seconds=seen + GRACE)
-    osvif.configure(ovs_vsctl_timeout=60)
-    fails(lambda: osvif.plug(HYBRID.vif(2), 2), errors.DeadlineExceeded, seconds=5)
-    ovs.thaw("vswitchd")
-    osvif.plug(HYBRID.vif(2), 2)
-    assert deviations(ovs, HYBRID, 2) == []
-
-
-def test_a_dead_vswitchd_is_a_failure_in_time(ovs: PrivateOvs, osvif: OsVif, br_int: str) -> None:
-    osvif.configure(ovs_vsctl_timeout=TIMEOUT)
-    rows = ovs.dump()
-    ovs.kill("vswitchd")
-    fails(lambda: osvif.plug(TAP.vif()), errors.DeadlineExceeded)
-    assert not difference(rows, ovs.dump())
-    ovs.start_vswitchd()
-    osvif.configure(ovs_vsctl_timeout=AMPLE)
-    osvif.plug(TAP.vif())
-    assert deviations(ovs, TAP) == []
-
-
 @kinds
 def test_a_rollback_leaves_what_others_put_on_the_new_bridge(
     kind: Kind, ovs: PrivateOvs, osvif: OsVif
@@ -228,85 +124,6 @@ def test_a_rollback_leaves_what_others_put_on_the_new_bridge(
     assert kind.port() not in rows["Port"]
     assert "neighbour" in rows["Port"]
     assert rows["Bridge"]["br-int"]["ports"] == ["br-int", "neighbour"]
-
-
-# An ovsdb-server that does not answer -----------------------------------------------------------
-
-
-@kinds
-@pytest.mark.parametrize("connected", [True, False], ids=["connected", "first"])
-@pytest.mark.parametrize("verb", ["plug", "unplug"])
-def test_a_frozen_server_is_a_failure_in_time_and_changes_nothing(
-    kind: Kind, connected: bool, verb: str, ovs: PrivateOvs, osvif: OsVif, br_int: str
-) -> None:
-    osvif.plug(TAP.vif(2), 2)
-    if verb == "unplug":
-        osvif.plug(kind.vif())
-    if not connected:
-        connection.close_all()
-    osvif.configure(ovs_vsctl_timeout=TIMEOUT)
-    before = snapshot(ovs)
-    ovs.freeze("ovsdb-server")
-    reason = fails(lambda: getattr(osvif, verb)(kind.vif()), errors.NotConnected)
-    assert ovs.remote in str(reason)
-    ovs.thaw("ovsdb-server")
-    assert not difference(before, settled(ovs))
-    osvif.configure(ovs_vsctl_timeout=AMPLE)
-    getattr(osvif, verb)(kind.vif())
-
-
-@kinds
-@pytest.mark.parametrize("verb", ["plug", "unplug"])
-def test_a_missing_server_is_a_failure_in_time_and_changes_nothing(
-    kind: Kind, verb: str, ovs: PrivateOvs, osvif: OsVif, br_int: str
-) -> None:
-    if verb == "unplug":
-        osvif.plug(kind.vif())
-    before = snapshot(ovs)
-    osvif.configure(ovs_vsctl_timeout=TIMEOUT)
-    ovs.kill("ovsdb-server")
-    reason = fails(lambda: getattr(osvif, verb)(kind.vif()), errors.NotConnected)
-    assert ovs.remote in str(reason)
-    assert "refused" in str(reason) or "No such file" in str(reason)
-    assert set(links()) == set(before["links"])
-
-
-@kinds
-def test_a_server_that_falls_silent_after_the_commit_leaves_an_error_that_says_so(
-    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
-) -> None:
-    osvif.configure(ovs_vsctl_timeout=TIMEOUT)
-    before = snapshot(ovs)
-    osvif.after_links = lambda: freeze_once(ovs, "ovsdb-server")
-    reason = fails(lambda: osvif.plug(kind.vif()), errors.OutcomeUnknown)
-    assert "unknown" in str(reason)
-    osvif.after_links = lambda: None
-    ovs.thaw("ovsdb-server")
-    osvif.configure(ovs_vsctl_timeout=AMPLE)
-    osvif.plug(kind.vif())
-    assert deviations(ovs, kind) == []
-    osvif.unplug(kind.vif())
-    assert not difference(before, settled(ovs))
-
-
-@kinds
-def test_unplug_settles_what_a_silent_server_left_unknown(
-    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
-) -> None:
-    osvif.configure(ovs_vsctl_timeout=TIMEOUT)
-    before = snapshot(ovs)
-    osvif.after_links = lambda: freeze_once(ovs, "ovsdb-server")
-    fails(lambda: osvif.plug(kind.vif()), errors.OutcomeUnknown)
-    osvif.after_links = lambda: None
-    ovs.thaw("ovsdb-server")
-    osvif.configure(ovs_vsctl_timeout=AMPLE)
-    osvif.unplug(kind.vif())
-    assert not difference(before, settled(ovs))
-
-
-def freeze_once(ovs: PrivateOvs, which: Daemon) -> None:
-    if which not in ovs._frozen:
-        ovs.freeze(which)
 
 
 # A kernel that refuses --------------------------------------------------------------------------
