@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from tests.rig import run, wait_until
 from tests.rig.fakesys import FakeSys, Host, make_tap, mlx5, mounted
 from tests.rig.namespace import private_network
 from tests.rig.ovs import PrivateOvs
-from tests.rig.plugin import GROUP, OsVif, filled, initialized
+from tests.rig.plugin import GROUP, Kind, OsVif, filled, initialized
 from tests.rig.snapshot import difference, snapshot
 from tests.unit.ovs.test_representors import TOPOLOGIES, Topology, address_of
 from vif_plug_ovs import representors
@@ -39,16 +40,11 @@ from vif_plug_ovs.shapes.names import qos_id
 
 PF, VF0, VF1 = "0000:03:00.0", "0000:03:00.2", "0000:03:00.3"
 PCI = Path("/sys/bus/pci/devices")
-SYSTEM, NETDEV = {"datapath_type": "system"}, {"datapath_type": "netdev"}
+SYSTEM = {"datapath_type": "system"}
 OTHER = {"interface_id": vifs.interface_id(2)}
 VFR = vifs.device("vfr")
-MARK = {"os-vif": f"ovs:representor:{vifs.vif_id()}"}
-IDS = {
-    "iface-id": vifs.interface_id(),
-    "iface-status": "active",
-    "attached-mac": vifs.mac(),
-    "vm-uuid": vifs.instance_id(),
-}
+REPRESENTOR = Kind("representor", vifs.vif_host_device, "representor")
+MARK, IDS = {"os-vif": REPRESENTOR.mark_of()}, REPRESENTOR.external_ids()
 #: Devices that are there in any case.
 REAL = {"lo", vifs.BRIDGE}
 #: A link group for the taps, so that they go with one request.
@@ -142,15 +138,14 @@ def _options() -> Iterator[None]:
         cfg.CONF.clear_override(option, group=GROUP)
 
 
-def vif_of(pci: str, **overrides: Any) -> vif_objects.VIFHostDevice:
+def vif_of(pci: str, datapath: str = "system", **overrides: Any) -> vif_objects.VIFHostDevice:
     """A VF whose representor is a device of the kernel."""
-    profile = {**SYSTEM, **overrides.pop("profile", {})}
-    return vifs.vif_host_device(dev_address=pci, profile=profile, **overrides)
+    profile = {"datapath_type": datapath, **overrides.pop("profile", {})}
+    return REPRESENTOR.vif(dev_address=pci, profile=profile, **overrides)
 
 
-def vif_of_dpdk(pci: str, **overrides: Any) -> vif_objects.VIFHostDevice:
-    """A VF whose representor DPDK drives."""
-    return vifs.vif_host_device(dev_address=pci, profile=NETDEV, **overrides)
+#: A VF whose representor DPDK drives.
+vif_of_dpdk = partial(vif_of, datapath="netdev")
 
 
 def rows(name: str, interface: dict[str, Any], port: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -171,6 +166,7 @@ def plugged_rows(ovs: PrivateOvs, name: str) -> dict[str, dict[str, Any]]:
 # The kernel's representors ----------------------------------------------------------------------
 
 
+@pytest.mark.bug(1892132)
 @pytest.mark.parametrize("name", TOPOLOGIES)
 def test_on_every_card_the_right_representor_or_none_is_plugged(world: World, name: str) -> None:
     topology = TOPOLOGIES[name]
@@ -244,12 +240,6 @@ def assert_not_found(
     assert not difference(before, snapshot(world.ovs))
 
 
-def test_an_ambiguity_names_the_candidates(world: World) -> None:
-    with world.card(TOPOLOGIES["socket direct before 5.8"].host):
-        failure = world.refuses(vif_of(VF0), AmbiguousRepresentor)
-        assert "candidates: apf0vf0, bpf0vf0" in str(failure)
-
-
 def test_two_vfs_are_two_ports(world: World) -> None:
     with world.card(mlx5()):
         world.osvif.plug(vif_of(VF0))
@@ -257,12 +247,10 @@ def test_two_vfs_are_two_ports(world: World) -> None:
         world.osvif.plug(second, 2)
         before = snapshot(world.ovs)
         world.osvif.unplug(vif_of(VF0))
-        left = snapshot(world.ovs)
-        assert left["ovs"]["Bridge"][vifs.BRIDGE]["ports"] == [vifs.BRIDGE, "pf0vf1"]
-        for table in ("Port", "Interface"):
-            kept = left["ovs"][table]["pf0vf1"]
-            assert not difference(before["ovs"][table]["pf0vf1"], kept)
-        assert left["links"]["pf0vf1"] == before["links"]["pf0vf1"]
+        left = difference(before, snapshot(world.ovs)).splitlines()
+        assert left
+        assert [line for line in left if "/pf0vf1" in line] == []
+        assert world.ovs.vsctl("list-ports", vifs.BRIDGE) == "pf0vf1"
 
 
 @pytest.mark.parametrize("change", [["down"], ["mtu", "1280"]], ids=["down", "mtu"])
@@ -383,18 +371,13 @@ def offload(**fields: Any) -> dict[str, Any]:
     return {"datapath_offload": vif_objects.DatapathOffloadRepresentor(**fields)}
 
 
-def old_profile(**fields: Any) -> vif_objects.VIFPortProfileOVSRepresentor:
-    return vif_objects.VIFPortProfileOVSRepresentor(
-        interface_id=vifs.interface_id(), **SYSTEM, **fields
-    )
-
-
 def from_offload(**fields: Any) -> dict[str, Any]:
     return {"profile": {**SYSTEM, **offload(**fields)}}
 
 
 def from_old_profile(**fields: Any) -> dict[str, Any]:
-    return {"profile": old_profile(**fields)}
+    ids = {"interface_id": vifs.interface_id(), **SYSTEM}
+    return {"profile": vif_objects.VIFPortProfileOVSRepresentor(**ids, **fields)}
 
 
 both_places = pytest.mark.parametrize("place", [from_offload, from_old_profile])
@@ -525,38 +508,33 @@ def test_a_warning_says_it_where_nothing_is_to_be_verified(
 both_datapaths = pytest.mark.parametrize("make", [vif_of, vif_of_dpdk], ids=["system", "netdev"])
 
 
+def malformed(address: str) -> dict[str, Any]:
+    return {"unset": "dev_address", "profile": offload(representor_address=address)}
+
+
 @both_datapaths
 @pytest.mark.parametrize(
-    ("address", "cause", "said"),
+    ("pci", "fields", "cause", "said"),
     [
-        ("0000:ff:00.2", PciDeviceNotFoundById, "no PCI device 0000:ff:00.2"),
-        (PF, NotVirtualFunction, f"{PF} is not a virtual function"),
+        ("0000:ff:00.2", {}, PciDeviceNotFoundById, "no PCI device 0000:ff:00.2"),
+        (PF, {}, NotVirtualFunction, f"{PF} is not a virtual function"),
+        (VF0, {"unset": "dev_address"}, exception.InvalidValue, "vif.dev_address"),
+        (VF0, malformed("03:00.2"), exception.InvalidValue, "'03:00.2'"),
+        (VF0, malformed("../" + VF0), exception.InvalidValue, f"'../{VF0}'"),
+        (VF0, malformed(""), exception.InvalidValue, "vif.dev_address"),
     ],
-    ids=["no-device", "no-vf"],
+    ids=["no-device", "no-vf", "no-address", "no-domain", "path", "empty"],
 )
 def test_an_address_that_is_no_vfs_is_refused(
-    world: World, make: Callable[..., Any], address: str, cause: type[Exception], said: str
+    world: World,
+    make: Callable[..., Any],
+    pci: str,
+    fields: dict[str, Any],
+    cause: type[Exception],
+    said: str,
 ) -> None:
     with world.card(mlx5()):
-        assert said in str(world.refuses(make(address), cause))
-
-
-@both_datapaths
-def test_a_device_without_an_address_is_refused(world: World, make: Callable[..., Any]) -> None:
-    with world.card(mlx5()):
-        failure = world.refuses(make(VF0, unset="dev_address"), exception.InvalidValue)
-        assert "vif.dev_address" in str(failure)
-
-
-@both_datapaths
-def test_a_malformed_address_is_refused(world: World, make: Callable[..., Any]) -> None:
-    with world.card(mlx5()):
-        for address in ("03:00.2", "../0000:03:00.2", ""):
-            vif = make(VF0, unset="dev_address")
-            vif.port_profile.datapath_offload = vif_objects.DatapathOffloadRepresentor(
-                representor_address=address
-            )
-            world.refuses(vif, exception.InvalidValue)
+        assert said in str(world.refuses(make(pci, **fields), cause))
 
 
 def loop(path: Path) -> None:
