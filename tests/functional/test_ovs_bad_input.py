@@ -233,25 +233,6 @@ def test_unplug_takes_the_vifs_own_port_from_another_bridge(
     assert not difference(before, snapshot(ovs))
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [(TAP, "tap"), (HYBRID, "qbr"), (HYBRID, "qvb"), (HYBRID, "qvo")],
-    ids=["tap", "qbr", "qvb", "qvo"],
-)
-def test_a_device_of_another_kind_in_the_way_is_named_and_not_touched(
-    kind: Kind, name: str, ovs: PrivateOvs, osvif: OsVif, br_int: str
-) -> None:
-    device = vifs.device(name)
-    other = ["bridge"] if name != "qbr" else ["veth", "peer", "name", "other0"]
-    run(["ip", "link", "add", device, "type", *other])
-    before = snapshot(ovs)
-    with pytest.raises(exception.PlugException, match=f"link {device}: kind should be"):
-        osvif.plug(kind.vif())
-    osvif.unplug(kind.vif())
-    assert not difference(before, snapshot(ovs))
-    assert osvif.privileged_calls == []
-
-
 def test_the_ports_of_a_bond_are_not_taken_for_a_port(
     ovs: PrivateOvs, osvif: OsVif, br_int: str
 ) -> None:

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -140,12 +140,12 @@ def make_bridge(name: str) -> None:
     run(["ip", "link", "add", name, "type", "bridge"])
 
 
-def make_veth(name: str) -> None:
-    run(["ip", "link", "add", name, "type", "veth", "peer", "name", "other0"])
+def make_veth(name: str, peer: str = "other0") -> None:
+    run(["ip", "link", "add", name, "type", "veth", "peer", "name", peer])
 
 
 def make_pair(name: str) -> None:
-    run(["ip", "link", "add", name, "type", "veth", "peer", "name", vifs.device("qvo")])
+    make_veth(name, vifs.device("qvo"))
 
 
 def taking(osvif: OsVif, name: str, make: Callable[[str], None], ovs: PrivateOvs) -> list[Facts]:
@@ -163,26 +163,29 @@ def taking(osvif: OsVif, name: str, make: Callable[[str], None], ovs: PrivateOvs
     return before
 
 
-OTHER_KIND = [
+Taken = tuple[Kind, str, Callable[[str], None]]
+OTHER_KIND: list[Taken] = [
     (TAP, "tap", make_bridge),
     (HYBRID, "qbr", make_tap),
     (HYBRID, "qvb", make_tap),
     (HYBRID, "qvo", make_tap),
 ]
-SAME_KIND = [
+SAME_KIND: list[Taken] = [
     (TAP, "tap", make_tap),
     (HYBRID, "qbr", make_bridge),
     (HYBRID, "qvb", make_pair),
 ]
 
 
-def taken(cases: Sequence[tuple[Kind, str, Callable[[str], None]]]) -> pytest.MarkDecorator:
+def taken(cases: list[Taken]) -> pytest.MarkDecorator:
     names = [f"{prefix}-{make.__name__}" for _, prefix, make in cases]
     return pytest.mark.parametrize(("kind", "prefix", "make"), cases, ids=names)
 
 
 @taken(OTHER_KIND)
-def test_a_name_that_is_taken_in_between_by_another_kind_is_refused(
+@pytest.mark.parametrize("moment", ["before", "in-between"])
+def test_a_name_that_a_device_of_another_kind_has_is_refused(
+    moment: str,
     kind: Kind,
     prefix: str,
     make: Callable[[str], None],
@@ -190,10 +193,15 @@ def test_a_name_that_is_taken_in_between_by_another_kind_is_refused(
     osvif: OsVif,
     br_int: str,
 ) -> None:
-    """Somebody else was faster: their device stays, and nothing of ours does."""
-    before = taking(osvif, vifs.device(prefix), make, ovs)
+    """It stays, and nothing of ours does; unplug leaves it, too."""
+    device = vifs.device(prefix)
+    before = taking(osvif, device, make, ovs)
+    if moment == "before":
+        osvif.before_links()
     reason = fails(lambda: osvif.plug(kind.vif()), errors.Contradiction)
-    assert f"link {vifs.device(prefix)}: kind should be" in str(reason)
+    assert f"link {device}: kind should be" in str(reason)
+    assert bool(osvif.privileged_calls) == (moment == "in-between")
+    osvif.unplug(kind.vif())
     assert not difference(before[0], settled(ovs))
 
 
