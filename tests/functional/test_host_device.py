@@ -380,9 +380,6 @@ def from_old_profile(**fields: Any) -> dict[str, Any]:
     return {"profile": vif_objects.VIFPortProfileOVSRepresentor(**ids, **fields)}
 
 
-both_places = pytest.mark.parametrize("place", [from_offload, from_old_profile])
-
-
 def assert_plugs(world: World, vif: vif_objects.VIFHostDevice, device: str) -> None:
     names = set(snapshot()["links"])
     world.osvif.plug(vif)
@@ -393,36 +390,31 @@ def assert_plugs(world: World, vif: vif_objects.VIFHostDevice, device: str) -> N
     assert set(snapshot()["links"]) == names
 
 
-@both_places
-def test_the_representors_address_goes_before_the_devices(
-    world: World, place: Callable[..., dict[str, Any]]
+@pytest.mark.parametrize("place", [from_offload, from_old_profile])
+@pytest.mark.parametrize(
+    ("pci", "fields", "device"),
+    [
+        (VF0, {"representor_address": VF1}, "pf0vf1"),
+        ("", {"representor_address": VF1}, "pf0vf1"),
+        (VF1, {}, "pf0vf1"),
+        (VF1, {"representor_address": None}, "pf0vf1"),
+        (VF0, {"representor_address": VF0, "representor_name": "nicdeadbeef-00"}, "pf0vf0"),
+        (VF0, {"representor_address": VF0, "representor_name": "pf0vf1"}, "pf0vf0"),
+        (VF0, {"representor_address": VF0, "representor_name": "enpf0"}, "pf0vf0"),
+    ],
+    ids=["both", "representor's", "device's", "none", "new-name", "a-vfs-name", "uplinks-name"],
+)
+def test_the_representors_address_goes_before_the_devices_and_its_name_says_nothing(
+    world: World,
+    place: Callable[..., dict[str, Any]],
+    pci: str,
+    fields: dict[str, Any],
+    device: str,
 ) -> None:
+    """Nova makes a name up that no device has, and might hit upon one that another has."""
+    where = {"dev_address": pci} if pci else {"unset": "dev_address"}
     with world.card(mlx5()):
-        for vif in (
-            vifs.vif_host_device(dev_address=VF0, **place(representor_address=VF1)),
-            vifs.vif_host_device(unset="dev_address", **place(representor_address=VF1)),
-        ):
-            assert_plugs(world, vif, "pf0vf1")
-
-
-@both_places
-@pytest.mark.parametrize("fields", [{}, {"representor_address": None}], ids=["unset", "none"])
-def test_without_it_the_devices_address_is_taken(
-    world: World, place: Callable[..., dict[str, Any]], fields: dict[str, Any]
-) -> None:
-    with world.card(mlx5()):
-        assert_plugs(world, vifs.vif_host_device(dev_address=VF1, **place(**fields)), "pf0vf1")
-
-
-@both_places
-@pytest.mark.parametrize("name", ["nicdeadbeef-00", "pf0vf1", "enpf0"])
-def test_the_representors_name_neither_renames_nor_names(
-    world: World, place: Callable[..., dict[str, Any]], name: str
-) -> None:
-    """Nova makes one up that no device has, and might hit upon one that another has."""
-    with world.card(mlx5()):
-        fields = place(representor_address=VF0, representor_name=name)
-        assert_plugs(world, vifs.vif_host_device(**fields), "pf0vf0")
+        assert_plugs(world, vifs.vif_host_device(**where, **place(**fields)), device)
 
 
 # The representors of DPDK -----------------------------------------------------------------------
@@ -491,16 +483,6 @@ def test_a_refused_dpdk_port_is_an_error_in_vswitchds_words_and_is_rolled_back(
         failure = world.refuses(vif_of_dpdk(VF0), errors.NotAsDescribed, written=2)
         assert words in str(failure)
         assert VFR in str(failure)
-
-
-def test_a_warning_says_it_where_nothing_is_to_be_verified(
-    dpdk: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    dpdk.osvif.configure(verify_interface=False)
-    with dpdk.card(Host(mlx5().functions)):
-        dpdk.osvif.plug(vif_of_dpdk(VF0))
-        assert f"Error attaching device '{PF},representor=[0]' to DPDK" in caplog.text
-        assert plugged_rows(dpdk.ovs, VFR) == dpdk_rows(0)
 
 
 # What /sys does not say -------------------------------------------------------------------------

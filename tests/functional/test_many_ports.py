@@ -65,14 +65,6 @@ def test_with_few_ports_the_device_comes_first(
 
 
 @with_many_ports
-def test_guests_reach_each_other(ovs: PrivateOvs, osvif: OsVif, br_int: str) -> None:
-    osvif.plug_kind(TAP, 1)
-    osvif.plug_kind(HYBRID, 2)
-    with TAP.guest(1) as one, HYBRID.guest(2) as two:
-        assert one.ping(two.ip, count=10, interval=0.02) == (10, 10)
-
-
-@with_many_ports
 @kinds
 def test_a_device_that_comes_after_vswitchd_has_looked_for_it_is_waited_for(
     kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
@@ -133,16 +125,3 @@ def test_a_device_that_cannot_be_made_takes_its_row_back(
     ovs.catch_up()
     assert snapshot(ovs)["ovs"] == before
     assert links()[name]["kind"] == "bridge"
-
-
-@with_many_ports
-@pytest.mark.parametrize("lost", ["device", "row"])
-def test_half_a_plug_is_completed(lost: str, ovs: PrivateOvs, osvif: OsVif, br_int: str) -> None:
-    """As the same verb finds it when it was killed between the row and the device."""
-    osvif.plug_kind(TAP)
-    if lost == "device":
-        run(["ip", "link", "delete", TAP.port()])
-    else:
-        ovs.vsctl("del-port", TAP.port())
-    osvif.plug_kind(TAP)
-    assert deviations(ovs, TAP, reopened=lost == "device") == []

@@ -320,34 +320,6 @@ def test_links_that_vanished_in_a_reboot_are_made_again_and_nothing_is_written(
     assert ovs.next_cfg() == cfg
 
 
-@with_links
-def test_links_that_vanished_from_the_kernels_datapath_are_made_again_and_nothing_is_written(
-    kind: Kind, ovs_dummy: PrivateOvs, osvif_dummy: OsVif
-) -> None:
-    """There vswitchd notices by itself; here it is a dummy that believes in any device."""
-    vif = kind.vif(profile={"datapath_type": "system"})
-    osvif_dummy.plug(vif)
-    lose_links(kind)
-    rows, cfg = ovs_dummy.dump(), ovs_dummy.next_cfg()
-    osvif_dummy.plug(vif)
-    assert deviations(ovs_dummy, kind, qos="linux-noop") == []
-    assert not difference(rows, ovs_dummy.dump())
-    assert ovs_dummy.next_cfg() == cfg
-
-
-@of(TAP, HYBRID)
-def test_rows_that_were_lost_are_made_again(
-    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
-) -> None:
-    osvif.plug(kind.vif())
-    ovs.lose_database()
-    assert ovs.dump()["Bridge"] == {}
-    osvif.plug(kind.vif())
-    assert deviations(ovs, kind) == []
-    osvif.unplug(kind.vif())
-    assert set(links()) == OF_THE_SWITCH
-
-
 DEVIATIONS = [
     (TAP, "tap", ["down"]),
     (TAP, "tap", ["mtu", "1280"]),
@@ -424,16 +396,3 @@ def test_half_a_veth_pair_is_replaced(ovs: PrivateOvs, osvif: OsVif, br_int: str
         osvif.plug(HYBRID.vif())
         assert deviations(ovs, HYBRID, reopened=True) == []
         assert ovs.next_cfg() == cfg + 1
-
-
-def test_a_deviation_of_several_things_is_corrected_at_once(
-    ovs: PrivateOvs, osvif: OsVif, br_int: str
-) -> None:
-    osvif.plug(HYBRID.vif())
-    set_link(vifs.device("qbr"), "down")
-    run(["ip", "link", "delete", vifs.device("qvo")])
-    ovs.vsctl("--no-wait", "set", "Interface", HYBRID.port(), "external_ids:vm-uuid=wrong")
-    cfg, calls = ovs.next_cfg(), len(osvif.privileged_calls)
-    osvif.plug(HYBRID.vif())
-    assert deviations(ovs, HYBRID, reopened=True) == []
-    assert (ovs.next_cfg(), len(osvif.privileged_calls)) == (cfg + 1, calls + 1)

@@ -66,28 +66,6 @@ def test_a_packet_of_the_mtu_passes_and_one_byte_more_does_not(
             assert here.ping(there.ip, size=vifs.MTU + 1, wait=LOST, **whole) == (1, 0)
 
 
-@of(TAP, HYBRID, PER_PORT)
-def test_jumbo_frames_pass(kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str) -> None:
-    for number in (1, 2):
-        osvif.plug_kind(kind, number, network={"mtu": 9000})
-    with kind.guest(1, 9000) as one, kind.guest(2, 9000) as two:
-        assert one.ping(two.ip, size=9000, dont_fragment=True, count=2, interval=0.02) == (2, 2)
-
-
-@of(*DEVICES)
-def test_a_replug_under_a_running_guest_loses_nothing(
-    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
-) -> None:
-    """Nova does it to every guest when nova-compute starts."""
-    osvif.plug_kind(kind, 1)
-    osvif.plug_kind(TAP, 2)
-    with kind.guest(1) as one, TAP.guest(2) as two:
-        assert one.ping(two.ip, count=1) == (1, 1)
-        osvif.plug_kind(kind, 1)
-        assert one.ping(two.ip, count=5, interval=0.02) == (5, 5)
-        assert len(osvif.privileged_calls) == 2
-
-
 @pytest.mark.parametrize("restarted", [True, False], ids=["reboot", "vswitchd-runs-on"])
 @of(TAP, HYBRID, PER_PORT)
 def test_a_replug_that_made_the_device_anew_connects_the_guest(
@@ -105,21 +83,6 @@ def test_a_replug_that_made_the_device_anew_connects_the_guest(
     osvif.plug_kind(kind, 1)
     with kind.guest(1) as one, TAP.guest(2) as two:
         assert one.ping(two.ip, count=3, interval=0.02) == (3, 3)
-
-
-@of(TAP, HYBRID, PER_PORT)
-def test_an_unplugged_guest_is_cut_off_and_its_neighbours_are_not(
-    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
-) -> None:
-    for number, each in ((1, kind), (2, TAP), (3, HYBRID)):
-        osvif.plug_kind(each, number)
-    with kind.guest(1) as one, TAP.guest(2) as two, HYBRID.guest(3) as three:
-        assert two.ping(one.ip, count=1) == (1, 1)
-        osvif.unplug(kind.vif(1), 1)
-        ovs.settle_flows()
-        assert two.ping(one.ip, count=2, interval=0.02, wait=LOST) == (2, 0)
-        assert two.ping(three.ip, count=5, interval=0.02) == (5, 5)
-        one.close()
 
 
 # A tap that libvirt makes, after the port -------------------------------------------------------
