@@ -26,7 +26,7 @@ from tests.rig import run, wait_until
 from tests.rig.fakesys import FakeSys, Host, make_tap, mlx5, mounted
 from tests.rig.namespace import private_network
 from tests.rig.ovs import PrivateOvs
-from tests.rig.plugin import GROUP, Kind, OsVif, filled, initialized
+from tests.rig.plugin import GROUP, Kind, OsVif, Port, deviations, filled, initialized
 from tests.rig.snapshot import difference, snapshot
 from tests.unit.ovs.test_representors import TOPOLOGIES, Topology, address_of
 from vif_plug_ovs import representors
@@ -42,9 +42,8 @@ PF, VF0, VF1 = "0000:03:00.0", "0000:03:00.2", "0000:03:00.3"
 PCI = Path("/sys/bus/pci/devices")
 SYSTEM = {"datapath_type": "system"}
 OTHER = {"interface_id": vifs.interface_id(2)}
-VFR = vifs.device("vfr")
 REPRESENTOR = Kind("representor", vifs.vif_host_device, "representor")
-MARK, IDS = {"os-vif": REPRESENTOR.mark_of()}, REPRESENTOR.external_ids()
+MARK = {"os-vif": REPRESENTOR.mark_of()}
 #: Devices that are there in any case.
 REAL = {"lo", vifs.BRIDGE}
 #: A link group for the taps, so that they go with one request.
@@ -148,21 +147,6 @@ def vif_of(pci: str, datapath: str = "system", **overrides: Any) -> vif_objects.
 vif_of_dpdk = partial(vif_of, datapath="netdev")
 
 
-def rows(name: str, interface: dict[str, Any], port: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The rows of a plugged VIF, in the columns that hold something."""
-    return {
-        "Port": {"name": name, "interfaces": [name], "external_ids": MARK, **port},
-        "Interface": {"name": name, "external_ids": {**IDS, **MARK}, **interface},
-    }
-
-
-def plugged_rows(ovs: PrivateOvs, name: str) -> dict[str, dict[str, Any]]:
-    """What is there instead."""
-    dump = ovs.dump()
-    assert name in dump["Bridge"][vifs.BRIDGE]["ports"]
-    return {table: filled(dump[table][name]) for table in ("Port", "Interface")}
-
-
 # The kernel's representors ----------------------------------------------------------------------
 
 
@@ -193,7 +177,12 @@ def assert_plugged_and_unplugged(
     before, (cfg_before, calls) = snapshot(ovs), world.written()
     osvif.plug(vif)
     assert world.written() == (cfg_before + 1, calls + 1)
-    assert plugged_rows(ovs, device) == rows(device, {}, {"qos": qos_id(device)})
+    dump = ovs.dump()
+    assert device in dump["Bridge"][vifs.BRIDGE]["ports"]
+    row = {"name": device, "interfaces": [device], "qos": qos_id(device)}
+    assert filled(dump["Port"][device]) == {**row, "external_ids": MARK}
+    ids = {**REPRESENTOR.external_ids(), **MARK}
+    assert filled(dump["Interface"][device]) == {"name": device, "external_ids": ids}
     assert ovs.interface(device)["ofport"] > 0
     plugged = snapshot(ovs)
     # Up, of the right MTU and (by vswitchd) promiscuous: as it was in all the rest, and so are
@@ -420,9 +409,11 @@ def test_the_representors_address_goes_before_the_devices_and_its_name_says_noth
 # The representors of DPDK -----------------------------------------------------------------------
 
 
-def dpdk_rows(number: int, pf: str = PF) -> dict[str, dict[str, Any]]:
+def dpdk_kind(pf: str, number: int) -> Kind:
+    """What becomes of a representor that DPDK drives."""
     options = {"dpdk-devargs": f"{pf},representor=[{number}]"}
-    return rows(VFR, {"type": "dpdk", "options": options, "mtu_request": vifs.MTU}, {})
+    interface = {"type": "dpdk", "options": options, "mtu_request": vifs.MTU}
+    return replace(REPRESENTOR, ports={"vfr": Port(interface=interface)})
 
 
 @pytest.mark.parametrize(
@@ -445,7 +436,7 @@ def test_dpdk_gets_the_pf_and_the_number(
     with world.card(Host(host.functions)):
         before, (cfg_before, calls) = snapshot(ovs), world.written()
         osvif.plug(vif_of_dpdk(address))
-        assert plugged_rows(ovs, VFR) == dpdk_rows(number, pf)
+        assert deviations(ovs, dpdk_kind(pf, number)) == []
         assert ovs.dump()["QoS"] == {}
         assert world.written() == (cfg_before + 1, calls)
         osvif.plug(vif_of_dpdk(address))
@@ -482,7 +473,7 @@ def test_a_refused_dpdk_port_is_an_error_in_vswitchds_words_and_is_rolled_back(
         # One transaction to make the port, one to take it back.
         failure = world.refuses(vif_of_dpdk(VF0), errors.NotAsDescribed, written=2)
         assert words in str(failure)
-        assert VFR in str(failure)
+        assert vifs.device("vfr") in str(failure)
 
 
 # What /sys does not say -------------------------------------------------------------------------
