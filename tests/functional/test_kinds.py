@@ -39,7 +39,7 @@ def verbs(request: pytest.FixtureRequest, osvif_dummy: OsVif, ovs_dummy: Private
     return osvif_dummy
 
 
-@pytest.mark.bug(1734320, 2069543, 2087944)
+@pytest.mark.bug(1734320, 2017868, 2069543, 2087944)
 @pytest.mark.parametrize("kind", EVERY.values(), ids=EVERY)
 def test_each_kind_makes_what_is_described_and_leaves_nothing(
     verbs: OsVif, ovs_dummy: PrivateOvs, kind: Kind

@@ -16,6 +16,7 @@ import os_vif
 import vif_plug_ovs
 from os_vif import exception
 from os_vif.kernel import execute
+from os_vif.locks import KeyedLocks
 from os_vif.wiring import errors
 from tests import vifs
 from tests.rig import run, wait_until
@@ -24,6 +25,7 @@ from tests.rig.ovs import PrivateOvs
 from tests.rig.plugin import HYBRID, PORT_ONLY, TAP, WITH_LINKS, Child, Kind, OsVif, deviations, of
 from tests.rig.snapshot import Facts, difference, links, settled, snapshot
 from tests.rig.stopwatch import within
+from vif_plug_ovs import ovs as ovs_plugin
 from vif_plug_ovs.ovsdb import connection
 
 TIMEOUT = 1  # seconds; the deadline of the tests that wait it out
@@ -250,6 +252,22 @@ def test_half_a_pair_that_appears_in_between_is_replaced_as_it_is_at_any_time(
     taking(osvif, vifs.device(prefix), make_veth, ovs)
     osvif.plug(HYBRID.vif())
     assert deviations(ovs, HYBRID) == []
+
+
+@kinds
+def test_two_processes_that_plug_the_same_vif_both_succeed(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slower one finds links where it saw none: it must not tear down the faster one's."""
+
+    def plug_elsewhere() -> None:
+        with monkeypatch.context() as other_process:
+            other_process.setattr(ovs_plugin, "LOCKS", KeyedLocks())
+            osvif.plug(kind.vif())
+
+    osvif.once_before_links(plug_elsewhere)
+    osvif.plug(kind.vif())
+    assert deviations(ovs, kind) == []
 
 
 @of(*WITH_LINKS)
