@@ -31,37 +31,32 @@ def many_ports(ovs: PrivateOvs, osvif: OsVif) -> None:
     ovs.vsctl(*words)
 
 
-def at_the_first_change_of_links(ovs: PrivateOvs, osvif: OsVif, kind: Kind) -> list[bool]:
-    """Plug; whether the VIF's row and its device are there when links are about to change."""
-    seen: list[bool] = []
+@kinds
+@pytest.mark.parametrize("others", ["few", "many"])
+def test_with_many_ports_the_row_comes_first_in_one_transaction(
+    others: str,
+    kind: Kind,
+    ovs: PrivateOvs,
+    osvif: OsVif,
+    br_int: str,
+    request: pytest.FixtureRequest,
+) -> None:
+    """With few, vswitchd would look for the device before it is there, and say so for a moment."""
+    if others == "many":
+        request.getfixturevalue("many_ports")
+    before, written = snapshot(ovs), ovs.next_cfg()
+    row_and_device: list[bool] = []
 
     def look() -> None:
-        seen.extend([kind.port() in ovs.dump()["Port"], kind.port() in links()])
+        row_and_device.extend([kind.port() in ovs.dump()["Port"], kind.port() in links()])
 
     osvif.once_before_links(look)
     osvif.plug_kind(kind)
-    return seen
-
-
-@with_many_ports
-@kinds
-def test_the_row_comes_first_in_one_transaction(
-    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
-) -> None:
-    before, written = snapshot(ovs), ovs.next_cfg()
-    assert at_the_first_change_of_links(ovs, osvif, kind) == [True, False]
+    assert row_and_device == [others == "many", False]
     assert ovs.next_cfg() == written + 1
     assert deviations(ovs, kind) == []
     osvif.unplug(kind.vif())
     assert not difference(before, snapshot(ovs))
-
-
-@kinds
-def test_with_few_ports_the_device_comes_first(
-    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
-) -> None:
-    """vswitchd would look for it before it is there, and say so for a moment."""
-    assert at_the_first_change_of_links(ovs, osvif, kind) == [False, False]
 
 
 @with_many_ports

@@ -27,43 +27,31 @@ from tests.rig.snapshot import difference, links, snapshot
 
 DEVICES = (TAP, MULTIQUEUE, HYBRID, PER_PORT)
 PAIRS = list(itertools.combinations_with_replacement(DEVICES, 2))
-pairs = pytest.mark.parametrize(
-    ("left", "right"), PAIRS, ids=[f"{left.name}-{right.name}" for left, right in PAIRS]
-)
 #: Seconds in which an answer that does not come would have come: 100 times what others take.
 LOST = 0.1
 AFTERWARDS = (PORT_ONLY, PER_PORT_ONLY)
 
 
-@pairs
-def test_guests_ping_each_other_and_lose_nothing(
-    left: Kind, right: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
-) -> None:
-    before = snapshot(ovs)
-    osvif.plug_kind(left, 1)
-    osvif.plug_kind(right, 2)
-    with left.guest(1) as one, right.guest(2) as two:
-        assert one.ping(two.ip, count=10, interval=0.02) == (10, 10)
-        assert two.ping(one.ip, count=10, interval=0.02) == (10, 10)
-        for number, kind in ((1, left), (2, right)):
-            assert deviations(ovs, kind, number) == []
-    osvif.unplug(left.vif(1), 1)
-    osvif.unplug(right.vif(2), 2)
-    assert not difference(before, snapshot(ovs))
-
-
-@pairs
-def test_a_packet_of_the_mtu_passes_and_one_byte_more_does_not(
+@pytest.mark.parametrize(
+    ("left", "right"), PAIRS, ids=[f"{left.name}-{right.name}" for left, right in PAIRS]
+)
+def test_guests_lose_nothing_up_to_the_mtu_and_a_packet_of_one_byte_more(
     left: Kind, right: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
 ) -> None:
     """The guests believe in a larger MTU, so that it is the host's devices that refuse."""
+    before = snapshot(ovs)
     osvif.plug_kind(left, 1)
     osvif.plug_kind(right, 2)
     whole: dict[str, Any] = {"dont_fragment": True, "count": 1}
     with left.guest(1, 9000) as one, right.guest(2, 9000) as two:
         for here, there in ((one, two), (two, one)):
+            assert here.ping(there.ip, count=10, interval=0.02) == (10, 10)
             assert here.ping(there.ip, size=vifs.MTU, **whole) == (1, 1)
             assert here.ping(there.ip, size=vifs.MTU + 1, wait=LOST, **whole) == (1, 0)
+        assert deviations(ovs, left, 1) == deviations(ovs, right, 2) == []
+    osvif.unplug(left.vif(1), 1)
+    osvif.unplug(right.vif(2), 2)
+    assert not difference(before, snapshot(ovs))
 
 
 @pytest.mark.parametrize("restarted", [True, False], ids=["reboot", "vswitchd-runs-on"])
