@@ -193,36 +193,25 @@ def test_one_that_fails_in_each_chunk_is_rolled_back_alone(
     assert not on_br_int & {TAP.port(n + 1) for n in bad}
 
 
-BAD_IDS = {"long": "a" * 300, "NUL": "a\0b", "surrogate": "a\udc80b"}
 #: What of VIF 2 is wrong, its fields, and those of its instance.
-NONSENSE: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
-    "bridge": ("vif.network.bridge", {"network": {"bridge": "a/b"}}, {}),
-    "network": ("vif.network", {"unset": ["network"]}, {}),
-    **{
-        f"{field}-{name}": (field, *fields)
-        for name, value in BAD_IDS.items()
-        for field, fields in {
-            "vif.id": ({"id": value}, {}),
-            "vif.port_profile.interface_id": ({"profile": {"interface_id": value}}, {}),
-            "instance_info.uuid": ({}, {"uuid": value}),
-        }.items()
-    },
+NONSENSE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "vif.network": ({"unset": ["network"]}, {}),
+    "vif.network.bridge": ({"network": {"bridge": "a/b"}}, {}),
+    "vif.id": ({"id": "a\udc80b"}, {}),
+    "vif.port_profile.interface_id": ({"profile": {"interface_id": "a" * 300}}, {}),
+    "instance_info.uuid": ({}, {"uuid": "a\0b"}),
 }
 
 
 @pytest.mark.filterwarnings("ignore:.*is an invalid UUID:FutureWarning")
-@pytest.mark.parametrize(("field", "vif", "instance"), NONSENSE.values(), ids=NONSENSE)
+@pytest.mark.parametrize("field", NONSENSE)
 def test_one_that_makes_no_sense_fails_alone_and_is_named(
-    field: str,
-    vif: dict[str, Any],
-    instance: dict[str, Any],
-    ovs_dummy: PrivateOvs,
-    osvif_dummy: OsVif,
-    caplog: pytest.LogCaptureFixture,
+    field: str, ovs_dummy: PrivateOvs, osvif_dummy: OsVif, caplog: pytest.LogCaptureFixture
 ) -> None:
     # pytest-xdist sends what is logged between processes, which half a surrogate pair prevents
     caplog.set_level(logging.CRITICAL, "os_vif")
-    bad = TAP.vif(2, **vif), vifs.instance(2, **instance)
+    fields, of_instance = NONSENSE[field]
+    bad = TAP.vif(2, **fields), vifs.instance(2, **of_instance)
     given = [*pairs([(TAP, 1)]), bad, *pairs([(HYBRID, 4)])]
     results = os_vif.plug_all(given)
     assert [result.vif for result in results] == [vif for vif, _ in given]
