@@ -52,8 +52,7 @@ _NEW: dict[str, dict[str, Value]] = {
         "ageing": 300,
         "stp": False,
         "mcast_snooping": True,
-        "arp_ignore": 0,
-        "arp_announce": 0,
+        **dict.fromkeys(NO_HOST_STACK, 0),
     },
     "veth": {},
     "tun": {},
@@ -179,7 +178,10 @@ class FakeLinks:
         if unknown:
             self._fail(step, f"a {link.kind} has no {unknown}")
         changes = {k: v for k, v in step.attributes.items() if k not in self.lacking}
-        self.links[step.name] = replace(link, attributes={**link.attributes, **changes})
+        self._change(link, changes)
+
+    def _change(self, link: Link, changes: Mapping[Any, Value], **more: Any) -> None:
+        self.links[link.name] = replace(link, attributes={**link.attributes, **changes}, **more)
 
     def _delete(self, step: DeleteLink) -> None:
         link = self.links.get(step.name)
@@ -191,9 +193,9 @@ class FakeLinks:
         for name in gone:
             del self.links[name]
             self.peers.pop(name, None)
-        for name, other in self.links.items():
+        for other in list(self.links.values()):
             if other.attributes.get("master") in gone:
-                self.links[name] = replace(other, attributes={**other.attributes, "master": ""})
+                self._change(other, {"master": ""})
 
     def _join(self, step: JoinBridge) -> None:
         port, bridge = (self.links.get(name) for name in (step.name, step.bridge))
@@ -202,15 +204,9 @@ class FakeLinks:
             return
         if port.attributes["master"] not in ("", step.bridge):
             self._fail(step, f"it is in {port.attributes['master']}")
-        self.links[step.name] = replace(
-            port, attributes={**port.attributes, "master": step.bridge}, addresses=()
-        )
+        self._change(port, {"master": step.bridge}, addresses=())
         mtu = bridge.attributes["mtu"] if step.mtu is None else step.mtu
-        self.links[step.bridge] = replace(
-            bridge,
-            attributes={**bridge.attributes, "mtu": mtu},
-            addresses=(*bridge.addresses, *port.addresses),
-        )
+        self._change(bridge, {"mtu": mtu}, addresses=(*bridge.addresses, *port.addresses))
 
     @staticmethod
     def _is_gone(step: LinkStep, name: str) -> None:
@@ -364,7 +360,7 @@ class FakeRows:
                 self._must_be(name, self.ports)
                 self._must_have(name, ids)
                 for key, value in values.items():
-                    self.ports[name] = _set(self.ports[name], key, value)
+                    self.ports[name] = with_value(self.ports[name], key, value)
             case ReopenPort(name):
                 self._must_be(name, self.ports)
                 self.ports[name] = replace(self.ports[name], ofport=None, error="")
@@ -421,7 +417,7 @@ class FakeRows:
 
 
 class FakeHost:
-    """Both backends, and what stands there as one value.
+    """Both backends, and what is there as one value.
 
     :param there: what is there at the start; two veths in a row are a pair.
     """
@@ -442,7 +438,7 @@ class FakeHost:
         )
 
 
-def _set(port: Port, key: str, value: str | int | None) -> Port:
+def with_value(port: Port, key: str, value: str | int | None) -> Port:
     """Set a value of a port's Interface row, by ovs-vsctl's notation."""
     column, _, inner = key.partition(":")
     name = {"type": "interface_type", "external_ids": "interface_ids"}.get(column, column)

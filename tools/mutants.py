@@ -400,7 +400,7 @@ MUTANTS = (
         "os_vif/wiring/elements/veth_pair.py",
         'with_values({"promisc": True, "up": True}',
         'with_values({"up": True}',
-        "tests/unit/wiring/test_plan.py -k 'hybrid_wiring'",
+        "tests/unit/wiring/test_apply.py -k 'in_its_order and hybrid'",
     ),
     Mutant(
         "mac-of-libvirts-tap",
@@ -418,7 +418,7 @@ MUTANTS = (
         "os_vif/wiring/elements/vlan_device.py",
         '"vlan": (self.vlan, Action.REFUSE),',
         '"vlan": (self.vlan, Action.REPORT),',
-        "tests/unit/wiring/test_plan_bridges.py -k 'contradicts'",
+        "tests/unit/wiring/test_apply.py -k 'contradicts'",
     ),
     Mutant(
         "mtu-lowered",
@@ -427,7 +427,7 @@ MUTANTS = (
         "os_vif/wiring/elements/host_interface.py",
         "mtu=None if self.shared else self.mtu",
         "mtu=self.mtu",
-        "tests/unit/wiring/test_plan_bridges.py -k 'mtu'",
+        "tests/unit/wiring/test_apply.py -k 'never_lowered'",
     ),
     Mutant(
         "taken-from-bridge",
@@ -454,7 +454,7 @@ MUTANTS = (
         "os_vif/wiring/elements/representor.py",
         'on_remove={"up": False}',
         "on_remove={}",
-        "tests/unit/wiring/test_plan.py -k 'representor'",
+        "tests/unit/wiring/test_remove.py -k 'representor'",
     ),
     Mutant(
         "mtu-of-libvirts-tap",
@@ -463,7 +463,7 @@ MUTANTS = (
         "os_vif/wiring/elements/device_mtu.py",
         "with_values({}, mtu=self.mtu)",
         "{}",
-        "tests/unit/wiring/test_plan.py -k 'mtu'",
+        "tests/unit/wiring/test_apply.py -k 'what_is_corrected and libvirt'",
     ),
     Mutant(
         "br-int-deleted",

@@ -48,11 +48,6 @@ def test_definition(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FACTS)
-def test_namespace(name: str) -> None:
-    assert registered(name).OBJ_PROJECT_NAMESPACE == "os_vif"
-
-
-@pytest.mark.parametrize("name", FACTS)
 def test_class_is_found_in_its_module_and_in_the_package(name: str) -> None:
     cls = registered(name)
     assert getattr(import_module(FACTS[name]["module"]), name) is cls
@@ -75,11 +70,6 @@ def test_no_object_is_unknown() -> None:
         if cls.__module__.startswith("os_vif.")
     }
     assert ours == set(FACTS)
-
-
-def test_nested_objects_are_declared_with_known_classes() -> None:
-    for name in FACTS:
-        ovo_base.obj_tree_get_versions(name)
 
 
 def in_new_process(code: str) -> Any:

@@ -27,6 +27,9 @@ _IFF_NO_PI = 0x1000
 _IFF_MULTI_QUEUE = 0x0100
 _IP_AND_ICMP_HEADERS = 28
 
+#: Seconds for an answer that is to come, ample for a busy machine, and how often one tries.
+_AMPLE, _ATTEMPTS = 5.0, 3
+
 
 class Guest:
     """What both kinds of guest share; the kinds say how ``eth0`` gets there."""
@@ -66,13 +69,15 @@ class Guest:
         interval: float = 0.2,
         size: int | None = None,
         dont_fragment: bool = False,
-        wait: float = 5.0,
+        wait: float = _AMPLE,
     ) -> tuple[int, int]:
         """Ping from the guest, and return how many requests were sent and answered.
 
+        ovs-vswitchd drops packets while it sets up its datapath, so answers that are to come may
+        come at the second or third attempt.
+
         :param interval: seconds between requests.
-        :param wait: seconds to wait for the last answer, ample for a busy machine; short ones are
-            for what is not to come.
+        :param wait: seconds to wait for the last answer; short ones are for what is not to come.
         :param size: bytes of the whole IP packet, so that it compares with an MTU.
         :raises CommandError: when ping itself failed.
         """
@@ -81,10 +86,17 @@ class Guest:
             argv += ["-s", str(size - _IP_AND_ICMP_HEADERS)]
         if dont_fragment:
             argv += ["-M", "do"]
-        done = self.namespace.run([*argv, address], check=False)
+        for _ in range(_ATTEMPTS if wait >= _AMPLE else 1):
+            sent, answered = self._ping([*argv, address])
+            if answered == sent:
+                break
+        return sent, answered
+
+    def _ping(self, argv: list[str]) -> tuple[int, int]:
+        done = self.namespace.run(argv, check=False)
         counts = re.search(r"(\d+) packets transmitted, (\d+) received", done.stdout)
         if counts is None:
-            raise CommandError(f"ping {address}: {(done.stderr + done.stdout).strip()}")
+            raise CommandError(f"{' '.join(argv)}: {(done.stderr + done.stdout).strip()}")
         return int(counts[1]), int(counts[2])
 
     def _connect(self, stack: ExitStack) -> None:

@@ -86,6 +86,12 @@ class Installed:
         (metadata / "entry_points.txt").write_text(f"[os_vif]\n{name} = {module}:{attribute}\n")
         return module
 
+    def initialize(self, *names: str, **sources: str) -> None:
+        """Install good plugins, and some with sources of their own; initialise the library."""
+        for name, source in (dict.fromkeys(names, GOOD) | sources).items():
+            self.add(name, source)
+        os_vif.initialize()
+
     def plugin(self, name: str) -> Any:
         """The class of a plugin that was added by :meth:`add` and has been loaded."""
         module: ModuleType = sys.modules[f"fake_{name}"]

@@ -4,7 +4,7 @@
 import inspect
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -42,16 +42,24 @@ UNLUCKY = (
 """
 )
 
-Verb = Callable[[Iterable[Any]], list[os_vif.Result]]
-BOTH = pytest.mark.parametrize(
-    ("verb", "wrapper", "one"),
-    [
-        (os_vif.plug_all, exception.PlugException, "plug"),
-        (os_vif.unplug_all, exception.UnplugException, "unplug"),
+
+class Verb(NamedTuple):
+    """A verb for many VIFs, and what belongs to it."""
+
+    many: Callable[[Iterable[Any]], list[os_vif.Result]]
+    one: Callable[[Any, Any], None]
+    wrapper: type[exception.ExceptionBase]
+
+
+@pytest.fixture(
+    params=[
+        Verb(os_vif.plug_all, os_vif.plug, exception.PlugException),
+        Verb(os_vif.unplug_all, os_vif.unplug, exception.UnplugException),
     ],
     ids=["plug_all", "unplug_all"],
 )
-VERBS = pytest.mark.parametrize("verb", [os_vif.plug_all, os_vif.unplug_all])
+def verb(request: pytest.FixtureRequest) -> Verb:
+    return request.param
 
 
 def pairs(plugin: str, *numbers: int) -> list[Any]:
@@ -62,136 +70,84 @@ def at_once(how: str) -> str:
     return AT_ONCE.replace("{how}", how)
 
 
-@VERBS
+def types(results: Iterable[os_vif.Result]) -> list[type]:
+    return [type(result.error) for result in results]
+
+
 @pytest.mark.parametrize("given", [[], [(vif_open_vswitch(), instance())], iter([])])
 def test_before_initialize_is_the_one_thing_that_is_raised(
     installed: Installed, verb: Verb, given: Iterable[Any]
 ) -> None:
     with pytest.raises(exception.LibraryNotInitialized):
-        verb(given)
+        verb.many(given)
 
 
-@VERBS
-@pytest.mark.parametrize("make", [list, tuple, iter, lambda _: (n for n in ())])
-def test_nothing_to_do_is_no_result_and_no_call(
-    installed: Installed, verb: Verb, make: Callable[[Any], Iterable[Any]]
-) -> None:
-    installed.add("many", at_once(WELL))
-    os_vif.initialize()
-    assert verb(make([])) == []
-    assert installed.plugin("many").calls == []
-
-
-@BOTH
 @pytest.mark.parametrize(
     "make", [list, tuple, iter, lambda found: (one for one in found), dict.fromkeys]
 )
 def test_pairs_may_come_in_any_iterable(
-    installed: Installed, verb: Verb, wrapper: Any, one: str, make: Callable[[Any], Any]
+    installed: Installed, verb: Verb, make: Callable[[Any], Any]
 ) -> None:
-    installed.add("good")
-    os_vif.initialize()
+    installed.initialize("good", many=at_once(WELL))
     given = [(vif, "hashable") for vif, _ in pairs("good", 1, 2, 3)]
-    assert verb(make(given)) == [os_vif.Result(vif, None) for vif, _ in given]
-    assert installed.plugin("good").calls == [(one, *pair) for pair in given]
+    assert verb.many(make(given)) == [os_vif.Result(vif, None) for vif, _ in given]
+    assert installed.plugin("good").calls == [(verb.one.__name__, *pair) for pair in given]
+    assert verb.many(make([])) == []
+    assert installed.plugin("many").calls == []
 
 
-@BOTH
 def test_a_plugin_without_the_method_gets_one_vif_after_the_other(
-    installed: Installed, verb: Verb, wrapper: Any, one: str
+    installed: Installed, verb: Verb, caplog: pytest.LogCaptureFixture
 ) -> None:
-    installed.add("unlucky", UNLUCKY)
-    os_vif.initialize()
+    installed.initialize(unlucky=UNLUCKY)
     given = pairs("unlucky", 12, 13, 14)
-    results = verb(given)
+    results = verb.many(given)
     assert [result.vif for result in results] == [vif for vif, _ in given]
-    assert [result.error is None for result in results] == [True, False, True]
+    assert types(results) == [type(None), verb.wrapper, type(None)]
     assert [call[1:] for call in installed.plugin("unlucky").calls] == given
+    (line,) = (r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR)
+    assert "out of cheese" in line
+    # The error is what the verb for one would have raised.
+    with pytest.raises(verb.wrapper) as raised:
+        verb.one(*given[1])
+    assert str(results[1].error) == str(raised.value)
+    assert isinstance(results[1].error.__cause__, ValueError)  # type: ignore[union-attr]
 
 
-@BOTH
-def test_an_error_is_what_the_verb_for_one_would_have_raised(
-    installed: Installed, verb: Verb, wrapper: Any, one: str
-) -> None:
-    installed.add("unlucky", UNLUCKY)
-    os_vif.initialize()
-    ((vif, info),) = given = pairs("unlucky", 13)
-    ((_, error),) = verb(given)
-    with pytest.raises(wrapper) as raised:
-        getattr(os_vif, one)(vif, info)
-    assert type(error) is wrapper
-    assert str(error) == str(raised.value)
-    assert isinstance(error.__cause__, ValueError)
-    assert "out of cheese" in str(error)
-
-
-@BOTH
-def test_an_error_is_logged(
-    installed: Installed,
-    verb: Verb,
-    wrapper: Any,
-    one: str,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    installed.add("unlucky", UNLUCKY)
-    os_vif.initialize()
-    verb(pairs("unlucky", 12, 13))
-    lines = [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]
-    assert len(lines) == 1
-    assert "out of cheese" in lines[0]
-
-
-@BOTH
 def test_results_are_in_the_order_of_the_pairs_whoever_plugs_them(
-    installed: Installed, verb: Verb, wrapper: Any, one: str
+    installed: Installed, verb: Verb
 ) -> None:
-    installed.add("one", UNLUCKY)
-    installed.add("many", at_once(WELL))
-    os_vif.initialize()
+    installed.initialize(one=UNLUCKY, many=at_once(WELL))
     first, second = pairs("many", 1, 2)
     third, unlucky = pairs("one", 3, 13)
     (unknown,) = pairs("unknown", 4)
     unset = (vif_bridge(5, unset=["plugin"]), instance())
-    nonsense = ("no vif", instance())
-    given = [unknown, third, first, unlucky, nonsense, second, unset]
-    results = verb(given)
+    given = [unknown, third, first, unlucky, ("no vif", instance()), second, unset, unlucky]
+    results = verb.many(given)
     assert [result.vif for result in results] == [vif for vif, _ in given]
-    assert [type(result.error) for result in results] == [
+    assert types(results) == [
         exception.NoMatchingPlugin,
         type(None),
         type(None),
-        wrapper,
+        verb.wrapper,
         exception.InvalidValue,
         type(None),
         exception.InvalidValue,
+        verb.wrapper,
     ]
-    assert installed.plugin("many").calls == [(verb.__name__, [first, second])]
-    assert [call[1:] for call in installed.plugin("one").calls] == [third, unlucky]
+    assert installed.plugin("many").calls == [(verb.many.__name__, [first, second])]
+    assert [call[1:] for call in installed.plugin("one").calls] == [third, unlucky, unlucky]
 
 
-@VERBS
 def test_a_plugin_that_could_not_be_loaded_is_reported_for_each_of_its_vifs(
     installed: Installed, verb: Verb
 ) -> None:
-    installed.add("broken", "raise ImportError('libfancy.so.3')")
-    installed.add("good")
-    os_vif.initialize()
-    results = verb([*pairs("broken", 1, 2), *pairs("good", 3)])
+    installed.initialize("good", broken="raise ImportError('libfancy.so.3')")
+    results = verb.many([*pairs("broken", 1, 2), *pairs("good", 3)])
     for _, error in results[:2]:
         assert isinstance(error, exception.PluginLoadFailed)
         assert "libfancy" in str(error)
     assert results[2].error is None
-
-
-@BOTH
-def test_the_same_vif_twice_is_two_results(
-    installed: Installed, verb: Verb, wrapper: Any, one: str
-) -> None:
-    installed.add("unlucky", UNLUCKY)
-    os_vif.initialize()
-    pair = pairs("unlucky", 13)[0]
-    results = verb([pair, pair])
-    assert [type(result.error) for result in results] == [wrapper, wrapper]
 
 
 BAD = {
@@ -216,80 +172,72 @@ BAD = {
 }
 
 
-@BOTH
 @pytest.mark.parametrize("how", BAD)
 def test_a_plugin_that_returns_nonsense_fails_its_vifs_and_no_others(
-    installed: Installed, verb: Verb, wrapper: Any, one: str, how: str
+    installed: Installed, verb: Verb, how: str
 ) -> None:
-    installed.add("bad", at_once(BAD[how]))
-    installed.add("good", at_once(WELL))
-    os_vif.initialize()
+    installed.initialize(bad=at_once(BAD[how]), good=at_once(WELL))
     given = [*pairs("bad", 1, 2), *pairs("good", 3)]
-    results = verb(given)
+    results = verb.many(given)
     assert [result.vif for result in results] == [vif for vif, _ in given]
     assert [type(result) for result in results] == [os_vif.Result] * 3
-    assert [type(result.error) for result in results] == [wrapper, wrapper, type(None)]
+    assert types(results) == [verb.wrapper, verb.wrapper, type(None)]
     assert isinstance(results[0].error, exception.ExceptionBase)
     assert results[0].error.__cause__ is not None
 
 
-@BOTH
-def test_what_was_done_before_a_plugin_raised_is_reported(
-    installed: Installed, verb: Verb, wrapper: Any, one: str
+EACH = "for n, (v, _) in enumerate(pairs)"
+
+
+@pytest.mark.parametrize(
+    ("how", "causes"),
+    [
+        pytest.param(
+            f"return (plugin.Result(v, None) {EACH})", [None] * 3, id="results of a generator"
+        ),
+        pytest.param(
+            f"return (plugin.Result(v, 1 / 0 if n else None) {EACH})",
+            [None, ZeroDivisionError, ZeroDivisionError],
+            id="what was done before it raised is reported",
+        ),
+        pytest.param(
+            f"return [plugin.Result(v, None if n else OSError('no room')) {EACH}]",
+            [OSError, None, None],
+            id="the error of one is wrapped with its cause",
+        ),
+    ],
+)
+def test_what_a_plugin_reports_of_each(
+    installed: Installed, verb: Verb, how: str, causes: list[type | None]
 ) -> None:
-    how = "return (plugin.Result(v, 1 / 0 if n else None) for n, (v, _) in enumerate(pairs))"
-    installed.add("many", at_once(how))
-    os_vif.initialize()
-    results = verb(pairs("many", 1, 2, 3))
-    assert [type(result.error) for result in results] == [type(None), wrapper, wrapper]
-    assert isinstance(results[2].error.__cause__, ZeroDivisionError)  # type: ignore[union-attr]
+    installed.initialize(many=at_once(how))
+    given = pairs("many", 1, 2, 3)
+    for (vif, _), cause, result in zip(given, causes, verb.many(given), strict=True):
+        assert result.vif is vif
+        assert type(result.error) is (verb.wrapper if cause else type(None))
+        if result.error is not None:
+            assert type(result.error.__cause__) is cause
+            assert str(vif.id) in str(result.error)
 
 
-@BOTH
-def test_results_may_come_from_a_generator(
-    installed: Installed, verb: Verb, wrapper: Any, one: str
-) -> None:
-    installed.add("many", at_once("return (plugin.Result(vif, None) for vif, _ in pairs)"))
-    os_vif.initialize()
-    given = pairs("many", 1, 2)
-    assert verb(given) == [os_vif.Result(vif, None) for vif, _ in given]
-
-
-@BOTH
-def test_an_error_of_one_of_several_is_wrapped_with_its_cause(
-    installed: Installed, verb: Verb, wrapper: Any, one: str
-) -> None:
-    how = "return [plugin.Result(v, None if n else OSError('no room')) for n, (v, _) in "
-    installed.add("many", at_once(how + "enumerate(pairs)]"))
-    os_vif.initialize()
-    (first, error), (_, none) = verb(pairs("many", 1, 2))
-    assert none is None
-    assert type(error) is wrapper
-    assert isinstance(error.__cause__, OSError)
-    assert str(first.id) in str(error)
-
-
-@VERBS
 def test_a_plugin_that_cannot_be_hashed_is_no_problem(installed: Installed, verb: Verb) -> None:
     """A class with __eq__, a dataclass for instance, has no hash."""
-    installed.add("odd", GOOD + "\n    def __eq__(self, other):\n        return True\n")
-    installed.add("good", at_once(WELL))
-    os_vif.initialize()
-    results = verb([*pairs("odd", 1), *pairs("good", 2), *pairs("odd", 3)])
+    installed.initialize(
+        odd=GOOD + "\n    def __eq__(self, other):\n        return True\n", good=at_once(WELL)
+    )
+    results = verb.many([*pairs("odd", 1), *pairs("good", 2), *pairs("odd", 3)])
     assert [result.error for result in results] == [None] * 3
     assert len(installed.plugin("odd").calls) == 2
 
 
-@VERBS
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
 def test_what_is_no_error_of_a_plugin_passes_through(
     installed: Installed, verb: Verb, error: type[BaseException]
 ) -> None:
     """The end of a process, or a greenthread's."""
-    installed.add("bad", at_once(f"raise {error.__name__}()"))
-    os_vif.initialize()
+    installed.initialize(bad=at_once(f"raise {error.__name__}()"))
     with pytest.raises(error):
-        verb(pairs("bad", 1))
+        verb.many(pairs("bad", 1))
 
 
 @pytest.mark.parametrize("owner", [os_vif, PluginBase])
@@ -297,7 +245,3 @@ def test_what_is_no_error_of_a_plugin_passes_through(
 def test_the_pairs_are_given_by_position_only(owner: Any, name: str) -> None:
     *_, last = inspect.signature(getattr(owner, name)).parameters.values()
     assert (last.name, last.kind) == ("pairs", inspect.Parameter.POSITIONAL_ONLY)
-
-
-def test_the_method_is_optional_in_a_plugin() -> None:
-    assert not {"plug_all", "unplug_all"} & set(PluginBase.__abstractmethods__)

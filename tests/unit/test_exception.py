@@ -16,10 +16,7 @@ from os_vif.objects import vif
 from tests.compat import facts
 
 OLD = {module: found for module, found in facts("api").items() if module.endswith("exception")}
-NEW = {
-    "InvalidValue": ["field", "reason", "value"],
-    "PluginLoadFailed": ["cause", "plugin_name"],
-}
+NEW = {"InvalidValue": ["field", "reason", "value"], "PluginLoadFailed": ["cause", "plugin_name"]}
 
 for module in OLD:
     if importlib.util.find_spec(module.partition(".")[0]) and importlib.util.find_spec(module):
@@ -52,14 +49,10 @@ def test_takes_its_documented_keywords(cls: type[exception.ExceptionBase]) -> No
     assert all(f"<{name}>" in str(error) for name in keywords(cls))
 
 
-def test_none_is_missing() -> None:
+def test_none_is_missing_and_each_is_drawn_in_the_tree() -> None:
     ours = {cls.__name__ for cls in CLASSES if cls.__module__ == exception.__name__}
     assert ours == set(OLD["os_vif.exception"]) | set(NEW)
-
-
-def test_each_is_drawn_in_the_tree() -> None:
-    for name in [*OLD["os_vif.exception"], *NEW]:
-        assert re.search(rf"\b{name}\b", exception.__doc__ or "")
+    assert ours <= set(re.findall(r"\w+", exception.__doc__ or ""))
 
 
 @pytest.mark.parametrize("cls", [cls for cls in CLASSES if keywords(cls)])

@@ -63,9 +63,7 @@ def test_a_verb_before_initialize_says_so(installed: Installed, verb: Callable[[
 
 
 def test_a_plugin_is_found_by_the_name_of_its_entry_point(installed: Installed) -> None:
-    installed.add("good")
-    installed.add("other")
-    os_vif.initialize()
+    installed.initialize("good", "other")
     vif, info = vif_open_vswitch(plugin="good"), instance()
     os_vif.plug(vif, info)
     os_vif.unplug(vif, info)
@@ -73,16 +71,10 @@ def test_a_plugin_is_found_by_the_name_of_its_entry_point(installed: Installed) 
     assert installed.plugin("other").calls == []
 
 
-def test_a_second_initialize_does_nothing(installed: Installed) -> None:
-    installed.add("good")
-    os_vif.initialize()
+def test_only_a_reset_loads_all_plugins_anew(installed: Installed) -> None:
+    installed.initialize("good")
     os_vif.initialize()
     assert len(installed.plugin("good").made) == 1
-
-
-def test_a_reset_loads_all_plugins_anew(installed: Installed) -> None:
-    installed.add("good")
-    os_vif.initialize()
     os_vif.initialize(reset=True)
     first, second = installed.plugin("good").made
     assert first is not second
@@ -121,16 +113,13 @@ def test_initialize_registers_the_objects(installed: Installed) -> None:
 # Configuration ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("intuple", '(cfg.IntOpt("answer", default=42),)'),
-        ("inlist", '[cfg.IntOpt("answer", default=42)]'),
-    ],
-)
-def test_options_may_be_a_tuple_or_a_list(installed: Installed, name: str, options: str) -> None:
-    installed.add(name, GOOD.replace('(cfg.IntOpt("answer", default=42),)', options))
-    os_vif.initialize()
+ANSWER = '(cfg.IntOpt("answer", default=42),)'
+
+
+@pytest.mark.parametrize("name", ["intuple", "inlist"])
+def test_options_may_be_a_tuple_or_a_list(installed: Installed, name: str) -> None:
+    options = ANSWER if name == "intuple" else f"list({ANSWER})"
+    installed.initialize(**{name: GOOD.replace(ANSWER, options)})
     assert cfg.CONF[f"os_vif_{name}"].answer == 42
     (made,) = installed.plugin(name).made
     assert made.config.answer == 42
@@ -138,8 +127,7 @@ def test_options_may_be_a_tuple_or_a_list(installed: Installed, name: str, optio
 
 @pytest.mark.parametrize("options", ["()", "[]"])
 def test_a_plugin_without_options_registers_no_group(installed: Installed, options: str) -> None:
-    installed.add("spartan", GOOD.replace('(cfg.IntOpt("answer", default=42),)', options))
-    os_vif.initialize()
+    installed.initialize(spartan=GOOD.replace(ANSWER, options))
     (made,) = installed.plugin("spartan").made
     assert list(made.config) == []
     assert "os_vif_spartan" not in cfg.CONF
@@ -151,9 +139,7 @@ def test_the_plugins_that_were_loaded_are_logged_in_one_line(
     installed: Installed, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    installed.add("good")
-    installed.add("abad", BAD_IMPORT)
-    os_vif.initialize()
+    installed.initialize("good", abad=BAD_IMPORT)
     os_vif.initialize()
     (line,) = (x for x in records(caplog, logging.INFO) if "good" in x)
     assert "good (fake_good:Plugin)" in line
@@ -184,11 +170,7 @@ def test_the_plugins_that_were_loaded_are_logged_in_one_line(
 def test_a_plugin_that_cannot_be_loaded_harms_no_other(
     installed: Installed, caplog: pytest.LogCaptureFixture, source: str, cause: str
 ) -> None:
-    installed.add("abad", source)
-    installed.add("good")
-    installed.add("zbad", source)
-
-    os_vif.initialize()
+    installed.initialize("good", abad=source, zbad=source)
 
     logged = "\n".join(records(caplog, logging.ERROR))
     for name in ("abad", "zbad"):
@@ -212,8 +194,7 @@ def test_a_plugin_that_cannot_be_loaded_harms_no_other(
 def test_a_broken_plugin_is_not_tried_again_until_reset(
     installed: Installed, caplog: pytest.LogCaptureFixture
 ) -> None:
-    installed.add("abad", broken("__init__"))
-    os_vif.initialize()
+    installed.initialize(abad=broken("__init__"))
     caplog.clear()
     os_vif.initialize()
     assert records(caplog, logging.ERROR) == []
@@ -285,19 +266,20 @@ class TestVerb:
             verb(vif_open_vswitch(plugin="nonesuch"), instance())
         assert type(caught.value) is exception.NoMatchingPlugin
 
-    def test_no_plugin(self, installed: Installed, verb: Any, wrapper: Any) -> None:
-        os_vif.initialize()
-        with pytest.raises(exception.InvalidValue, match=r"vif\.plugin, None: it is not set"):
-            verb(vif_open_vswitch(unset="plugin"), instance())
-
-    @pytest.mark.parametrize("value", [None, {"plugin": "good"}, "good", instance()])
-    def test_what_is_no_vif(
-        self, installed: Installed, verb: Any, wrapper: Any, value: object
+    @pytest.mark.parametrize(
+        ("vif", "said"),
+        [
+            (vif_open_vswitch(unset="plugin"), r"vif\.plugin, None: it is not set"),
+            *((value, r"vif, .*it is not a VIF") for value in (None, {"plugin": "good"}, "good")),
+            (instance(), r"vif, .*it is not a VIF"),
+        ],
+    )
+    def test_a_vif_without_a_plugin_and_what_is_not_a_vif(
+        self, installed: Installed, verb: Any, wrapper: Any, vif: Any, said: str
     ) -> None:
-        installed.add("good")
-        os_vif.initialize()
-        with pytest.raises(exception.InvalidValue, match=r"vif, .*it is not a VIF"):
-            verb(value, instance())
+        installed.initialize("good")
+        with pytest.raises(exception.InvalidValue, match=said):
+            verb(vif, instance())
 
     @pytest.mark.parametrize(
         "error",
@@ -317,8 +299,9 @@ class TestVerb:
         wrapper: Any,
         error: str,
     ) -> None:
-        installed.add("faulty", "from os_vif import exception\n" + broken(verb.__name__, error))
-        os_vif.initialize()
+        installed.initialize(
+            faulty="from os_vif import exception\n" + broken(verb.__name__, error)
+        )
         with pytest.raises(exception.ExceptionBase) as caught:
             verb(vif_open_vswitch(plugin="faulty"), instance())
         assert type(caught.value) is wrapper
@@ -332,8 +315,7 @@ class TestVerb:
     def test_an_interruption_is_not_an_error(
         self, installed: Installed, verb: Any, wrapper: Any, error: type[BaseException]
     ) -> None:
-        installed.add("faulty", broken(verb.__name__, f"{error.__name__}()"))
-        os_vif.initialize()
+        installed.initialize(faulty=broken(verb.__name__, f"{error.__name__}()"))
         with pytest.raises(error):
             verb(vif_open_vswitch(plugin="faulty"), instance())
 
@@ -341,29 +323,29 @@ class TestVerb:
 # host_info --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("mute", "cause"),
+    [
+        pytest.param(broken("describe"), "out of cheese", id="it raises"),
+        pytest.param(
+            f"{GOOD}\n    def describe(self):\n        return {{'plugin': 'mute'}}\n",
+            "",
+            id="it returns something else",
+        ),
+    ],
+)
 def test_a_plugin_that_cannot_describe_itself_is_logged_and_left_out(
-    installed: Installed, caplog: pytest.LogCaptureFixture
+    installed: Installed, caplog: pytest.LogCaptureFixture, mute: str, cause: str
 ) -> None:
-    installed.add("mute", broken("describe"))
-    installed.add("good")
-    os_vif.initialize()
+    installed.initialize("good", mute=mute)
     described = os_vif.host_info()
     assert described.has_plugin("good")
     assert not described.has_plugin("mute")
     (record,) = (r for r in caplog.records if "mute" in r.getMessage())
+    assert record.levelno == logging.ERROR
     assert record.exc_info
-    assert "out of cheese" in str(record.exc_info[1])
+    assert cause in str(record.exc_info[1])
     os_vif.plug(vif_open_vswitch(plugin="mute"), instance())
-
-
-def test_a_plugin_that_describes_nothing_useful_is_left_out_too(
-    installed: Installed, caplog: pytest.LogCaptureFixture
-) -> None:
-    installed.add("mute", GOOD + "\n    def describe(self):\n        return {'plugin': 'mute'}\n")
-    installed.add("good")
-    os_vif.initialize()
-    assert os_vif.host_info().has_plugin("good")
-    assert any("mute" in line for line in records(caplog, logging.ERROR))
 
 
 @pytest.mark.parametrize(
@@ -371,8 +353,7 @@ def test_a_plugin_that_describes_nothing_useful_is_left_out_too(
     [(None, True), (["VIFOpenVSwitch"], True), ({"VIFBridge"}, False), ([], False)],
 )
 def test_only_permitted_kinds_are_listed(installed: Installed, permitted: Any, has: bool) -> None:
-    installed.add("good")
-    os_vif.initialize()
+    installed.initialize("good")
     described = os_vif.host_info(permitted)
     assert described.has_plugin("good") is has
     told = {kind.vif_object_name for info in described.plugin_info for kind in info.vif_info}
@@ -382,8 +363,7 @@ def test_only_permitted_kinds_are_listed(installed: Installed, permitted: Any, h
 
 
 def test_everything_that_is_listed_has_a_version_in_common_with_us(installed: Installed) -> None:
-    installed.add("good")
-    os_vif.initialize()
+    installed.initialize("good")
     kinds = [kind for info in os_vif.host_info().plugin_info for kind in info.vif_info]
     profiles = [profile for kind in kinds for profile in kind.supported_port_profiles]
     assert kinds

@@ -23,8 +23,8 @@ def link(
     return Link(name, kind, alias, {"master": master, **more}, addresses=addresses)
 
 
-def bridge(name: str = "br1", **more: Value) -> Link:
-    return link(name, "bridge", **more)  # type: ignore[arg-type]
+def bridge(name: str = "br1", addresses: tuple[str, ...] = (), **more: Value) -> Link:
+    return link(name, "bridge", addresses=addresses, **more)
 
 
 def leaves(port: str, bridge: str = "br1") -> list[LinkStep]:
@@ -44,13 +44,13 @@ CASES: dict[str, tuple[list[Link], list[list[LinkStep]]]] = {
     "a bridge alone": ([bridge()], [BRIDGE_GOES]),
     **{
         f"with an interface: {kind or 'hardware'}": (
-            [bridge(addresses=HOST), link("eth0", kind, "br1")],  # type: ignore[arg-type]
+            [bridge(addresses=HOST), link("eth0", kind, "br1")],
             [leaves("eth0")],
         )
         for kind in ("", "bond", "team")
     },
     "with somebody's VLAN device": (
-        [bridge(addresses=HOST), link("eth0.7", "vlan", "br1", alias="")],  # type: ignore[arg-type]
+        [bridge(addresses=HOST), link("eth0.7", "vlan", "br1", alias="")],
         [leaves("eth0.7")],
     ),
     "with the interface of the option": (
@@ -65,20 +65,20 @@ CASES: dict[str, tuple[list[Link], list[list[LinkStep]]]] = {
     "with a guest besides": ([bridge(), link("eth0", "", "br1"), link("tap1", "tun", "br1")], []),
     "with something on it": ([bridge(), link("mac0", "macvlan", parent="br1")], []),
     "wanted": ([bridge("br9"), link("eth0", "", "br9")], []),
-    "with addresses that have nowhere to go": ([bridge(addresses=HOST), link("eth0", "")], []),  # type: ignore[arg-type]
+    "with addresses that have nowhere to go": ([bridge(addresses=HOST), link("eth0", "")], []),
     "left half-way": (
-        [bridge(addresses=HOST[:1]), link("wire", "veth", addresses=HOST)],  # type: ignore[arg-type]
+        [bridge(addresses=HOST[:1]), link("wire", "veth", addresses=HOST)],
         [leaves("wire")],
     ),
     "left half-way, and in use elsewhere": (
-        [bridge(addresses=HOST), link("wire", "veth", "br0", HOST)],  # type: ignore[arg-type]
+        [bridge(addresses=HOST), link("wire", "veth", "br0", HOST)],
         [],
     ),
     "a VLAN": (
         [bridge(), link("vlan7", "vlan", "br1")],
         [[*leaves("vlan7"), VLAN_GOES]],
     ),
-    "a VLAN that the host uses": ([bridge(addresses=HOST), link("vlan7", "vlan", "br1")], []),  # type: ignore[arg-type]
+    "a VLAN that the host uses": ([bridge(addresses=HOST), link("vlan7", "vlan", "br1")], []),
     "a VLAN with something on it": (
         [bridge(), link("vlan7", "vlan", "br1"), link("inner", "vlan", alias="", parent="vlan7")],
         [leaves("vlan7")],

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a VIF's network needs on the host, as whole values."""
+"""What a VIF's network needs on the host, drawn as text."""
 
-from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -10,33 +9,16 @@ from os_vif.exception import InvalidValue
 from os_vif.objects.network import Network
 from os_vif.objects.subnet import Subnet, SubnetList
 from os_vif.objects.vif import VIFBridge
-from os_vif.wiring.elements import (
-    BridgePort,
-    Element,
-    ForwardingFilter,
-    HostInterface,
-    LinuxBridge,
-    OnRemove,
-    VlanDevice,
-)
+from os_vif.wiring.elements import ForwardingFilter
 from os_vif.wiring.model import Wiring
-from os_vif.wiring.ownership import Mark
+from tests.drawing import draw
 from vif_plug_linux_bridge import shapes
-from vif_plug_linux_bridge.forwarding_rules import Filtering
 from vif_plug_linux_bridge.linux_bridge import LinuxBridgePlugin
 from vif_plug_linux_bridge.shapes import Settings
-
-BRIDGE = LinuxBridge("br100", Mark("linux_bridge", "bridge", "br100"), on_remove=OnRemove.KEEP)
-VLAN = VlanDevice("vlan7", "eth0", 7, 1450, Mark("linux_bridge", "vlan", "vlan7"))
-SHARED = HostInterface("eth0", 1450, shared=True)
 
 
 def plugged(vif: VIFBridge, settings: Settings) -> Wiring:
     return shapes.described(shapes.read(vif, settings))
-
-
-def a_filter(bridge: str = "br100", **options: Any) -> ForwardingFilter:
-    return ForwardingFilter(bridge, asdict(Filtering(bridge, **options)))
 
 
 def a_vif(network: dict[str, Any] | None = None, **fields: Any) -> VIFBridge:
@@ -62,92 +44,96 @@ def with_gateways(*gateways: str | None) -> SubnetList:
 
 
 TAGGED = {"should_provide_vlan": True, "vlan": 7}
-INTERFACE = HostInterface("eth0", 1450)
-PORT = BridgePort("eth0", "br100", 1450)
+#: How the drawings name a filter with the defaults of the options.
+SHORT = {
+    "settings={bridge=br100 forward_bridge_interface=('all',) gateway=True iptables_bottom_regex= "
+    "iptables_drop_action=DROP iptables_top_regex= use_ipv6=False}": "DEFAULTS"
+}
 
-CASES: dict[str, tuple[VIFBridge, Settings, tuple[Element, ...]]] = {
-    "flat": (a_vif(), Settings(), (INTERFACE, BRIDGE, PORT)),
+FLAT = """
+HostInterface eth0 mtu=1450
+LinuxBridge br100 mark=linux_bridge:bridge:br100 on_remove=KEEP
+BridgePort eth0 bridge=br100 mtu=1450
+"""
+VLAN = """
+HostInterface eth0 mtu=1450 shared=True
+VlanDevice vlan7 mark=linux_bridge:vlan:vlan7 mtu=1450 parent=eth0 vlan=7
+LinuxBridge br100 mark=linux_bridge:bridge:br100 on_remove=KEEP
+BridgePort vlan7 bridge=br100 mtu=1450
+"""
+
+#: what is wanted -> a VIF, the settings, the wiring
+CASES: dict[str, tuple[VIFBridge, Settings, str]] = {
+    "flat": (a_vif(), Settings(), FLAT),
     "flat, on the configured interface": (
         a_vif(),
         Settings(flat_interface="bond0", vlan_interface="eth9"),
-        (HostInterface("bond0", 1450), BRIDGE, BridgePort("bond0", "br100", 1450)),
+        FLAT.replace("eth0", "bond0"),
     ),
     "flat, on the configured interface alone": (
         a_vif({"bridge_interface": None}),
         Settings(flat_interface="bond0"),
-        (HostInterface("bond0", 1450), BRIDGE, BridgePort("bond0", "br100", 1450)),
+        FLAT.replace("eth0", "bond0"),
     ),
-    "flat, an option that is empty": (
-        a_vif(),
-        Settings(flat_interface=""),
-        (INTERFACE, BRIDGE, PORT),
+    "flat, an option that is empty": (a_vif(), Settings(flat_interface=""), FLAT),
+    "flat, with the mtu of the options": (
+        a_vif({"mtu": None}),
+        Settings(network_device_mtu=9000),
+        FLAT.replace("1450", "9000"),
     ),
-    **{
-        f"flat, with the mtu of the options for that of {unset}": (
-            a_vif({"mtu": unset}),
-            Settings(network_device_mtu=9000),
-            (HostInterface("eth0", 9000), BRIDGE, BridgePort("eth0", "br100", 9000)),
-        )
-        for unset in (None, 0)
-    },
-    "flat, filtered": (
-        a_vif(has_traffic_filtering=False),
-        Settings(),
-        (INTERFACE, BRIDGE, a_filter(), PORT),
+    "flat, with the mtu of the options for 0": (
+        a_vif({"mtu": 0}),
+        Settings(network_device_mtu=9000),
+        FLAT.replace("1450", "9000"),
     ),
     "flat, not said whether it is filtered elsewhere": (
         a_vif(has_traffic_filtering=None),
         Settings(),
-        (INTERFACE, BRIDGE, a_filter(), PORT),
+        """
+HostInterface eth0 mtu=1450
+LinuxBridge br100 mark=linux_bridge:bridge:br100 on_remove=KEEP
+ForwardingFilter br100 DEFAULTS
+BridgePort eth0 bridge=br100 mtu=1450
+""",
     ),
     "flat, filtered as configured": (
         a_vif(has_traffic_filtering=False),
         Settings(True, "top", "bottom", "REJECT", ["eth1", "eth2"]),
-        (
-            INTERFACE,
-            BRIDGE,
-            a_filter(
-                forward_bridge_interface=("eth1", "eth2"),
-                iptables_drop_action="REJECT",
-                iptables_top_regex="top",
-                iptables_bottom_regex="bottom",
-                use_ipv6=True,
-            ),
-            PORT,
-        ),
+        """
+HostInterface eth0 mtu=1450
+LinuxBridge br100 mark=linux_bridge:bridge:br100 on_remove=KEEP
+ForwardingFilter br100 settings={bridge=br100 forward_bridge_interface=('eth1', 'eth2') \
+gateway=True iptables_bottom_regex=bottom iptables_drop_action=REJECT iptables_top_regex=top \
+use_ipv6=True}
+BridgePort eth0 bridge=br100 mtu=1450
+""",
     ),
-    "vlan": (
-        a_vif(TAGGED),
-        Settings(),
-        (SHARED, VLAN, BRIDGE, BridgePort("vlan7", "br100", 1450)),
-    ),
+    "vlan": (a_vif(TAGGED), Settings(), VLAN),
     "vlan, on the configured interface": (
         a_vif(TAGGED),
         Settings(vlan_interface="bond0", flat_interface="eth9"),
-        (
-            HostInterface("bond0", 1450, shared=True),
-            VlanDevice("vlan7", "bond0", 7, 1450, VLAN.mark),
-            BRIDGE,
-            BridgePort("vlan7", "br100", 1450),
-        ),
-    ),
-    "vlan without a subnet, filtered": (
-        a_vif({**TAGGED, "subnets": SubnetList()}, has_traffic_filtering=False),
-        Settings(),
-        (SHARED, VLAN, BRIDGE, a_filter(gateway=False), BridgePort("vlan7", "br100", 1450)),
+        VLAN.replace("eth0", "bond0"),
     ),
     "vlan without a gateway, filtered": (
         a_vif({**TAGGED, "subnets": with_gateways(None)}, has_traffic_filtering=False),
         Settings(),
-        (SHARED, VLAN, BRIDGE, a_filter(gateway=False), BridgePort("vlan7", "br100", 1450)),
+        """
+HostInterface eth0 mtu=1450 shared=True
+VlanDevice vlan7 mark=linux_bridge:vlan:vlan7 mtu=1450 parent=eth0 vlan=7
+LinuxBridge br100 mark=linux_bridge:bridge:br100 on_remove=KEEP
+ForwardingFilter br100 settings={bridge=br100 forward_bridge_interface=('all',) gateway=False \
+iptables_bottom_regex= iptables_drop_action=DROP iptables_top_regex= use_ipv6=False}
+BridgePort vlan7 bridge=br100 mtu=1450
+""",
     ),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_network_needs(case: str) -> None:
-    vif, settings, elements = CASES[case]
-    assert plugged(vif, settings) == Wiring(elements)
+    """The interface comes into the bridge last: the host's traffic goes through it then."""
+    vif, settings, text = CASES[case]
+    assert draw(plugged(vif, settings), SHORT) == text.strip()
 
 
 @pytest.mark.parametrize(
@@ -171,13 +157,6 @@ def test_of_a_vlan_without_a_gateway_nothing_is_forwarded(
     assert rules.settings["gateway"] == forwarded
 
 
-def test_the_interface_comes_into_the_bridge_last() -> None:
-    """The host's traffic goes through the bridge then, and is filtered from the first packet."""
-    for vif in (a_vif(has_traffic_filtering=False), a_vif(TAGGED, has_traffic_filtering=False)):
-        kinds = [type(element) for element in plugged(vif, Settings()).elements]
-        assert kinds[-3:] == [LinuxBridge, ForwardingFilter, BridgePort]
-
-
 @pytest.mark.parametrize(
     ("network", "provided"),
     [
@@ -195,68 +174,49 @@ def test_whose_the_bridge_is(network: dict[str, Any], provided: bool) -> None:
     assert shapes.is_provided(a_vif(network)) == provided
 
 
-REFUSED: dict[str, tuple[VIFBridge, Settings, str]] = {
-    "no network": (VIFBridge(bridge_name="br100"), Settings(), "vif.network, None"),
-    "no bridge": (a_vif(bridge_name=None), Settings(), "vif.bridge_name, None"),
-    "an empty bridge": (a_vif(bridge_name=""), Settings(), "vif.bridge_name, ''"),
-    "a bridge with a blank": (a_vif(bridge_name="br 1"), Settings(), "vif.bridge_name, 'br 1'"),
-    "a long bridge": (a_vif(bridge_name="b" * 16), Settings(), "vif.bridge_name, 'bbbb"),
-    "no interface": (
+FILTERED = a_vif(has_traffic_filtering=False)
+REFUSED: list[tuple[VIFBridge, Settings, str]] = [
+    (VIFBridge(bridge_name="br100"), Settings(), "vif.network, None"),
+    *(
+        (a_vif(bridge_name=bad), Settings(), f"bridge_name, {bad!r}")
+        for bad in (None, "", "br 1", "b" * 16)
+    ),
+    (
         a_vif({"bridge_interface": None}),
         Settings(),
         "vif.network.bridge_interface (nor is [os_vif_linux_bridge] flat_interface), None",
     ),
-    "no interface for vlans": (
+    (
         a_vif({**TAGGED, "bridge_interface": None}),
         Settings(flat_interface="eth0"),
         "vif.network.bridge_interface (nor is [os_vif_linux_bridge] vlan_interface), None",
     ),
-    "a bad interface": (
-        a_vif({"bridge_interface": "a/b"}),
-        Settings(),
-        "vif.network.bridge_interface, 'a/b'",
-    ),
-    "a bad interface in the options": (
-        a_vif(),
-        Settings(flat_interface="a/b"),
-        "[os_vif_linux_bridge] flat_interface, 'a/b'",
-    ),
-    "a bad interface for vlans in the options": (
-        a_vif(TAGGED),
-        Settings(vlan_interface="a/b"),
-        "[os_vif_linux_bridge] vlan_interface, 'a/b'",
-    ),
-    "no vlan": (a_vif({"should_provide_vlan": True}), Settings(), "vif.network.vlan, None"),
-    "vlan 0": (a_vif({**TAGGED, "vlan": 0}), Settings(), "vif.network.vlan, 0"),
-    "vlan 4095": (a_vif({**TAGGED, "vlan": 4095}), Settings(), "vif.network.vlan, 4095"),
-    "a small mtu": (a_vif({"mtu": 67}), Settings(), "vif.network.mtu, 67"),
-    "a large mtu": (a_vif({"mtu": 65536}), Settings(), "vif.network.mtu, 65536"),
-    "a small mtu in the options": (
+    (a_vif({"bridge_interface": "a/b"}), Settings(), "vif.network.bridge_interface, 'a/b'"),
+    (a_vif(), Settings(flat_interface="a/b"), "[os_vif_linux_bridge] flat_interface, 'a/b'"),
+    (a_vif(TAGGED), Settings(vlan_interface="a/b"), "[os_vif_linux_bridge] vlan_interface, 'a/b'"),
+    (a_vif({"should_provide_vlan": True}), Settings(), "vif.network.vlan, None"),
+    (a_vif({**TAGGED, "vlan": 0}), Settings(), "vif.network.vlan, 0"),
+    (a_vif({**TAGGED, "vlan": 4095}), Settings(), "vif.network.vlan, 4095"),
+    (a_vif({"mtu": 65536}), Settings(), "vif.network.mtu, 65536"),
+    (
         a_vif({"mtu": None}),
         Settings(network_device_mtu=0),
         "[os_vif_linux_bridge] network_device_mtu, 0",
     ),
-    "an interface that injects options": (
-        a_vif(has_traffic_filtering=False),
+    (
+        FILTERED,
         Settings(forward_bridge_interface=["eth1 -j ACCEPT"]),
         "forward_bridge_interface, 'eth1 -j ACCEPT'",
     ),
-    "an action that injects options": (
-        a_vif(has_traffic_filtering=False),
-        Settings(iptables_drop_action="DROP\n-A INPUT"),
-        "iptables_drop_action, 'DROP",
-    ),
-    "no regular expression": (
-        a_vif(has_traffic_filtering=False),
-        Settings(iptables_top_regex="("),
-        "iptables_top_regex, '('",
-    ),
-}
+    (FILTERED, Settings(iptables_drop_action="DROP\n-A INPUT"), "iptables_drop_action, 'DROP"),
+    (FILTERED, Settings(iptables_top_regex="("), "iptables_top_regex, '('"),
+]
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_names_field_and_value(case: str) -> None:
-    vif, settings, said = REFUSED[case]
+@pytest.mark.parametrize(("vif", "settings", "said"), REFUSED)
+def test_what_cannot_be_names_field_and_value(
+    vif: VIFBridge, settings: Settings, said: str
+) -> None:
     with pytest.raises(InvalidValue) as refusal:
         plugged(vif, settings)
     assert said in str(refusal.value)

@@ -37,9 +37,9 @@ BLANKS = st.text(" \t\r\n", max_size=3)
 
 
 @st.composite
-def written(draw: st.DrawFn, what: st.SearchStrategy[Any] = OBJECTS) -> tuple[list[Any], bytes]:
+def written(draw: st.DrawFn) -> tuple[list[Any], bytes]:
     """Values, and a stream of them: escaped or in UTF-8, with blanks or without."""
-    values = draw(st.lists(what, max_size=4))
+    values = draw(st.lists(MESSAGES, max_size=4))
     ascii_only = draw(st.booleans())
     indent = draw(st.sampled_from([None, 1]))
     texts = [json.dumps(value, ensure_ascii=ascii_only, indent=indent) for value in values]
@@ -52,16 +52,6 @@ def chunks(data: st.DataObject, stream: bytes) -> list[bytes]:
     """A stream chopped anywhere, in the middle of a character too."""
     cuts = sorted(data.draw(st.sets(st.integers(0, len(stream)))) | {0, len(stream)})
     return [stream[start:end] for start, end in itertools.pairwise(cuts)]
-
-
-@given(written(), st.data())
-def test_objects_are_found_however_their_stream_is_chopped(
-    given: tuple[list[Any], bytes], data: st.DataObject
-) -> None:
-    values, stream = given
-    objects = messages.Objects()
-    found = [text for chunk in chunks(data, stream) for text in objects.feed(chunk)]
-    assert [json.loads(text) for text in found] == values
 
 
 @given(OBJECTS.map(json.dumps), st.data())

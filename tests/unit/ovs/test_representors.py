@@ -4,7 +4,7 @@
 import contextlib
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from os_vif.exception import InvalidValue
 from os_vif.kernel import sysfs
-from os_vif.kernel.sysfs import Netdev, PciFunction
+from os_vif.kernel.sysfs import Netdev
 from tests.rig.fakesys import (
     Device,
     Function,
@@ -49,13 +49,22 @@ Answer = str | type[RepresentorNotFound]
 class Topology:
     """A host and what is to be found on it.
 
-    :param answers: (PF, VF number) -> name of the representor, or the error.
-    :param uplinks: PF -> name of its uplink.
+    :param pfs: PF -> the name of its uplink, then those of the representors of its VFs in their
+        order, or the error.
     """
 
     host: Host
-    answers: Mapping[tuple[str, int], Answer]
-    uplinks: Mapping[str, str | None] = field(default_factory=dict)
+    pfs: Mapping[str, tuple[Answer | None, ...]]
+
+    @property
+    def answers(self) -> dict[tuple[str, int], Answer]:
+        """(PF, VF number) -> name of the representor, or the error."""
+        every = ((pf, enumerate(found)) for pf, (_, *found) in self.pfs.items())
+        return {(pf, number): answer for pf, found in every for number, answer in found}
+
+    @property
+    def uplinks(self) -> dict[str, str | None]:
+        return {pf: uplink for pf, (uplink, *_) in self.pfs.items()}
 
 
 def ports(*names: str, prefix: str = "") -> dict[str, str]:
@@ -108,207 +117,125 @@ BLUEFIELD = {
     "hostsf": "c1pf0sf1",
 }
 
+
+A_PORTS, B_PORTS = ports("pf0vf0", "pf0vf1", prefix="a"), ports("pf0vf0", prefix="b")
+
+
+def on_any_kernel(when: str, beside: bool) -> dict[str, Topology]:
+    """Cards on which kernels before and since 5.8, which list representors beside the uplink, give
+    the same answers."""
+    two_pfs = {PF0: ("enpf0", "pf0vf0", "pf0vf1"), PF1: ("enpf1", "pf1vf0", "pf1vf1")}
+    return {
+        f"one PF {when}": Topology(
+            mlx5(vfs=12, beside=beside) + BOND, {PF0: ("enpf0", "pf0vf0", "pf0vf1", "pf0vf2")}
+        ),
+        f"two PFs {when}": Topology(mlx5(functions=(0, 1), beside=beside), two_pfs),
+        f"LAG {when}": Topology(mlx5(functions=(0, 1), lag=True, beside=beside) + BOND, two_pfs),
+        f"two cards {when}": Topology(
+            mlx5(tag="a", beside=beside) + mlx5("0000:83:00", tag="b", beside=beside),
+            {PF0: ("enpaf0", "apf0vf0", "apf0vf1"), OTHER: ("enpbf0", "bpf0vf0", "bpf0vf1")},
+        ),
+        f"BlueField with VFs of its own {when}": Topology(
+            card({"p0": "p0"}, BLUEFIELD, beside=beside), {PF0: ("p0", "pf0vf0", "pf0vf1")}
+        ),
+        f"a vanished device {when}": Topology(
+            mlx5(functions=(0, 1), lag=True, beside=beside).without("pf0vf0"),
+            {PF0: ("enpf0", ABSENT, "pf0vf1"), PF1: ("enpf1", "pf1vf0")},
+        ),
+        f"a second port, whose first is a guest's, {when}": Topology(
+            card({"up": "p1"}, ports("pf1vf0", "pf1vf1"), beside=beside),
+            {PF0: ("up", "pf1vf0", "pf1vf1")},
+        ),
+    }
+
+
 TOPOLOGIES = {
-    "one PF since 5.8": Topology(
-        mlx5(vfs=12) + BOND,
-        {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1", (PF0, 2): "pf0vf2", (PF0, 11): "pf0vf11"},
-        {PF0: "enpf0"},
-    ),
-    "one PF before 5.8": Topology(
-        mlx5(vfs=12, beside=False) + BOND,
-        {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1", (PF0, 2): "pf0vf2", (PF0, 11): "pf0vf11"},
-        {PF0: "enpf0"},
-    ),
-    "two PFs since 5.8": Topology(
-        mlx5(functions=(0, 1)),
-        {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1", (PF1, 0): "pf1vf0", (PF1, 1): "pf1vf1"},
-        {PF0: "enpf0", PF1: "enpf1"},
-    ),
-    "two PFs before 5.8": Topology(
-        mlx5(functions=(0, 1), beside=False),
-        {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1", (PF1, 0): "pf1vf0", (PF1, 1): "pf1vf1"},
-        {PF0: "enpf0", PF1: "enpf1"},
-    ),
+    **on_any_kernel("since 5.8", beside=True),
+    **on_any_kernel("before 5.8", beside=False),
     "names that mislead": Topology(
         card({"pf0vf1": "p0"}, {"pf0vf0": "pf0vf1", "p0": "pf0vf0"}, beside=True),
-        {(PF0, 0): "p0", (PF0, 1): "pf0vf0"},
-        {PF0: "pf0vf1"},
-    ),
-    "two cards since 5.8": Topology(
-        mlx5(tag="a") + mlx5("0000:83:00", tag="b"),
-        {(PF0, 0): "apf0vf0", (PF0, 1): "apf0vf1", (OTHER, 0): "bpf0vf0", (OTHER, 1): "bpf0vf1"},
-        {PF0: "enpaf0", OTHER: "enpbf0"},
-    ),
-    "two cards before 5.8": Topology(
-        mlx5(tag="a", beside=False) + mlx5("0000:83:00", tag="b", beside=False),
-        {(PF0, 0): "apf0vf0", (PF0, 1): "apf0vf1", (OTHER, 0): "bpf0vf0", (OTHER, 1): "bpf0vf1"},
-        {PF0: "enpaf0", OTHER: "enpbf0"},
-    ),
-    "BlueField with VFs of its own": Topology(
-        card({"p0": "p0"}, BLUEFIELD, beside=True),
-        {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1"},
-        {PF0: "p0"},
+        {PF0: ("pf0vf1", "p0", "pf0vf0")},
     ),
     "BlueField without": Topology(
         card({"p0": "p0"}, BLUEFIELD, beside=True).without("pf0vf0", "pf0vf1"),
-        {(PF0, 0): ABSENT, (PF0, 1): ABSENT},
-        {PF0: "p0"},
-    ),
-    "BlueField before 5.8": Topology(
-        card({"p0": "p0"}, BLUEFIELD, beside=False),
-        {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1"},
-        {PF0: "p0"},
-    ),
-    "controller 0 by name": Topology(
-        card({"p0": "p0"}, {"a": "c0pf0vf0", "b": "c10pf0vf1", "c": "c0pf0vf1"}, beside=True),
-        {(PF0, 0): "a", (PF0, 1): "c"},
-        {PF0: "p0"},
-    ),
-    "LAG since 5.8": Topology(
-        mlx5(functions=(0, 1), lag=True) + BOND,
-        {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1", (PF1, 0): "pf1vf0", (PF1, 1): "pf1vf1"},
-        {PF0: "enpf0", PF1: "enpf1"},
-    ),
-    "LAG before 5.8": Topology(
-        mlx5(functions=(0, 1), lag=True, beside=False) + BOND,
-        {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1", (PF1, 0): "pf1vf0", (PF1, 1): "pf1vf1"},
-        {PF0: "enpf0", PF1: "enpf1"},
+        {PF0: ("p0", ABSENT, ABSENT)},
     ),
     "nfp": Topology(
         card({"nfp_p1": "p1", "nfp_p0": "p0"}, ports("pf0", "pf0vf0", "pf0vf1"), beside=True),
-        {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1"},
-        {PF0: "nfp_p0"},
+        {PF0: ("nfp_p0", "pf0vf0", "pf0vf1")},
     ),
     "nfp with split ports, virtual": Topology(
         card({"b": "p1s0", "c": "p0s1", "a": "p0s0"}, ports("pf0vf0", "pf0vf1"), beside=False),
-        {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1"},
-        {PF0: "a"},
+        {PF0: ("a", "pf0vf0", "pf0vf1")},
     ),
     "mlx5 before 5.1": Topology(
         card({"ens1f0": None}, {"eth0": "0", "eth1": "1"}, beside=False)
         + sriov(PF1)
         + switch(PF1, "7c1a2b0003a2b1c5", {"ens1f1": None}, {"eth2": "0", "eth3": "1"}, False),
-        {(PF0, 0): "eth0", (PF0, 1): "eth1", (PF1, 0): "eth2", (PF1, 1): "eth3"},
-        {PF0: "ens1f0", PF1: "ens1f1"},
+        {PF0: ("ens1f0", "eth0", "eth1"), PF1: ("ens1f1", "eth2", "eth3")},
     ),
     "old numbers in a shared switch": Topology(
         two_of_one_switch(PF1, {"eth0": "0", "eth1": "1"}, {"eth2": "0"}, beside=False),
-        {(PF0, 0): AMBIGUOUS, (PF1, 0): AMBIGUOUS, (PF0, 1): AMBIGUOUS, (PF1, 1): AMBIGUOUS},
-        {PF0: "up0", PF1: "up1"},
+        {PF0: ("up0", AMBIGUOUS, AMBIGUOUS), PF1: ("up1", AMBIGUOUS, AMBIGUOUS)},
     ),
     "sub-functions": Topology(
         card({"p0": "p0"}, ports("pf0sf0", "pf0sf1", "pf0vf1"), beside=True)
         + Host(devices=(Device("sf", PF0, port_name="p0", bus="mlx5_core.sf.2"),)),
-        {(PF0, 0): ABSENT, (PF0, 1): "pf0vf1"},
-        {PF0: "p0"},
+        {PF0: ("p0", ABSENT, "pf0vf1")},
     ),
     "socket direct since 5.8": Topology(
-        two_of_one_switch(
-            OTHER,
-            ports("pf0vf0", "pf0vf1", prefix="a"),
-            ports("pf0vf0", prefix="b"),
-            beside=True,
-        ),
-        {(PF0, 0): "apf0vf0", (PF0, 1): "apf0vf1", (OTHER, 0): "bpf0vf0", (OTHER, 1): ABSENT},
-        {PF0: "up0", OTHER: "up1"},
+        two_of_one_switch(OTHER, A_PORTS, B_PORTS, beside=True),
+        {PF0: ("up0", "apf0vf0", "apf0vf1"), OTHER: ("up1", "bpf0vf0", ABSENT)},
     ),
     "socket direct before 5.8": Topology(
-        two_of_one_switch(
-            OTHER,
-            ports("pf0vf0", "pf0vf1", prefix="a"),
-            ports("pf0vf0", prefix="b"),
-            beside=False,
-        ),
+        two_of_one_switch(OTHER, A_PORTS, B_PORTS, beside=False),
         # The other PF has a VF 1 as well, whose representor may only be late.
-        {(PF0, 0): AMBIGUOUS, (OTHER, 0): AMBIGUOUS, (PF0, 1): AMBIGUOUS, (OTHER, 1): AMBIGUOUS},
-        {PF0: "up0", OTHER: "up1"},
+        {PF0: ("up0", AMBIGUOUS, AMBIGUOUS), OTHER: ("up1", AMBIGUOUS, AMBIGUOUS)},
     ),
     "two ports for one VF": Topology(
         card({"p0": "p0"}, {"a": "pf0vf0", "b": "c0pf0vf0", "c": "pf0vf1"}, beside=True),
-        {(PF0, 0): AMBIGUOUS, (PF0, 1): "c"},
-        {PF0: "p0"},
+        {PF0: ("p0", AMBIGUOUS, "c")},
     ),
-    "legacy mode": Topology(
-        legacy(PF0, "eth1", "eth2"),
-        {(PF0, 0): ABSENT, (PF0, 1): ABSENT},
-        {PF0: None},
-    ),
+    "legacy mode": Topology(legacy(PF0, "eth1", "eth2"), {PF0: (None, ABSENT, ABSENT)}),
     "legacy mode beside a switch": Topology(
         legacy(PF0) + mlx5("0000:83:00", beside=False),
-        {(PF0, 0): ABSENT, (PF0, 1): ABSENT, (OTHER, 0): "pf0vf0", (OTHER, 1): "pf0vf1"},
-        {PF0: None, OTHER: "enpf0"},
+        {PF0: (None, ABSENT, ABSENT), OTHER: ("enpf0", "pf0vf0", "pf0vf1")},
     ),
     "missing uplink since 5.8": Topology(
-        mlx5().without("enpf0"),
-        {(PF0, 0): "pf0vf0", (PF0, 1): "pf0vf1"},
-        {PF0: None},
+        mlx5().without("enpf0"), {PF0: (None, "pf0vf0", "pf0vf1")},
     ),
     "missing uplink before 5.8": Topology(  # whose switch the ports are of, nothing tells
-        mlx5(beside=False).without("enpf0"),
-        {(PF0, 0): ABSENT, (PF0, 1): ABSENT},
-        {PF0: None},
+        mlx5(beside=False).without("enpf0"), {PF0: (None, ABSENT, ABSENT)},
     ),
     "VMD domain": Topology(
         mlx5("10000:01:00", tag="a") + mlx5("0000:01:00", tag="b"),
-        {(VMD, 0): "apf0vf0", (VMD, 1): "apf0vf1", ("0000:01:00.0", 0): "bpf0vf0"},
-        {VMD: "enpaf0", "0000:01:00.0": "enpbf0"},
-    ),
-    "vanished device since 5.8": Topology(
-        mlx5(functions=(0, 1)).without("pf0vf0"),
-        {(PF0, 0): ABSENT, (PF0, 1): "pf0vf1", (PF1, 0): "pf1vf0"},
-        {PF0: "enpf0", PF1: "enpf1"},
-    ),
-    "vanished device before 5.8": Topology(
-        mlx5(functions=(0, 1), lag=True, beside=False).without("pf0vf0"),
-        {(PF0, 0): ABSENT, (PF0, 1): "pf0vf1", (PF1, 0): "pf1vf0"},
-        {PF0: "enpf0", PF1: "enpf1"},
+        {VMD: ("enpaf0", "apf0vf0", "apf0vf1"), "0000:01:00.0": ("enpbf0", "bpf0vf0")},
     ),
     # mlx5 counts a PF's port (native_port_num), which need not be its PCI function.
     "ports of PFs the other way round": Topology(
-        crossed(beside=True),
-        {(PF0, 0): "pf1vf0", (PF0, 1): "pf1vf1", (PF1, 0): "pf0vf0", (PF1, 1): "pf0vf1"},
-        {PF0: "up0", PF1: "up1"},
+        crossed(beside=True), {PF0: ("up0", "pf1vf0", "pf1vf1"), PF1: ("up1", "pf0vf0", "pf0vf1")},
     ),
     "ports of PFs the other way round, virtual": Topology(  # or they count functions
         crossed(beside=False),
-        {(PF0, 0): AMBIGUOUS, (PF0, 1): AMBIGUOUS, (PF1, 0): AMBIGUOUS, (PF1, 1): AMBIGUOUS},
-        {PF0: "up0", PF1: "up1"},
-    ),
-    "a second port alone": Topology(  # its other PF is a guest's
-        card({"up": "p1"}, ports("pf1vf0", "pf1vf1"), beside=True),
-        {(PF0, 0): "pf1vf0", (PF0, 1): "pf1vf1"},
-        {PF0: "up"},
-    ),
-    "a second port alone, virtual": Topology(
-        card({"up": "p1"}, ports("pf1vf0", "pf1vf1"), beside=False),
-        {(PF0, 0): "pf1vf0", (PF0, 1): "pf1vf1"},
-        {PF0: "up"},
+        {PF0: ("up0", AMBIGUOUS, AMBIGUOUS), PF1: ("up1", AMBIGUOUS, AMBIGUOUS)},
     ),
     "several functions of one port": Topology(  # as bnxt: it counts functions
         sriov(PF0, 1) + switch(PF0, SWITCH, {"up0": "p0"}, ports("pf0vf0"))
         + sriov(PF3) + switch(PF3, SWITCH, {"up3": "p0"}, ports("pf3vf0")),
-        {(PF0, 0): "pf0vf0", (PF3, 0): "pf3vf0", (PF3, 1): ABSENT},
-        {PF0: "up0", PF3: "up3"},
+        {PF0: ("up0", "pf0vf0"), PF3: ("up3", "pf3vf0", ABSENT)},
     ),
-    "names in capitals": Topology(
-        card({"up": "p0"}, {"a": "VF0@PF0", "b": "VF1@PF0", "c": "VF0@PF1"}, beside=True),
-        {(PF0, 0): "a", (PF0, 1): "b"},
-        {PF0: "up"},
+    "names as other drivers write them": Topology(
+        card(
+            {"up": "p0"},
+            {"a": "VF0@PF0", "b": "p1pf0vf1", "c": "c0pf0vf2",
+             "d": "VF0@PF1", "e": "p0pf1vf1", "f": "c10pf0vf2"},
+            beside=True,
+            vfs=3,
+        ),
+        {PF0: ("up", "a", "b", "c")},
     ),
     "names without a PF": Topology(
-        card({"up": "p0"}, {"a": "vf0", "b": "vf1"}, beside=True),
-        {(PF0, 0): "a", (PF0, 1): "b"},
-        {PF0: "up"},
-    ),
-    "names without a PF in a shared switch": Topology(
-        two_of_one_switch(PF1, ports("vf0", "vf1"), {"c": "vf0"}, beside=False),
-        {(PF0, 0): AMBIGUOUS, (PF1, 0): AMBIGUOUS, (PF0, 1): AMBIGUOUS, (PF1, 1): AMBIGUOUS},
-        {PF0: "up0", PF1: "up1"},
-    ),
-    "sfc": Topology(
-        card({"up": "p0"}, {"a": "p0pf0vf0", "b": "p1pf0vf1", "c": "p0pf1vf0"}, beside=True),
-        {(PF0, 0): "a", (PF0, 1): "b"},
-        {PF0: "up"},
+        card({"up": "p0"}, {"a": "vf0", "b": "vf1"}, beside=True), {PF0: ("up", "a", "b")},
     ),
 }  # fmt: skip
 
@@ -451,27 +378,6 @@ def test_a_port_name_is_read_in_all_its_forms(name: str | None, port: VfPort | N
     assert representors.vf_port(name) == port
 
 
-@given(
-    port=st.builds(VfPort, st.integers(0, 4095), st.none() | st.integers(0, 15), st.integers(0, 3))
-)
-def test_a_port_name_as_devlink_writes_it(port: VfPort) -> None:
-    if port.pf is None:
-        assert representors.vf_port(f"{port.vf}") == VfPort(port.vf)
-        return
-    controller = f"c{port.controller}" if port.controller else ""
-    assert representors.vf_port(f"{controller}pf{port.pf}vf{port.vf}") == port
-    assert representors.vf_port(f"{controller}pf{port.pf}sf{port.vf}") is None
-
-
-@given(numbers=st.permutations(range(12)))
-def test_the_number_of_a_vf_is_that_of_the_pfs_link(numbers: list[int]) -> None:
-    vfs = {number: f"0000:03:{number + 8:02x}.1" for number in numbers}
-    pf = PciFunction(PF0, virtfns=vfs)
-    for number, address in vfs.items():
-        function = PciFunction(address, physfn=PF0)
-        assert representors.number_of(function, pf) == VirtualFunction(address, PF0, number)
-
-
 # Trees on disk ----------------------------------------------------------------------------------
 
 
@@ -481,21 +387,16 @@ def root(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("unsupported", Unsupported)
-@pytest.mark.parametrize("backwards", [False, True], ids=["forwards", "backwards"])
 @every_topology
-def test_a_vf_is_found_by_its_address(
-    root: str, name: str, backwards: bool, unsupported: Unsupported
-) -> None:
+def test_a_vf_is_found_by_its_address(root: str, name: str, unsupported: Unsupported) -> None:
     topology = TOPOLOGIES[name]
-    host = topology.host
-    ordered = Host(host.functions, host.devices[::-1] if backwards else host.devices)
-    write(ordered, root, unsupported)
-    assert set(sysfs.netdevs(root)) == set(facts(host))
+    write(topology.host, root, unsupported)
+    assert set(sysfs.netdevs(root)) == set(facts(topology.host))
     for pf, vf in topology.answers:
-        address = address_of(host, pf, vf)
+        address = address_of(topology.host, pf, vf)
         assert representors.virtual_function(address, root) == VirtualFunction(address, pf, vf)
         check(partial(representors.look_up, address, root), topology, pf, vf)
-        check(lambda: representors.look_up(address.upper(), root), topology, pf, vf)  # noqa: B023
+        check(partial(representors.look_up, address.upper(), root), topology, pf, vf)
 
 
 @every_topology
@@ -515,29 +416,20 @@ def test_a_device_below_no_pf_has_no_vfs(root: str, name: str) -> None:
     assert caught.value.kwargs == {"ifname": name, "vf_num": 0}
 
 
-ASK = [representors.look_up, representors.virtual_function]
-
-
-@pytest.mark.parametrize("ask", ASK)
-def test_an_address_that_no_device_has(root: str, ask: Callable[[str, str], object]) -> None:
+@pytest.mark.parametrize("ask", [representors.look_up, representors.virtual_function])
+@pytest.mark.parametrize(
+    ("address", "error", "said"),
+    [
+        ("0000:ff:00.0", PciDeviceNotFoundById, r"There is no PCI device 0000:ff:00\.0"),
+        (PF0, NotVirtualFunction, r"0000:03:00\.0 is not a virtual function"),
+        *((bad, InvalidValue, "PCI address") for bad in ("", "03:00.2", "../0000:03:00.2")),
+    ],
+)
+def test_an_address_that_is_no_vfs(
+    root: str, ask: Callable[[str, str], object], address: str, error: type[Exception], said: str
+) -> None:
     write(mlx5(), root)
-    with pytest.raises(PciDeviceNotFoundById, match=r"There is no PCI device 0000:ff:00\.0") as e:
-        ask("0000:ff:00.0", root)
-    assert e.value.kwargs == {"id": "0000:ff:00.0"}
-
-
-@pytest.mark.parametrize("ask", ASK)
-def test_an_address_that_is_no_vfs(root: str, ask: Callable[[str, str], object]) -> None:
-    write(mlx5(), root)
-    with pytest.raises(NotVirtualFunction, match=r"0000:03:00\.0 is not a virtual function"):
-        ask(PF0, root)
-
-
-@pytest.mark.parametrize("ask", ASK)
-@pytest.mark.parametrize("address", ["", "03:00.2", "../0000:03:00.2", "0000:03:00.2/."])
-def test_what_is_no_address(root: str, ask: Callable[[str, str], object], address: str) -> None:
-    write(mlx5(), root)
-    with pytest.raises(InvalidValue, match="PCI address"):
+    with pytest.raises(error, match=said):
         ask(address, root)
 
 
@@ -570,15 +462,12 @@ def test_a_representor_that_udev_is_renaming_is_looked_for_again(
 
 
 @pytest.mark.parametrize("beside", [True, False])
-@pytest.mark.parametrize("backwards", [True, False])
-def test_the_device_of_a_function_and_of_its_pf(root: str, beside: bool, backwards: bool) -> None:
+def test_the_device_of_a_function_and_of_its_pf(root: str, beside: bool) -> None:
     vf = "0000:03:00.2"
-    host = mlx5(beside=beside) + Host(devices=(Device("vf0", vf),))
-    write(Host(host.functions, host.devices[::-1] if backwards else host.devices), root)
+    write(mlx5(beside=beside) + Host(devices=(Device("vf0", vf),)), root)
     assert representors.interface(vf, root=root) == "vf0"
-    assert representors.interface(PF0, root=root) == "enpf0"
-    assert representors.interface(PF0, switchdev=True, root=root) == "enpf0"
     for switchdev in (False, True):
+        assert representors.interface(PF0, switchdev=switchdev, root=root) == "enpf0"
         assert representors.interface(vf, True, switchdev, root) == "enpf0"
 
 

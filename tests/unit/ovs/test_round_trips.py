@@ -28,6 +28,7 @@ TRUNK = "tbr-0123abcd-4"
 BARE = ["address", "network.mtu"]
 
 Make = Callable[..., VIFBase]
+Profile = dict[str, Any]
 KINDS = [
     pytest.param(vif_open_vswitch, {"create_port": True}, id="create_port"),
     pytest.param(vif_open_vswitch, {"create_port": True, "create_tap": True}, id="create_tap"),
@@ -42,6 +43,8 @@ SETTINGS = [
     for own in (False, True)
     for qos in ("linux-noop", "linux-htb")
 ]
+every_kind = pytest.mark.parametrize(("make", "profile"), KINDS)
+every_setting = pytest.mark.parametrize("settings", SETTINGS)
 
 
 def host() -> FakeHost:
@@ -61,7 +64,7 @@ def unplug(there: FakeHost, vif: VIFBase) -> None:
     Engine(there.links, there.rows).remove(wanted, NOW)
 
 
-def drawn(make: Make, profile: dict[str, Any], **more: Any) -> VIFBase:
+def drawn(make: Make, profile: Profile, **more: Any) -> VIFBase:
     return make(profile={"datapath_type": "system", **profile}, **more)
 
 
@@ -90,39 +93,41 @@ def but_for_the_mtu(state: Found) -> Found:
     return replace(state, links={**state.links, "eth0_0": replace(link, attributes=rest)})
 
 
-@pytest.mark.parametrize("settings", SETTINGS)
-@pytest.mark.parametrize(("make", "profile"), KINDS)
-def test_unplug_from_names_alone_leads_back(
-    make: Make, profile: dict[str, Any], settings: Settings
+@pytest.mark.parametrize(
+    ("bridge", "marked", "unset"),
+    [
+        pytest.param("br-int", True, [*BARE, "profile.interface_id"], id="from names alone"),
+        pytest.param(TRUNK, True, BARE, id="the bridge of a trunk goes with it"),
+        pytest.param("br-int", False, ["network.mtu"], id="os-vif 5's"),
+        pytest.param("br-int", False, BARE, id="os-vif 5's, by its iface-id"),
+        pytest.param(
+            "br-int", False, ["network.mtu", "profile.interface_id"], id="os-vif 5's, by its MAC"
+        ),
+    ],
+)
+@every_setting
+@every_kind
+def test_unplug_leads_back(
+    make: Make, profile: Profile, settings: Settings, bridge: str, marked: bool, unset: list[str]
 ) -> None:
     there = host()
+    if not marked:
+        unmark(there)
     before = but_for_the_mtu(there.found)
-    plug(there, drawn(make, profile), settings)
-    unplug(there, drawn(make, profile, unset=[*BARE, "profile.interface_id"]))
-    assert but_for_the_mtu(there.found) == before
-
-
-@pytest.mark.parametrize("settings", SETTINGS)
-@pytest.mark.parametrize("missing", [[], ["address"], ["profile.interface_id"]])
-@pytest.mark.parametrize(("make", "profile"), KINDS)
-def test_so_does_unplug_of_what_os_vif_5_plugged(
-    make: Make, profile: dict[str, Any], settings: Settings, missing: list[str]
-) -> None:
-    there = host()
-    unmark(there)
-    before = but_for_the_mtu(there.found)
-    plug(there, drawn(make, profile), settings)
-    unmark(there)
-    unplug(there, drawn(make, profile, unset=["network.mtu", *missing]))
+    plug(there, drawn(make, profile, network={"bridge": bridge}), settings)
+    assert bridge in there.rows.bridges
+    if not marked:
+        unmark(there)
+    unplug(there, drawn(make, profile, network={"bridge": bridge}, unset=unset))
     assert but_for_the_mtu(there.found) == before
 
 
 @pytest.mark.parametrize("then", SETTINGS)
 @pytest.mark.parametrize("now", SETTINGS)
 @pytest.mark.parametrize("marked", [True, False], ids=["marked", "os-vif 5's"])
-@pytest.mark.parametrize(("make", "profile"), KINDS)
+@every_kind
 def test_a_plug_under_other_settings_writes_nothing(
-    make: Make, profile: dict[str, Any], marked: bool, then: Settings, now: Settings
+    make: Make, profile: Profile, marked: bool, then: Settings, now: Settings
 ) -> None:
     there = host()
     plug(there, drawn(make, profile), then)
@@ -135,45 +140,23 @@ def test_a_plug_under_other_settings_writes_nothing(
     assert (there.rows.committed, there.links.executed) == (written, calls)
 
 
-@pytest.mark.parametrize("settings", SETTINGS)
-@pytest.mark.parametrize(("make", "profile"), KINDS)
-def test_the_bridge_of_a_trunk_goes_with_it(
-    make: Make, profile: dict[str, Any], settings: Settings
-) -> None:
-    there = host()
-    before = but_for_the_mtu(there.found)
-    on_trunk = {"network": {"bridge": TRUNK}}
-    plug(there, drawn(make, profile, **on_trunk), settings)
-    assert TRUNK in there.rows.bridges
-    unplug(there, drawn(make, profile, unset=BARE, **on_trunk))
-    assert but_for_the_mtu(there.found) == before
-
-
+HYBRID = (vif_bridge, {})
+LIBVIRTS = (vif_open_vswitch, {})
+WITH_PORT = (vif_open_vswitch, {"create_port": True})
+WITH_TAP = (vif_open_vswitch, {"create_port": True, "create_tap": True})
 CHANGES = [
-    pytest.param(
-        (vif_bridge, {}), (vif_open_vswitch, {"create_port": True}), id="hybrid to create_port"
-    ),
-    pytest.param((vif_bridge, {}), (vif_open_vswitch, {}), id="hybrid to libvirt's"),
-    pytest.param(
-        (vif_open_vswitch, {"create_port": True}), (vif_bridge, {}), id="create_port to hybrid"
-    ),
-    pytest.param(
-        (vif_open_vswitch, {"create_port": True, "create_tap": True}),
-        (vif_open_vswitch, {"create_port": True}),
-        id="create_tap is off now",
-    ),
-    pytest.param(
-        (vif_open_vswitch, {"create_port": True, "create_tap": True}),
-        (vif_open_vswitch, {}),
-        id="create_port and create_tap are off now",
-    ),
+    pytest.param(HYBRID, WITH_PORT, id="hybrid to create_port"),
+    pytest.param(HYBRID, LIBVIRTS, id="hybrid to libvirt's"),
+    pytest.param(WITH_PORT, HYBRID, id="create_port to hybrid"),
+    pytest.param(WITH_TAP, WITH_PORT, id="create_tap is off now"),
+    pytest.param(WITH_TAP, LIBVIRTS, id="create_port and create_tap are off now"),
 ]
 
 
-@pytest.mark.parametrize("settings", SETTINGS)
+@every_setting
 @pytest.mark.parametrize(("then", "now"), CHANGES)
 def test_unplug_strands_nothing_when_the_profile_has_changed(
-    then: tuple[Make, dict[str, Any]], now: tuple[Make, dict[str, Any]], settings: Settings
+    then: tuple[Make, Profile], now: tuple[Make, Profile], settings: Settings
 ) -> None:
     there = host()
     before = there.found
@@ -183,11 +166,9 @@ def test_unplug_strands_nothing_when_the_profile_has_changed(
     assert there.found == before
 
 
-@pytest.mark.parametrize("settings", SETTINGS)
-@pytest.mark.parametrize(("make", "profile"), KINDS)
-def test_unplug_leaves_another_vif_alone(
-    make: Make, profile: dict[str, Any], settings: Settings
-) -> None:
+@every_setting
+@every_kind
+def test_unplug_leaves_another_vif_alone(make: Make, profile: Profile, settings: Settings) -> None:
     there = host()
     for number in (1, 2):
         plug(there, drawn(vif_bridge, {}, number=number), settings)

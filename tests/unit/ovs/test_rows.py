@@ -97,16 +97,6 @@ def test_a_changed_row_is_found_by_what_it_is_now(replica: Replica) -> None:
     assert {row.uuid for row in rows.qos_of(replica.tables, "tap2")} == {key, other}
 
 
-def test_interfaces_are_found_by_their_iface_id(replica: Replica) -> None:
-    active = ["iface-status", "active"]
-    for name, ids in (("tap1", ["iface-id", "a"]), ("tap2", ["iface-id", "b"]), ("tap3", active)):
-        replica.insert("Interface", name=name, external_ids=["map", [ids]])
-    assert rows.names_of(replica.tables, "a") == ["tap1"]
-    assert rows.names_of(replica.tables, "c") == []
-    assert rows.names_of(replica.tables, "b", "iface-status") == []
-    assert rows.names_of(replica.tables, "active", "iface-status") == ["tap3"]
-
-
 def test_no_look_up_goes_through_all_rows(
     replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,8 +128,7 @@ def test_a_bridge_as_a_value(replica: Replica) -> None:
 
 
 def test_a_port_as_a_value(replica: Replica) -> None:
-    port = replica.insert("Port", name="tap1", external_ids=["map", [["a", "b"]]])
-    replica.insert(
+    interface = replica.insert(
         "Interface",
         name="tap1",
         type="internal",
@@ -148,6 +137,16 @@ def test_a_port_as_a_value(replica: Replica) -> None:
         mtu_request=1400,
         ofport=7,
         error="no such device",
+        status=["map", [["status", "connected"]]],
+    )
+    port = replica.insert(
+        "Port",
+        name="tap1",
+        external_ids=["map", [["a", "b"]]],
+        interfaces=["uuid", str(interface)],
+        tag=5,
+        vlan_mode="trunk",
+        trunks=["set", [7, 6]],
     )
     replica.insert("Bridge", name="br-ex")
     replica.insert("Bridge", name="br-int", ports=["set", [["uuid", str(port)]]])
@@ -161,17 +160,21 @@ def test_a_port_as_a_value(replica: Replica) -> None:
         mtu_request=1400,
         ofport=7,
         error="no such device",
+        vlan=Vlan(5, "trunk", (6, 7)),
+        connected=True,
     )
     for likely in ("br-int", "br-ex", "br-none", ""):
         assert rows.ports(replica.tables, {"tap1": likely, "tap2": likely}) == {"tap1": expected}
 
 
-def test_a_port_of_which_little_is_set(replica: Replica) -> None:
+@pytest.mark.parametrize("status", [[], [["status", "disconnected"]]])
+def test_a_port_of_which_little_is_set(replica: Replica, status: list[list[str]]) -> None:
+    unset = {"ofport": EMPTY, "mtu_request": EMPTY, "error": EMPTY}
     replica.insert("Port", name="tap1")
-    replica.insert("Interface", name="tap1", ofport=EMPTY, mtu_request=EMPTY, error=EMPTY)
+    replica.insert("Interface", name="tap1", status=["map", status], **unset)
     expected = Port(
         "tap1", "", {}, interface_type="", interface_ids={}, options={}, mtu_request=None,
-        ofport=None, error="",
+        ofport=None, error="", vlan=Vlan(), connected=False,
     )  # fmt: skip
     assert rows.ports(replica.tables, {"tap1": "br-int"}) == {"tap1": expected}
 
@@ -207,25 +210,5 @@ def test_an_interface_is_found_by_the_iface_id_that_it_has_now(replica: Replica)
     replica.modify("Interface", key, external_ids=["map", [["iface-id", "b"]]])
     assert rows.names_of(replica.tables, "a") == []
     assert rows.names_of(replica.tables, "b") == ["tap1"]
+    assert rows.names_of(replica.tables, "b", "iface-status") == []
     assert rows.names_of(replica.tables, "") == []
-
-
-@pytest.mark.parametrize(
-    ("status", "connected"),
-    [([], False), ([["status", "disconnected"]], False), ([["status", "connected"]], True)],
-)
-def test_what_a_port_says_of_its_vlan_and_its_peer(
-    replica: Replica, status: list[list[str]], connected: bool
-) -> None:
-    interface = replica.insert("Interface", name="vhu1", status=["map", status])
-    replica.insert(
-        "Port",
-        name="vhu1",
-        interfaces=["uuid", str(interface)],
-        tag=5,
-        vlan_mode="trunk",
-        trunks=["set", [7, 6]],
-    )
-    [port] = rows.ports(replica.tables, {"vhu1": "br-int"}).values()
-    assert port.vlan == Vlan(5, "trunk", (6, 7))
-    assert port.connected is connected

@@ -30,57 +30,45 @@ def port(mark: Mark | None = None, ids: dict[str, str] | None = None, **more: An
     return Port("tap1", "br-int", external_ids, interface_ids=ids or {}, **more)
 
 
-@pytest.mark.parametrize(
-    ("wanted", "found", "answer"),
-    [
-        pytest.param(WANTED, port(), UNKNOWN, id="nothing says"),
-        pytest.param(WANTED, port(ids=MINE), THIS, id="os-vif 5's"),
-        pytest.param(WANTED, port(MARK), THIS, id="our mark"),
-        pytest.param(WANTED, port(EARLIER), THIS, id="our mark under other settings"),
-        pytest.param(WANTED, port(OTHER), ANOTHERS, id="another's mark"),
-        pytest.param(WANTED, port(MARK, THEIRS), ANOTHERS, id="the iface-id before the mark"),
-        pytest.param(WANTED, port(OTHER, MINE), THIS, id="and before another's mark"),
-        pytest.param(
-            WANTED, port(ids={**MINE, "iface-id": "b2"}), ANOTHERS, id="and before the MAC address"
-        ),
-        pytest.param(
-            WANTED, port(ids={"attached-mac": MINE["attached-mac"]}), THIS, id="the MAC address"
-        ),
-        pytest.param(
-            WANTED,
-            port(OTHER, {"attached-mac": MINE["attached-mac"]}),
-            ANOTHERS,
-            id="another's mark before the MAC address",
-        ),
-        pytest.param(
-            WANTED, port(ids={"attached-mac": "x"}), UNKNOWN, id="a MAC address may have changed"
-        ),
-        pytest.param(WANTED, port(BY_NAME), UNKNOWN, id="an agent's, plugged without an id"),
-        pytest.param(WANTED, port(BY_NAME, THEIRS), ANOTHERS, id="another's, without an id"),
-        pytest.param(NAMED, port(MARK), UNKNOWN, id="asked for without an id"),
-        pytest.param(NAMED, port(MARK, MINE), THIS, id="without an id, but with the iface-id"),
-        pytest.param(BARE, port(MARK, MINE), THIS, id="unplug of what has no ids any more"),
-        pytest.param(BARE, port(OTHER, THEIRS), ANOTHERS, id="and of another's"),
-        pytest.param(BARE, port(ids=THEIRS), UNKNOWN, id="no ids of ours to compare with"),
-        pytest.param(
-            WANTED, port(Mark("linux_bridge", "x", "a2")), UNKNOWN, id="another plugin's mark"
-        ),
-        pytest.param(WANTED, port(MARK, MINE, interface_type="internal"), ANOTHERS, id="internal"),
-        pytest.param(WANTED, port(MARK, MINE, interface_type="patch"), ANOTHERS, id="patch"),
-        pytest.param(
-            replace(WANTED, interface_type="patch"),
-            port(MARK, MINE, interface_type="patch"),
-            THIS,
-            id="a patch port that is wanted",
-        ),
-        pytest.param(
-            WANTED, replace(port(MARK), bridge="tap1"), ANOTHERS, id="the bridge's own device"
-        ),
-        pytest.param(FACADE, port(OTHER, THEIRS), UNKNOWN, id="a facade knows of no VIFs"),
-        pytest.param(FACADE, port(interface_type="internal"), UNKNOWN, id="nor of types"),
-        pytest.param(FACADE, port(BY_NAME), THIS, id="made by a facade"),
-    ],
-)
+PORTS = {
+    "nothing says": (WANTED, port(), UNKNOWN),
+    "os-vif 5's": (WANTED, port(ids=MINE), THIS),
+    "our mark": (WANTED, port(MARK), THIS),
+    "our mark under other settings": (WANTED, port(EARLIER), THIS),
+    "another's mark": (WANTED, port(OTHER), ANOTHERS),
+    "the iface-id before the mark": (WANTED, port(MARK, THEIRS), ANOTHERS),
+    "and before another's mark": (WANTED, port(OTHER, MINE), THIS),
+    "and before the MAC address": (WANTED, port(ids={**MINE, "iface-id": "b2"}), ANOTHERS),
+    "the MAC address": (WANTED, port(ids={"attached-mac": MINE["attached-mac"]}), THIS),
+    "another's mark before the MAC address": (
+        WANTED,
+        port(OTHER, {"attached-mac": MINE["attached-mac"]}),
+        ANOTHERS,
+    ),
+    "a MAC address may have changed": (WANTED, port(ids={"attached-mac": "x"}), UNKNOWN),
+    "an agent's, plugged without an id": (WANTED, port(BY_NAME), UNKNOWN),
+    "another's, without an id": (WANTED, port(BY_NAME, THEIRS), ANOTHERS),
+    "asked for without an id": (NAMED, port(MARK), UNKNOWN),
+    "without an id, but with the iface-id": (NAMED, port(MARK, MINE), THIS),
+    "unplug of what has no ids any more": (BARE, port(MARK, MINE), THIS),
+    "and of another's": (BARE, port(OTHER, THEIRS), ANOTHERS),
+    "no ids of ours to compare with": (BARE, port(ids=THEIRS), UNKNOWN),
+    "another plugin's mark": (WANTED, port(Mark("linux_bridge", "x", "a2")), UNKNOWN),
+    "internal": (WANTED, port(MARK, MINE, interface_type="internal"), ANOTHERS),
+    "patch": (WANTED, port(MARK, MINE, interface_type="patch"), ANOTHERS),
+    "a patch port that is wanted": (
+        replace(WANTED, interface_type="patch"),
+        port(MARK, MINE, interface_type="patch"),
+        THIS,
+    ),
+    "the bridge's own device": (WANTED, replace(port(MARK), bridge="tap1"), ANOTHERS),
+    "a facade knows of no VIFs": (FACADE, port(OTHER, THEIRS), UNKNOWN),
+    "nor of types": (FACADE, port(interface_type="internal"), UNKNOWN),
+    "made by a facade": (FACADE, port(BY_NAME), THIS),
+}
+
+
+@pytest.mark.parametrize(("wanted", "found", "answer"), PORTS.values(), ids=PORTS)
 def test_whose_a_port_is(wanted: OvsPort, found: Port, answer: Whose) -> None:
     assert wanted.whose(found) is answer
 
@@ -141,7 +129,7 @@ def test_whose_a_link_is(alias: str, by_id: Whose, by_choice: Whose) -> None:
         (port(), None, False),
         (port(), Link("tap1", "tun"), False),
         (port(), Link("tap1", "tun", carrier=True), True),
-        (port(), Link("tap1", "", carrier=True), False),  # a representor: nobody can tell
+        (port(), Link("tap1", "", carrier=True), False),  # a representor: it does not say
         (port(interface_type="dpdkvhostuserclient", connected=True), None, True),
         (port(interface_type="dpdkvhostuser", connected=True), None, True),
         (port(interface_type="dpdkvhostuserclient"), None, False),
