@@ -54,6 +54,14 @@ def test_guests_lose_nothing_up_to_the_mtu_and_a_packet_of_one_byte_more(
     assert not difference(before, snapshot(ovs))
 
 
+@of(TAP, HYBRID, PER_PORT)
+def test_jumbo_frames_pass(kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str) -> None:
+    for number in (1, 2):
+        osvif.plug_kind(kind, number, network={"mtu": 9000})
+    with kind.guest(1, 9000) as one, kind.guest(2, 9000) as two:
+        assert one.ping(two.ip, size=9000, dont_fragment=True, count=2, interval=0.02) == (2, 2)
+
+
 @pytest.mark.parametrize("restarted", [True, False], ids=["reboot", "vswitchd-runs-on"])
 @of(TAP, HYBRID, PER_PORT)
 def test_a_replug_that_made_the_device_anew_connects_the_guest(
