@@ -102,6 +102,22 @@ def test_a_frozen_server_fails_twelve_callers_in_time_and_stalls_nobody(
         assert set(links()) == before
 
 
+@pytest.mark.bug(1929446)
+@both
+def test_nothing_stalls_while_the_connection_is_being_made(
+    kind_of_threads: str, ovs_dummy: PrivateOvs
+) -> None:
+    report = many_callers(kind_of_threads, "refusal", f"{ovs_dummy.remote}-not-there")
+    assert len(report["raised"]) == CALLERS
+    assert report["gap"] < STALL
+
+
+def test_the_ticker_notices_a_wait_in_the_systems_poll(ovs_dummy: PrivateOvs) -> None:
+    """So that the test above can fail."""
+    report = many_callers("green", "native_poll", ovs_dummy.remote)
+    assert report["gap"] > STALL
+
+
 def test_interrupted_greenthreads_leave_the_connection_to_the_others(
     ovs_dummy: PrivateOvs,
 ) -> None:
