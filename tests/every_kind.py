@@ -22,11 +22,10 @@ import os_vif
 from os_vif.objects.vif import VIFBase
 from tests import vifs
 from tests.functional.test_host_device import TAPS, VF0, vif_of
-from tests.functional.test_kinds import CASES, Case, expected
 from tests.rig import linux_bridge, run
 from tests.rig.fakesys import make_tap, mlx5, mounted
 from tests.rig.ovs import PrivateOvs
-from tests.rig.plugin import GROUP, filled
+from tests.rig.plugin import EVERY, GROUP, Kind, filled
 from tests.rig.snapshot import difference, links, snapshot
 from vif_plug_ovs import representors
 from vif_plug_ovs.ovsdb import connection
@@ -59,17 +58,17 @@ def plugged(vif: VIFBase) -> Iterator[None]:
     os_vif.unplug(vif, vifs.instance())
 
 
-def try_kind(case: Case, ovs: PrivateOvs) -> None:
+def try_kind(kind: Kind, ovs: PrivateOvs) -> None:
     """One of the kinds on Open vSwitch that need no device of the host."""
-    before, vif = snapshot(ovs), case.vif()
-    for name, value in case.options.items():
+    before = snapshot(ovs)
+    for name, value in kind.options.items():
         cfg.CONF.set_override(name, value, group=GROUP)
-    with plugged(vif):
+    with plugged(kind.vif()):
         dump = ovs.dump()
-        for table, rows in expected(case, ovs, vif).items():
+        for table, rows in kind.rows().items():
             assert {name: filled(dump[table][name]) for name in rows} == rows
-        assert set(links()) == {"lo", *case.links}
-    for name in case.options:
+        assert set(links()) == {"lo", *kind.link_names()}
+    for name in kind.options:
         cfg.CONF.clear_override(name, group=GROUP)
     assert not difference(before, snapshot(ovs))
 
@@ -107,8 +106,8 @@ def main() -> None:
         ovs.vsctl("add-br", vifs.BRIDGE)
         try:
             try_noop()
-            for case in CASES.values():
-                try_kind(case, ovs)
+            for kind in EVERY.values():
+                try_kind(kind, ovs)
             try_representor(ovs)
             try_linux_bridge()
         finally:

@@ -114,7 +114,7 @@ MUTANTS = (
         "vif_plug_ovs/ovsdb/connection.py",
         "self._stuck_at_cfg = cfg_seen",
         "pass",
-        "tests/functional/test_sessions.py -k 'no_progress'",
+        "tests/functional/test_deadlines.py -k 'stays_stuck and native'",
     ),
     # Promise 2 -----------------------------------------------------------------------------------
     Mutant(
@@ -199,7 +199,7 @@ MUTANTS = (
         "vif_plug_ovs/ovsdb/connection.py",
         "return deadline.expired or self._closed.is_set()",
         "return self._closed.is_set()",
-        "tests/functional/test_ovs_truth.py -k 'frozen_server'",
+        "tests/functional/test_deadlines.py -k 'frozen and server and native and unix'",
     ),
     Mutant(
         "expired-is-never",
@@ -217,7 +217,7 @@ MUTANTS = (
         "os_vif/kernel/daemon.py",
         "_wrap_timeout=limit)",
         "_wrap_timeout=None)",
-        "tests/functional/test_privsep.py -k 'hangs'",
+        "tests/functional/test_deadlines.py -k 'frozen and privileged'",
     ),
     # Promise 5 -----------------------------------------------------------------------------------
     Mutant(
@@ -227,7 +227,7 @@ MUTANTS = (
         "vif_plug_ovs/ovsdb/connection.py",
         "with self._changed.released():",
         "with contextlib.nullcontext():",
-        "tests/functional/test_connection.py -k 'holds_up_nobody or others_wait'",
+        "tests/functional/test_connection.py -k 'holds_up_nobody'",
     ),
     Mutant(
         "two-threads-one-vif",

@@ -33,7 +33,18 @@ from tests.contract.test_engine import (
     TAP,
     WIRINGS,
 )
-from tests.contract.worlds import LONG, SHORT, FakeWorld, RealWorld, World, apply, apply_all, found
+from tests.contract.worlds import (
+    LONG,
+    SHORT,
+    Between,
+    FakeWorld,
+    RealWorld,
+    Seeing,
+    World,
+    apply,
+    apply_all,
+    found,
+)
 
 ORDERS = {"links-first": rows_first.PORTS_PER_LINK, "rows-first": 0}
 
@@ -67,24 +78,12 @@ def fake() -> FakeWorld:
     return world
 
 
-class Between:
-    """Backends with something in between: ``act`` is told each call, before or after it."""
-
-    def __init__(
-        self, backend: Any, act: Callable[[str, tuple[Any, ...]], object], *, after: bool = False
-    ) -> None:
-        self._backend, self._act, self._after = backend, act, after
-
-    def __getattr__(self, name: str) -> Any:
-        def call(*arguments: Any, **options: Any) -> Any:
-            if not self._after:
-                self._act(name, arguments)
-            answer = getattr(self._backend, name)(*arguments, **options)
-            if self._after:
-                self._act(name, arguments)
-            return answer
-
-        return call
+def with_representor(fake: FakeWorld) -> Wiring:
+    """Plug a representor, and return its wiring."""
+    fake.links.links["eth5"] = fakes.new_link("eth5", "", up=True)
+    wiring = Wiring((Representor("eth5", None), BRIDGE, OvsPort("eth5", BRIDGE.name, MARK)))
+    apply(fake, wiring)
+    return wiring
 
 
 # Interruptions -----------------------------------------------------------------------------------
@@ -136,36 +135,25 @@ def test_an_interruption_at_any_call_leaves_nothing(
     assert differences(wiring, found(world, wiring)) == ()
 
 
-def test_an_interruption_leaves_what_others_made_under_these_names(fake: FakeWorld) -> None:
-    """libvirt's tap and Neutron's port came in between: they are not ours to take away."""
+@pytest.mark.parametrize("call", ["execute", "commit"])
+def test_an_interruption_leaves_what_others_made_under_these_names(
+    call: str, fake: FakeWorld
+) -> None:
+    """libvirt's tap and Neutron's port came in between, and bear no mark of ours."""
     libvirts = fakes.new_link(TAP.name, "tun", up=True)
 
     def others(name: str, arguments: tuple[Any, ...]) -> None:
-        if name == "execute" and TAP.name not in fake.links.links:
-            fake.links.links[TAP.name] = libvirts
+        if name == call and TAP.name not in fake.rows.ports:
             fake.add_port(BRIDGE.name, TAP.name, {"theirs": "kept"})
+            if call == "execute":
+                fake.links.links[TAP.name] = libvirts
             raise KeyboardInterrupt
 
+    links, rows = Between(fake.links, others), Between(fake.rows, others)
     with pytest.raises(KeyboardInterrupt):
-        Engine(Between(fake.links, others), fake.rows).apply(WIRINGS["tap"], Deadline(LONG))
-    assert fake.links.links[TAP.name] == libvirts
+        Engine(links, rows).apply(WIRINGS["tap"], Deadline(LONG))
+    assert fake.links.links == ({TAP.name: libvirts} if call == "execute" else {})
     assert fake.rows.ports[TAP.name].interface_ids == {"theirs": "kept"}
-
-
-def test_an_interruption_before_the_commit_leaves_a_port_that_others_made(
-    fake: FakeWorld,
-) -> None:
-    """Whether ours was written is not known, but this one bears no mark of ours."""
-
-    def agent(name: str, arguments: tuple[Any, ...]) -> None:
-        if name == "commit" and TAP.name not in fake.rows.ports:
-            fake.add_port(BRIDGE.name, TAP.name, {"theirs": "kept"})
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        Engine(fake.links, Between(fake.rows, agent)).apply(WIRINGS["tap"], Deadline(LONG))
-    assert fake.rows.ports[TAP.name].interface_ids == {"theirs": "kept"}
-    assert not fake.links.links
 
 
 def test_an_interruption_leaves_the_other_vifs_of_a_batch_as_they_are(fake: FakeWorld) -> None:
@@ -182,10 +170,24 @@ def test_an_interruption_leaves_the_other_vifs_of_a_batch_as_they_are(fake: Fake
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("what", ["new-rows", "replacement"])
 def test_a_silent_server_that_speaks_again_in_time_leaves_nothing(
-    when: str, fake: FakeWorld, monkeypatch: pytest.MonkeyPatch
+    what: str,
+    when: str,
+    fake: FakeWorld,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Whether the row of another VIF was replaced is seen, and not taken for granted."""
     monkeypatch.setattr(engine, "ATTEMPTS", 1)  # else it would look again, and succeed
+    wiring = WIRINGS["hybrid"]
+    if what == "replacement":
+        mark, theirs = {Mark.KEY: "ovs:openvswitch:tap1"}, {"iface-id": "theirs"}
+        ids = {**theirs, **mark}
+        fake.rows.add(Port("tap1", BRIDGE.name, mark, interface_ids=ids, error="no device"))
+        ours = {"iface-id": "ours"}
+        port = OvsPort("tap1", BRIDGE.name, Mark.read(mark), external_ids=ours, identified_by=ours)
+        wiring = Wiring((BRIDGE, port))
     before = fake.everything()
     fake.rows.silent = when
 
@@ -194,8 +196,9 @@ def test_a_silent_server_that_speaks_again_in_time_leaves_nothing(
             fake.rows.silent, fake.rows.down = "", False
 
     with pytest.raises(errors.OutcomeUnknown):
-        Engine(fake.links, Between(fake.rows, speak)).apply(WIRINGS["hybrid"], Deadline(LONG))
+        Engine(fake.links, Between(fake.rows, speak)).apply(wiring, Deadline(LONG))
     assert fake.everything() == before
+    assert "could not be rolled back" not in caplog.text
 
 
 # A rollback that meets with difficulties ---------------------------------------------------------
@@ -217,13 +220,21 @@ def with_others_after_our_commit(
     return Between(fake.rows, others)
 
 
-def test_a_rollback_looks_again_when_somebody_else_was_faster(fake: FakeWorld) -> None:
+@pytest.mark.parametrize(
+    ("problem", "times"),
+    [
+        (errors.StateChanged(what="a row that the transaction builds on"), engine.ATTEMPTS - 1),
+        (errors.OutcomeUnknown(remote="memory"), 2),
+    ],
+    ids=["somebody-was-faster", "the-answer-was-lost"],
+)
+def test_a_rollback_looks_again(problem: Exception, times: int, fake: FakeWorld) -> None:
     before = fake.everything()
 
-    def change() -> None:
-        raise errors.StateChanged(what="a row that the transaction builds on")
+    def fail() -> None:
+        raise problem
 
-    rows = with_others_after_our_commit(fake, change, count=engine.ATTEMPTS - 1)
+    rows = with_others_after_our_commit(fake, fail, times)
     with fake.stuck(), pytest.raises(errors.DeadlineExceeded):
         Engine(fake.links, rows).apply(WIRINGS["tap"], Deadline(SHORT))
     assert fake.everything() == before
@@ -257,18 +268,6 @@ def test_an_error_says_when_the_server_falls_silent_before_the_rollback(fake: Fa
     assert TAP.name not in fake.links.links
 
 
-def test_a_rollback_whose_answer_is_lost_is_looked_at_again(fake: FakeWorld) -> None:
-    before = fake.everything()
-
-    def lose_session() -> None:
-        raise errors.OutcomeUnknown(remote="memory")
-
-    rows = with_others_after_our_commit(fake, lose_session, count=2)
-    with fake.stuck(), pytest.raises(errors.DeadlineExceeded):
-        Engine(fake.links, rows).apply(WIRINGS["tap"], Deadline(SHORT))
-    assert fake.everything() == before
-
-
 def test_a_row_that_was_not_made_again_is_not_said_to_be(fake: FakeWorld) -> None:
     """A third VIF is faster: it has the port when the one that was replaced would come back."""
     fake.add_bridge(BRIDGE.name)
@@ -282,33 +281,6 @@ def test_a_row_that_was_not_made_again_is_not_said_to_be(fake: FakeWorld) -> Non
     with fake.stuck(), pytest.raises(errors.DeadlineExceeded):
         Engine(fake.links, rows).apply(WIRINGS["tap"], Deadline(SHORT))
     assert fake.rows.ports[TAP.name].interface_ids["iface-id"] == "third"
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_a_replacement_of_which_nothing_is_known_is_rolled_back(
-    when: str,
-    fake: FakeWorld,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Whether the row of the other VIF was replaced is seen, and not taken for granted."""
-    monkeypatch.setattr(engine, "ATTEMPTS", 1)
-    mark, theirs = {Mark.KEY: "ovs:openvswitch:tap1"}, {"iface-id": "theirs"}
-    there = Port("tap1", BRIDGE.name, mark, interface_ids={**theirs, **mark}, error="no device")
-    fake.rows.add(there)
-    before = fake.everything()
-    port = OvsPort("tap1", BRIDGE.name, Mark.read(mark), external_ids={"iface-id": "ours"},
-                   identified_by={"iface-id": "ours"})  # fmt: skip
-    fake.rows.silent = when
-
-    def speak(name: str, arguments: tuple[Any, ...]) -> None:
-        if fake.rows.silent and fake.rows.down:
-            fake.rows.silent, fake.rows.down = "", False
-
-    with pytest.raises(errors.OutcomeUnknown):
-        Engine(fake.links, Between(fake.rows, speak)).apply(Wiring((BRIDGE, port)), Deadline(LONG))
-    assert fake.everything() == before
-    assert "could not be rolled back" not in caplog.text
 
 
 def test_a_vif_whose_rollback_is_refused_keeps_no_other_from_its_own(
@@ -424,15 +396,10 @@ def test_a_rollback_has_its_own_time_and_no_more(fake: FakeWorld) -> None:
 
 def test_a_device_that_stays_is_set_down_even_past_the_deadline(fake: FakeWorld) -> None:
     """ovs-vswitchd may have taken all of the time, and writes the flags back as it lets go."""
-    name = "eth5"
-    port = OvsPort(name, BRIDGE.name, MARK)
-    fake.links.links[name] = fakes.new_link(name, "", up=True)
-    wiring = Wiring((Representor(name, None), BRIDGE, port))
-    apply(fake, wiring)
-    times = Times()
+    wiring, times = with_representor(fake), Times()
     with fake.stuck():
         Engine(Between(fake.links, times), fake.rows).remove(wiring, Expired())
-    assert fake.links.links[name].attributes["up"] is False
+    assert fake.links.links["eth5"].attributes["up"] is False
     [(_, left)] = times.left
     assert 0.4 < left <= 0.5
 
@@ -506,9 +473,7 @@ def test_a_look_that_fails_does_not_end_a_rollback(fake: FakeWorld) -> None:
 
 def test_a_look_that_fails_does_not_fail_a_removal(fake: FakeWorld) -> None:
     """It is for a device that another process may have plugged again."""
-    fake.links.links["eth5"] = fakes.new_link("eth5", "", up=True)
-    wiring = Wiring((Representor("eth5", None), BRIDGE, OvsPort("eth5", BRIDGE.name, MARK)))
-    apply(fake, wiring)
+    wiring = with_representor(fake)
     looks = Failing("observe", after="commit")
     links, rows = Between(fake.links, looks), Between(fake.rows, looks)
     Engine(links, rows).remove(wiring, Deadline(LONG))
@@ -589,34 +554,25 @@ def test_a_link_that_goes_as_it_is_set_is_looked_for_again(times: int, fake: Fak
             verb(wiring, Deadline(LONG))
 
 
-class Stale(Between):
-    """ovs-vswitchd works with a device that had the name before."""
-
-    def __init__(self, rows: Any, name: str, *, notices: bool) -> None:
-        super().__init__(rows, lambda *_: None)
-        self._name, self._notices = name, notices
-
-    def device_states(self, ports: Any, deadline: Deadline, *, wait: bool) -> Any:
-        if wait and self._notices:
-            self._name = ""
-        told = dict(self._backend.device_states(ports, deadline, wait=wait))
-        if self._name in told:
-            told[self._name] = replace(told[self._name], ifindex=7)
-        return told
-
-
 @pytest.mark.parametrize("notices", [False, True], ids=["never", "a-little-later"])
 @pytest.mark.parametrize("others", [0, 1], ids=["alone", "beside-one-that-commits"])
 def test_the_device_that_works_must_be_the_one_that_is_there(
     others: int, notices: bool, fake: FakeWorld
 ) -> None:
-    """Whether or not another VIF of the batch has written rows."""
+    """And not one that had the name before; whether another VIF of the batch has written rows."""
     device = BATCH[0].elements[0].name  # type: ignore[union-attr]
     apply(fake, BATCH[0])
     fake.delete_link(device)
     state = replace(fake.rows.ports[device], ofport=-1, error="No such device")
     fake.rows.ports[device] = state
-    rows = Stale(fake.rows, device, notices=notices)
+    stale = {device}
+
+    def look(seen: dict[str, Port], wait: bool) -> dict[str, Port]:
+        if wait and notices:
+            stale.clear()
+        return seen | {name: replace(seen[name], ifindex=7) for name in stale & seen.keys()}
+
+    rows = Seeing(fake.rows, look)
     failures = Engine(fake.links, rows).apply_all(BATCH[: 1 + others], Deadline(SHORT))
     assert failures[1:] == [None] * others
     if notices:
@@ -626,6 +582,14 @@ def test_the_device_that_works_must_be_the_one_that_is_there(
         assert "ifindex should be" in str(failures[0])
 
 
+def lose_device(fake: FakeWorld) -> None:
+    """Have a tap plugged whose device goes, and which ovs-vswitchd does not open again."""
+    apply(fake, WIRINGS["tap"])
+    fake.delete_link(TAP.name)
+    fake.rows.ports[TAP.name] = replace(fake.rows.ports[TAP.name], ofport=None)
+    fake.rows.mute = {TAP.name}
+
+
 @pytest.mark.parametrize(
     "then", [errors.DeadlineExceeded, errors.NotConnected, errors.NotAsDescribed]
 )
@@ -633,11 +597,7 @@ def test_of_a_device_that_vswitchd_was_to_look_at_again_is_said_only_what_is_kno
     then: type[Exception], fake: FakeWorld
 ) -> None:
     """Why it was not opened is in the log of ovs-vswitchd only if that has looked."""
-    wiring = WIRINGS["tap"]
-    apply(fake, wiring)
-    fake.delete_link(TAP.name)
-    fake.rows.ports[TAP.name] = replace(fake.rows.ports[TAP.name], ofport=None)
-    fake.rows.mute = {TAP.name}
+    lose_device(fake)
 
     def count_up(name: str, arguments: tuple[Any, ...]) -> None:
         if name == "count_up":
@@ -645,7 +605,7 @@ def test_of_a_device_that_vswitchd_was_to_look_at_again_is_said_only_what_is_kno
             fake.rows.down = then is errors.NotConnected
 
     with pytest.raises(then) as failure:
-        Engine(fake.links, Between(fake.rows, count_up)).apply(wiring, Deadline(SHORT))
+        apply(fake, WIRINGS["tap"], SHORT, Between(fake.rows, count_up))
     assert ("its log says why" in str(failure.value)) is (then is errors.NotAsDescribed)
 
 
@@ -653,11 +613,8 @@ def test_a_deadline_that_comes_before_vswitchd_is_asked_to_look_again_is_what_is
     fake: FakeWorld,
 ) -> None:
     """Not that the server did not answer: it had no time to."""
-    wiring, deadline = WIRINGS["tap"], Deadline(SHORT)
-    apply(fake, wiring)
-    fake.delete_link(TAP.name)
-    fake.rows.ports[TAP.name] = replace(fake.rows.ports[TAP.name], ofport=None)
-    fake.rows.mute = {TAP.name}
+    deadline = Deadline(SHORT)
+    lose_device(fake)
 
     def pass_time(name: str, arguments: tuple[Any, ...]) -> None:
         if name == "device_states":
@@ -666,22 +623,7 @@ def test_a_deadline_that_comes_before_vswitchd_is_asked_to_look_again_is_what_is
             raise errors.OutcomeUnknown(remote="memory")
 
     with pytest.raises(errors.DeadlineExceeded, match="has not looked again"):
-        Engine(fake.links, Between(fake.rows, pass_time)).apply(wiring, deadline)
-
-
-class Broken:
-    """A database in which ovs-vswitchd cannot work with one device."""
-
-    def __init__(self, rows: Any, device: str) -> None:
-        self._rows, self._device = rows, device
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._rows, name)
-
-    def device_states(self, ports: Any, deadline: Deadline, *, wait: bool) -> dict[str, Port]:
-        found = dict(self._rows.device_states(ports, deadline, wait=wait))
-        broken = {n: replace(port, error="no") for n, port in found.items() if n == self._device}
-        return {**found, **broken}
+        Engine(fake.links, Between(fake.rows, pass_time)).apply(WIRINGS["tap"], deadline)
 
 
 def test_a_rollback_does_not_make_again_what_another_vif_of_the_batch_has_removed(
@@ -701,9 +643,12 @@ def test_a_rollback_does_not_make_again_what_another_vif_of_the_batch_has_remove
 
     apply_all(world, [wiring("1", "eth0", "eth1"), wiring("2", "eth1", "eth0")])
     swapped = [wiring("1", "eth1", "eth0"), wiring("2", "eth0", "eth1")]
-    failed, fine = Engine(world.links, Broken(world.rows, "eth1")).apply_all(
-        swapped, Deadline(LONG)
-    )
+
+    def cannot_open(seen: dict[str, Port], wait: bool) -> dict[str, Port]:
+        return seen | {"eth1": replace(seen["eth1"], error="no")} if "eth1" in seen else seen
+
+    rows = Seeing(world.rows, cannot_open)
+    failed, fine = Engine(world.links, rows).apply_all(swapped, Deadline(LONG))
     assert failed is not None
     assert fine is None
     ports = found(world, swapped[1]).ports

@@ -200,24 +200,44 @@ class RealWorld:
         connection.close_all()
 
 
-class Interfering:
-    """A backend of the engine; somebody else acts just before the first call of a method."""
+class Between:
+    """Backends with something in between: ``act`` is told each call, before or after it."""
 
-    def __init__(self, backend: Any, act: Callable[[], None], method: str = "commit") -> None:
-        self._backend, self._act, self._method = backend, act, method
+    def __init__(
+        self, backend: Any, act: Callable[[str, tuple[Any, ...]], object], *, after: bool = False
+    ) -> None:
+        self._backend, self._act, self._after = backend, act, after
 
     def __getattr__(self, name: str) -> Any:
-        if name == self._method:
-            act, self._act = self._act, lambda: None
-            act()
-        return getattr(self._backend, name)
+        def call(*arguments: Any, **options: Any) -> Any:
+            if not self._after:
+                self._act(name, arguments)
+            answer = getattr(self._backend, name)(*arguments, **options)
+            if self._after:
+                self._act(name, arguments)
+            return answer
+
+        return call
 
 
-class Opening:
-    """A database that is read when ovs-vswitchd has just opened the new devices."""
+def before_first(backend: Any, act: Callable[[], object], method: str = "commit") -> Between:
+    """Return a backend beside which somebody else acts just before the first call of a method."""
+    pending = [act]
 
-    def __init__(self, rows: Rows, act: Callable[[], None]) -> None:
-        self._rows, self._act = rows, act
+    def act_once(name: str, arguments: tuple[Any, ...]) -> None:
+        if name == method and pending:
+            pending.pop()()
+
+    return Between(backend, act_once)
+
+
+class Seeing:
+    """A database in which the states of devices are what ``look`` makes of them."""
+
+    def __init__(
+        self, rows: Rows, look: Callable[[dict[str, Port], bool], dict[str, Port]]
+    ) -> None:
+        self._rows, self._look = rows, look
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._rows, name)
@@ -225,10 +245,18 @@ class Opening:
     def device_states(
         self, ports: Mapping[str, int], deadline: Deadline, *, wait: bool
     ) -> Mapping[str, Port]:
-        found = self._rows.device_states(ports, deadline, wait=wait)
+        return self._look(dict(self._rows.device_states(ports, deadline, wait=wait)), wait)
+
+
+def opening(rows: Rows, act: Callable[[], None]) -> Rows:
+    """Return a database that is read when ovs-vswitchd has just opened the new devices."""
+
+    def look(found: dict[str, Port], wait: bool) -> dict[str, Port]:
         if found and all(port.works for port in found.values()):
-            self._act()
+            act()
         return found
+
+    return Seeing(rows, look)
 
 
 def apply(world: World, wiring: Wiring, seconds: float = LONG, rows: Rows | None = None) -> None:

@@ -25,17 +25,8 @@ from os_vif.exception import ExceptionBase
 from os_vif.wiring import errors, rows_first
 from tests import vifs
 from tests.rig import CommandError, run, wait_until
-from tests.rig.ovs import PrivateOvs, Row
-from tests.rig.plugin import (
-    GROUP,
-    HYBRID,
-    MULTIQUEUE,
-    PORT_ONLY,
-    TAP,
-    Kind,
-    OsVif,
-    initialized,
-)
+from tests.rig.ovs import Daemon, PrivateOvs, Row
+from tests.rig.plugin import GROUP, HYBRID, MULTIQUEUE, PORT_ONLY, TAP, Kind, OsVif, initialized
 from tests.rig.snapshot import Facts, difference, links, snapshot
 from tests.rig.stopwatch import stopwatch
 from vif_plug_ovs.ovsdb import connection
@@ -152,8 +143,8 @@ class World:
     )
     known: dict[int, Effect] = field(default_factory=lambda: dict.fromkeys(NUMBERS, False))
     before_commit: Callable[[], object] = lambda: None
-    #: The last verb of a VIF, where it raised and had no effect.
-    failed: dict[int, str] = field(default_factory=dict)
+    #: VIFs whose last verb raised, and may have its effect later: a transaction was under way.
+    unsure: set[int] = field(default_factory=set)
     #: How often the database was lost; odd while it is being lost.
     losses: int = 0
     ended: bool = False
@@ -221,16 +212,11 @@ def call(world: World, name: str, numbers: list[int], many: bool) -> None:
 
 
 def look_again(world: World, numbers: list[int]) -> None:
-    """Count the failed verbs that have come true since, with a transaction under way."""
-    failed = {number: world.failed.pop(number) for number in numbers if number in world.failed}
-    if not failed:
-        return
-    host = world.host()
-    with world.lock:
-        for number, name in failed.items():
-            world.known[number] = effect(number, host)
-            if world.known[number] is (name == "plug"):
-                world.counts[f"raised, and {name} took effect later"] += 1
+    """See whether failed verbs have come true since."""
+    if unsure := world.unsure.intersection(numbers):
+        host = world.host()
+        world.known.update({number: effect(number, host) for number in unsure})
+        world.unsure.difference_update(unsure)
 
 
 def alone(name: str, numbers: Sequence[int]) -> list[BaseException | None]:
@@ -281,7 +267,7 @@ def judge(
     if now is wanted and before is not wanted:
         world.counts[f"raised, and {name} took effect all the same"] += 1
     elif now is not wanted:
-        world.failed[number] = name
+        world.unsure.add(number)
     if wanted and before is False and now is not False:
         left = f"half a {name} is left after {type(cause).__name__}"
         world.counts[left] += 1
@@ -294,34 +280,12 @@ def judge(
 # The faults -------------------------------------------------------------------------------------
 
 
-def freeze_server(world: World, seconds: float) -> None:
-    world.ovs.freeze("ovsdb-server")
-    time.sleep(seconds)
-    world.ovs.thaw("ovsdb-server")
+Fault = Callable[[World, float], None]
+Moment = Callable[[World, Callable[[], object]], None]
 
 
-def freeze_vswitchd(world: World, seconds: float) -> None:
-    world.ovs.freeze("vswitchd")
-    time.sleep(seconds)
-    world.ovs.thaw("vswitchd")
-
-
-def restart_server(world: World, seconds: float) -> None:
-    world.ovs.kill("ovsdb-server")
-    time.sleep(seconds / 2)
-    world.ovs.start_server()
-
-
-def restart_vswitchd(world: World, seconds: float) -> None:
-    world.ovs.kill("vswitchd")
-    time.sleep(seconds / 2)
-    world.ovs.start_vswitchd()
-
-
-def restart_server_under_frozen_vswitchd(world: World, seconds: float) -> None:
-    world.ovs.freeze("vswitchd")
-    restart_server(world, seconds)
-    world.ovs.thaw("vswitchd")
+def at_once(world: World, act: Callable[[], object]) -> None:
+    act()
 
 
 def in_a_verb(world: World, act: Callable[[], object]) -> None:
@@ -341,22 +305,35 @@ def in_a_verb(world: World, act: Callable[[], object]) -> None:
     world.before_commit = lambda: None
 
 
-def freeze_server_in_a_verb(world: World, seconds: float) -> None:
-    """Half of the times for longer than the verb has: then its outcome is unknown."""
-    in_a_verb(world, lambda: world.ovs.freeze("ovsdb-server"))
-    time.sleep(seconds if seconds < 0.5 else TIMEOUT + GRACE)
-    world.ovs.thaw("ovsdb-server")
+def freezing(which: Daemon, at: Moment = at_once, *, beyond: bool = False) -> Fault:
+    """Return what freezes a daemon for a while.
+
+    :param beyond: half of the times for longer than a verb has; then its outcome is unknown.
+    """
+
+    def fault(world: World, seconds: float) -> None:
+        at(world, lambda: world.ovs.freeze(which))
+        time.sleep(TIMEOUT + GRACE if beyond and seconds >= 0.5 else seconds)
+        world.ovs.thaw(which)
+
+    return fault
 
 
-def kill_server_in_a_verb(world: World, seconds: float) -> None:
-    in_a_verb(world, lambda: world.ovs.kill("ovsdb-server"))
-    time.sleep(seconds / 2)
-    world.ovs.start_server()
+def restarting(which: Daemon, at: Moment = at_once) -> Fault:
+    """Return what kills a daemon and starts it again after a while."""
+
+    def fault(world: World, seconds: float) -> None:
+        at(world, lambda: world.ovs.kill(which))
+        time.sleep(seconds / 2)
+        ovs = world.ovs
+        (ovs.start_server if which == "ovsdb-server" else ovs.start_vswitchd)()
+
+    return fault
 
 
-def freeze_vswitchd_in_a_verb(world: World, seconds: float) -> None:
-    in_a_verb(world, lambda: world.ovs.freeze("vswitchd"))
-    time.sleep(seconds)
+def restart_server_under_frozen_vswitchd(world: World, seconds: float) -> None:
+    world.ovs.freeze("vswitchd")
+    restarting("ovsdb-server")(world, seconds)
     world.ovs.thaw("vswitchd")
 
 
@@ -379,20 +356,19 @@ def change_order(world: World, _: float) -> None:
     rows_first.PORTS_PER_LINK = 0 if rows_first.PORTS_PER_LINK else MANY
 
 
-Fault = Callable[[World, float], None]
 #: Each with its weight.
-FAULTS: dict[Fault, int] = {
-    freeze_server: 2,
-    freeze_server_in_a_verb: 4,
-    freeze_vswitchd: 2,
-    freeze_vswitchd_in_a_verb: 2,
-    restart_server: 2,
-    kill_server_in_a_verb: 2,
-    restart_vswitchd: 2,
-    restart_server_under_frozen_vswitchd: 1,
-    lose_database: 2,
-    change_settings: 2,
-    change_order: 3,
+FAULTS: dict[str, tuple[int, Fault]] = {
+    "ovsdb-server freezes": (2, freezing("ovsdb-server")),
+    "ovsdb-server freezes in a verb": (4, freezing("ovsdb-server", in_a_verb, beyond=True)),
+    "ovs-vswitchd freezes": (2, freezing("vswitchd")),
+    "ovs-vswitchd freezes in a verb": (2, freezing("vswitchd", in_a_verb)),
+    "ovsdb-server starts again": (2, restarting("ovsdb-server")),
+    "ovsdb-server dies in a verb": (2, restarting("ovsdb-server", in_a_verb)),
+    "ovs-vswitchd starts again": (2, restarting("vswitchd")),
+    "both": (1, restart_server_under_frozen_vswitchd),
+    "the database is lost": (2, lose_database),
+    "other settings": (2, change_settings),
+    "another order": (3, change_order),
 }
 
 
@@ -403,11 +379,12 @@ def fail_at_random(world: World, choose: random.Random) -> None:
     until = time.monotonic() + SECONDS
     while first or time.monotonic() < until or world.verbs < VERBS:
         time.sleep(choose.uniform(0.05, 0.5))
-        fault = first.pop() if first else choose.choices([*FAULTS], [*FAULTS.values()])[0]
+        weights = [weight for weight, _ in FAULTS.values()]
+        name = first.pop() if first else choose.choices([*FAULTS], weights)[0]
         # Most faults are over within a verb's deadline, some are not.
         seconds = TIMEOUT + 1.5 if choose.random() < 0.2 else choose.uniform(0.05, 1.0)
-        world.counts[fault.__name__] += 1
-        fault(world, seconds)
+        world.counts[name] += 1
+        FAULTS[name][1](world, seconds)
 
 
 # The test ---------------------------------------------------------------------------------------

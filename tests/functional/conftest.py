@@ -5,11 +5,29 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.rig.fixtures import in_process, netns, off_the_host, ovs, ovs_dpdk, ovs_dummy, unhurried
+from tests.rig.fixtures import (
+    helper,
+    in_process,
+    netns,
+    off_the_host,
+    ovs,
+    ovs_dpdk,
+    ovs_dummy,
+    unhurried,
+)
 from tests.rig.ovs import PrivateOvs
 from tests.rig.plugin import OsVif, initialized
 
-__all__ = ["in_process", "netns", "off_the_host", "ovs", "ovs_dpdk", "ovs_dummy", "unhurried"]
+__all__ = [
+    "helper",
+    "in_process",
+    "netns",
+    "off_the_host",
+    "ovs",
+    "ovs_dpdk",
+    "ovs_dummy",
+    "unhurried",
+]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -289,6 +289,11 @@ def test_what_is_refused_changes_nothing(case: str, plugin: OsVif, wire: BridgeG
     assert not difference(before, host())
 
 
+def test_another_kind_of_vif_is_refused(plugin: OsVif) -> None:
+    with pytest.raises(exception.PlugException, match="VIFOpenVSwitch"):
+        plugin.plug(vifs.vif_open_vswitch(plugin="linux_bridge"))
+
+
 @pytest.mark.parametrize("script", ["exit 4", "kill -9 $$", "echo '*filter'; exit 1"])
 @pytest.mark.parametrize(
     "there",

@@ -5,16 +5,12 @@ A representor serves one VIF after another, ``vif.vif_name`` is anybody's choice
 reboot leaves rows. A port is told from another VIF's by its iface-id.
 """
 
-import logging
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from oslo_config import cfg
 
-import os_vif
 from os_vif import exception
 from os_vif.objects.vif import VIFBase
 from os_vif.wiring import errors
@@ -24,16 +20,13 @@ from tests.rig import run
 from tests.rig.fakesys import mlx5
 from tests.rig.guest import LibvirtGuest, TapGuest
 from tests.rig.ovs import PrivateOvs
-from tests.rig.plugin import HYBRID, PER_PORT, PORT_ONLY, TAP, Kind, OsVif
+from tests.rig.plugin import HYBRID, PER_PORT, PORT_ONLY, TAP, Kind, OsVif, of
 from tests.rig.snapshot import difference, links, snapshot
 from vif_plug_ovs import representors
-from vif_plug_ovs.ovsdb.backend import NativeRows
 from vif_plug_ovs.ovsdb.ovsdb_lib import BaseOVS
 from vif_plug_ovs.shapes.names import qos_id
 
 DEVICE = vifs.device("tap")
-#: Seconds in which an answer that does not come would have come.
-LOST = 0.2
 
 
 def b_of(pci: str, **more: Any) -> VIFBase:
@@ -91,13 +84,7 @@ def test_a_row_that_another_vif_has_left_is_replaced_with_mark_vlan_and_qos(worl
         mark = {"os-vif": f"ovs:representor:{vifs.vif_id(2)}"}
         assert (port["tag"], port["vlan_mode"], port["other_config"]) == (4095, "trunk", {})
         assert port["external_ids"] == mark
-        assert interface["external_ids"] == {
-            "iface-id": vifs.interface_id(2),
-            "iface-status": "active",
-            "attached-mac": vifs.mac(2),
-            "vm-uuid": vifs.instance_id(2),
-            **mark,
-        }
+        assert interface["external_ids"] == {**TAP.external_ids(2), **mark}
         assert world.ovs.interface(device)["ofport"] > 0
         assert [row["type"] for row in dump["QoS"].values()] == ["linux-htb"]
         assert dump["QoS"][qos_id(device)]["external_ids"]["os-vif"] == mark["os-vif"]
@@ -181,34 +168,10 @@ def test_a_replug_takes_the_port_along_to_the_new_name_of_a_representor(world: W
         assert device not in world.ovs.dump()["Port"]
 
 
-def test_an_unplug_during_which_the_port_becomes_anothers_leaves_it(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is asked once more, in the transaction itself."""
-    with world.card(mlx5()):
-        device = representors.look_up(VF0).device
-        world.osvif.plug(vif_of(VF0))
-        commit, taken = NativeRows.commit, threading.Event()
-
-        def take_first(self: NativeRows, *args: Any) -> int | None:
-            if not taken.is_set():
-                taken.set()
-                iface_id = f"external_ids:iface-id={vifs.interface_id(2)}"
-                world.ovs.vsctl("set", "Interface", device, iface_id)
-            return commit(self, *args)
-
-        monkeypatch.setattr(NativeRows, "commit", take_first)
-        world.osvif.unplug(vif_of(VF0))
-        assert taken.is_set()
-        row = world.ovs.interface(device)
-        assert row["external_ids"]["iface-id"] == vifs.interface_id(2)
-        assert links()[device]["up"]
-
-
 # A device's name --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [TAP, PORT_ONLY, HYBRID, PER_PORT], ids=lambda kind: kind.name)
+@of(TAP, PORT_ONLY, HYBRID, PER_PORT)
 def test_a_name_that_another_vif_uses_is_refused_and_the_guest_keeps_its_network(
     kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
 ) -> None:
@@ -234,7 +197,7 @@ def test_a_name_that_another_vif_uses_is_refused_and_the_guest_keeps_its_network
 
 
 @pytest.mark.parametrize("tap", ["none", "os-vif's", "os-vif's, elsewhere", "libvirt's"])
-@pytest.mark.parametrize("kind", [TAP, PORT_ONLY], ids=lambda kind: kind.name)
+@of(TAP, PORT_ONLY)
 def test_a_name_that_another_vif_has_left_is_taken_over(
     kind: Kind, tap: str, ovs: PrivateOvs, osvif: OsVif, br_int: str
 ) -> None:
@@ -252,50 +215,40 @@ def test_a_name_that_another_vif_has_left_is_taken_over(
     osvif.plug(b_on_the_tap(kind), 2)
     row = ovs.dump()["Port"][DEVICE]
     assert (row["tag"], row["external_ids"]) == (None, {"os-vif": kind.mark_of(2)})
+    if kind is TAP:
+        assert links()[DEVICE]["alias"] == f"os-vif:{kind.mark_of(2)}"
     osvif.plug_kind(TAP, 3)
-    with ExitStack() as stack:
-        if kind is TAP:
-            assert links()[DEVICE]["alias"] == f"os-vif:{kind.mark_of(2)}"
-        two = stack.enter_context(_guest_on(kind, DEVICE, 2))
-        three = stack.enter_context(TAP.guest(3))
+    guest = TapGuest if kind is TAP else LibvirtGuest
+    with guest(DEVICE, vifs.mac(2), "192.0.2.2/24", vifs.MTU) as two, TAP.guest(3) as three:
         assert two.ping(three.ip, count=3, interval=0.02) == (3, 3)
         before = snapshot(ovs)
         osvif.unplug(TAP.vif(1))
         assert not difference(before, snapshot(ovs))
-        assert two.ping(three.ip, count=2, interval=0.02) == (2, 2)
     osvif.unplug(b_on_the_tap(kind), 2)
     assert DEVICE not in ovs.dump()["Port"]
 
 
-def _guest_on(kind: Kind, device: str, number: int) -> Any:
-    make = TapGuest if kind is TAP else LibvirtGuest
-    return make(device, vifs.mac(number), f"192.0.2.{number}/24", vifs.MTU)
-
-
-@pytest.mark.parametrize("kind", [TAP, PORT_ONLY], ids=lambda kind: kind.name)
-def test_the_bridges_own_name_is_refused_and_never_removed(
-    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
-) -> None:
-    before = snapshot(ovs)
-    with pytest.raises(exception.PlugException, match=r"vif\.vif_name.*br-int"):
-        osvif.plug(kind.vif(vif_name="br-int"))
-    assert not difference(before, snapshot(ovs))
-    osvif.unplug(kind.vif(vif_name="br-int"))
-    assert not difference(before, snapshot(ovs))
-
-
-@pytest.mark.parametrize("interface_type", ["internal", "patch"])
+@of(TAP, PORT_ONLY)
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("br-int", r"vif\.vif_name.*br-int"),
+        ("internal", "internal.* is 'an interface of type internal'"),
+        ("patch", "patch.* is 'an interface of type patch'"),
+    ],
+    ids=["the-bridge-itself", "internal", "patch"],
+)
 def test_a_port_that_belongs_to_bridges_is_refused_and_never_removed(
-    interface_type: str, ovs: PrivateOvs, osvif: OsVif, br_int: str
+    name: str, said: str, kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
 ) -> None:
-    ovs.vsctl("add-port", "br-int", "p0", "--", "set", "Interface", "p0", f"type={interface_type}")
+    for other in ("internal", "patch"):
+        ovs.vsctl("add-port", br_int, other, "--", "set", "Interface", other, f"type={other}")
     ovs.catch_up()
-    before = snapshot(ovs)
-    its = f"p0.* is 'an interface of type {interface_type}'"
-    with pytest.raises(exception.PlugException, match=its):
-        osvif.plug(PORT_ONLY.vif(vif_name="p0"))
+    before, vif = snapshot(ovs), kind.vif(vif_name=name)
+    with pytest.raises(exception.PlugException, match=said):
+        osvif.plug(vif)
     assert not difference(before, snapshot(ovs))
-    osvif.unplug(PORT_ONLY.vif(vif_name="p0"))
+    osvif.unplug(vif)
     assert not difference(before, snapshot(ovs))
 
 
@@ -402,43 +355,3 @@ def test_the_facade_keeps_the_type_of_a_port_that_is_there(
     assert (row["type"], row["external_ids"]["iface-id"]) == ("internal", vifs.interface_id(2))
     base.delete_ovs_vif_port("br-int", "p0", delete_netdev=False)
     assert "p0" not in ovs.dump()["Port"]
-
-
-# Bad ids ----------------------------------------------------------------------------------------
-
-BAD = {"long": "a" * 300, "NUL": "a\0b", "surrogate": "a\udc80b"}
-
-
-def _with_bad(field: str, value: str) -> tuple[VIFBase, Any]:
-    if field == "instance_info.uuid":
-        return TAP.vif(2), vifs.instance(2, uuid=value)
-    if field == "vif.id":
-        return TAP.vif(2, id=vifs.vif_id(2)[:20] + value), vifs.instance(2)
-    return TAP.vif(2, profile={"interface_id": value}), vifs.instance(2)
-
-
-@pytest.mark.filterwarnings("ignore:.*is an invalid UUID:FutureWarning")
-@pytest.mark.parametrize("bad", BAD)
-@pytest.mark.parametrize(
-    "field", ["vif.id", "vif.port_profile.interface_id", "instance_info.uuid"]
-)
-def test_a_bad_id_fails_alone_and_is_named(
-    field: str,
-    bad: str,
-    ovs: PrivateOvs,
-    osvif: OsVif,
-    br_int: str,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    # pytest-xdist sends what is logged between processes, which half a surrogate pair prevents
-    caplog.set_level(logging.CRITICAL, "os_vif")
-
-    def plug_all() -> list[Exception | None]:
-        pairs = [(TAP.vif(1), vifs.instance(1)), _with_bad(field, BAD[bad])]
-        pairs.append((TAP.vif(3), vifs.instance(3)))
-        return [result.error for result in os_vif.plug_all(pairs)]
-
-    first, second, third = plug_all()
-    assert (first, third) == (None, None)
-    assert isinstance(second, exception.InvalidValue | exception.PlugException)
-    assert field in str(second)

@@ -2,8 +2,7 @@
 """Sessions with a server that is slow, goes away in the middle, or is not what we know."""
 
 import json
-import os
-import resource
+import re
 import socket
 import threading
 import time
@@ -15,19 +14,21 @@ from typing import Any
 import ovs.stream
 import pytest
 
-import os_vif
 from os_vif import exception
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
-from tests import vifs
-from tests.rig import run, wait_until
+from os_vif.wiring.elements import OvsBridge, OvsPort
+from os_vif.wiring.ownership import Mark
+from os_vif.wiring.steps import CreateBridge, CreatePort, SetPort
+from tests.rig import many_open_files, wait_until
 from tests.rig.certificates import Authority
+from tests.rig.failures import fails
 from tests.rig.ovs import SCHEMA, PrivateOvs
-from tests.rig.plugin import PER_PORT, TAP, OsVif, deviations
+from tests.rig.plugin import TAP, OsVif, deviations
 from tests.rig.relay import Relay
 from tests.rig.snapshot import difference, snapshot
 from tests.rig.stopwatch import within
-from vif_plug_ovs.ovsdb import connection, rows, tls
+from vif_plug_ovs.ovsdb import connection, tls
 from vif_plug_ovs.ovsdb.backend import NativeRows
 
 AMPLE = 20  # seconds: a deadline that is not to be waited out
@@ -35,8 +36,8 @@ SOON = 5  # seconds
 PAUSE = 0.3  # seconds
 LARGE = 1_000_000  # bytes
 CALLERS = 50
-VIFS = 50
 BRIDGES, EACH = 1000, 50
+MARK = Mark("ovs", "test", "a1")
 
 
 @pytest.fixture(autouse=True)
@@ -63,14 +64,6 @@ def in_use(remote: str) -> connection.Connection:
     return shared
 
 
-def paused(switch: PrivateOvs, seconds: float = PAUSE) -> threading.Timer:
-    """Freeze the server for a while."""
-    switch.freeze("ovsdb-server")
-    timer = threading.Timer(seconds, lambda: switch.thaw("ovsdb-server"))
-    timer.start()
-    return timer
-
-
 # Much to send -----------------------------------------------------------------------------------
 
 
@@ -78,8 +71,7 @@ def paused(switch: PrivateOvs, seconds: float = PAUSE) -> threading.Timer:
 def reached(request: pytest.FixtureRequest, netns: Any, tmp_path: Path) -> Iterator[Any]:
     """A server, and the remote by which it is reached."""
     authority = Authority(tmp_path / "authority")
-    ours = authority.issue("client")
-    files = tls.Credentials(str(ours.key), str(ours.certificate), str(ours.authority))
+    files = tls.Credentials(*authority.issue("client").files)
     with PrivateOvs("dummy", listen_tcp=True, certificate=authority.issue("server")) as switch:
         remotes: dict[str, Callable[[], str]] = {
             "unix": lambda: switch.remote,
@@ -90,57 +82,27 @@ def reached(request: pytest.FixtureRequest, netns: Any, tmp_path: Path) -> Itera
         connection.close_all()
 
 
-def _with_a_small_buffer(shared: connection.Connection) -> None:
-    """That of TCP would grow until all of a transaction fits."""
-    opened = shared._replica.session.rpc.stream.socket
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
-
-
 def test_what_is_larger_than_the_buffer_of_the_socket_is_sent(reached: Any) -> None:
     """poll() is to wait for a socket that can be written and for one that can be read."""
     switch, remote = reached
     shared = in_use(remote)
-    _with_a_small_buffer(shared)
-    thaw = paused(switch)
+    opened = shared._replica.session.rpc.stream.socket
+    # That of TCP would grow until all of a transaction fits.
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
+    switch.freeze("ovsdb-server")
+    thaw = threading.Timer(PAUSE, lambda: switch.thaw("ovsdb-server"))
+    thaw.start()
     with within(SOON / 2):
         shared.commit(lambda _: qos("x" * LARGE), Deadline(SOON))
     thaw.join()
     assert rows_of_qos(switch) == 1
 
 
-def test_many_vifs_at_once_while_the_server_pauses(
-    ovs_dummy: PrivateOvs, osvif_dummy: OsVif
-) -> None:
-    osvif_dummy.configure(ovs_vsctl_timeout=60, **PER_PORT.options)
-    _with_a_small_buffer(in_use(ovs_dummy.remote))
-    osvif_dummy.after_links = lambda: paused(ovs_dummy)
-    pairs = [(PER_PORT.vif(number), vifs.instance(number)) for number in range(1, 1 + VIFS)]
-    with within(30):
-        results = os_vif.plug_all(pairs)
-        osvif_dummy.after_links = lambda: None
-        assert [result.error for result in results] == [None] * VIFS
-    assert len(ovs_dummy.dump()["Bridge"]) == VIFS + 1
-
-
-# Many files -------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def many_files() -> Iterator[None]:
-    """More descriptors than select() takes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
-    opened = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]
-    yield
-    connection.close_all()
-    for descriptor in opened:
-        os.close(descriptor)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-@pytest.mark.usefixtures("many_files")
 def test_a_process_with_many_files_is_connected(reached: Any) -> None:
-    assert in_use(reached[1])._replica.is_connected()
+    """select() takes no descriptor above 1023, and python-ovs' poller is made of it."""
+    with many_open_files():
+        assert in_use(reached[1])._replica.is_connected()
+        connection.close_all()
 
 
 def test_an_exception_while_connecting_counts_for_the_pause_and_is_logged_once(
@@ -191,7 +153,7 @@ def test_a_read_that_is_in_flight_when_the_server_dies_is_sent_to_the_next_one(
 def test_a_write_that_was_sent_is_not_sent_again(ovs_dummy: PrivateOvs) -> None:
     """It may have taken effect, as here: nobody has seen the answer."""
     with Relay(ovs_dummy.remote) as relay:
-        shared = in_use(f"tcp:127.0.0.1:{relay.port}")
+        shared = in_use(relay.remote)
         relay.lose_answer_to(b"next_cfg")
         with pytest.raises(errors.OutcomeUnknown):
             shared.commit(lambda _: qos("once"), Deadline(AMPLE))
@@ -208,7 +170,7 @@ def test_a_verb_looks_again_when_the_server_goes_during_its_commit(
     took_effect: bool, verb: str, ovs_dummy: PrivateOvs, osvif_dummy: OsVif
 ) -> None:
     with Relay(ovs_dummy.remote) as relay:
-        remote = f"tcp:127.0.0.1:{relay.port}" if took_effect else ovs_dummy.remote
+        remote = relay.remote if took_effect else ovs_dummy.remote
         osvif_dummy.configure(ovs_vsctl_timeout=AMPLE, ovsdb_connection=remote)
         osvif_dummy.plug(TAP.vif(2), 2)
         before = snapshot(ovs_dummy)
@@ -219,7 +181,9 @@ def test_a_verb_looks_again_when_the_server_goes_during_its_commit(
             getattr(osvif_dummy, verb)(TAP.vif())
             assert relay.lost == 1
         else:
-            _restarted_during_a_commit(ovs_dummy, lambda: getattr(osvif_dummy, verb)(TAP.vif()))
+            _restarted_during_a_commit(
+                ovs_dummy, lambda: getattr(osvif_dummy, verb)(TAP.vif()), ovs_dummy.start_server
+            )
         if verb == "plug":
             assert deviations(ovs_dummy, TAP) == []
         else:
@@ -232,16 +196,17 @@ def test_a_server_that_does_not_come_back_leaves_the_outcome_unknown(
 ) -> None:
     osvif_dummy.plug(TAP.vif(2), 2)
     osvif_dummy.configure(ovs_vsctl_timeout=2)
-    with within(3.5):
-        with pytest.raises(exception.PlugException) as failure:
-            _restarted_during_a_commit(
-                ovs_dummy, lambda: osvif_dummy.plug(TAP.vif()), restart=False
-            )
-        assert isinstance(failure.value.__cause__, errors.OutcomeUnknown)
+
+    def plug() -> None:
+        _restarted_during_a_commit(
+            ovs_dummy, lambda: osvif_dummy.plug(TAP.vif()), restart=lambda: None
+        )
+
+    fails(plug, errors.OutcomeUnknown, seconds=3.5)
 
 
 def _restarted_during_a_commit(
-    switch: PrivateOvs, verb: Callable[[], None], restart: bool = True
+    switch: PrivateOvs, verb: Callable[[], None], restart: Callable[[], None]
 ) -> None:
     """Have a verb send its transaction to a server that dies before it has read it."""
     shared = connection.get(switch.remote)
@@ -259,8 +224,7 @@ def _restarted_during_a_commit(
         assert sent.wait(SOON)
         time.sleep(PAUSE)
         switch.kill("ovsdb-server")
-        if restart:
-            switch.start_server()
+        restart()
         waiting.result()
 
 
@@ -271,7 +235,7 @@ def test_rows_of_a_commit_whose_answer_was_lost_are_rolled_back_when_the_plug_fa
     ovs.vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=system")
     before = snapshot(ovs)
     with Relay(ovs.remote) as relay:
-        remote = f"tcp:127.0.0.1:{relay.port}"
+        remote = relay.remote
         osvif.configure(ovs_vsctl_timeout=AMPLE, ovsdb_connection=remote)
         relay.lose_answer_to(b"next_cfg")
         with pytest.raises(exception.PlugException):
@@ -288,8 +252,7 @@ def test_rows_of_a_commit_whose_answer_was_lost_are_rolled_back_when_the_plug_fa
 def test_a_slow_handshake_is_given_time(netns: Any, tmp_path: Path) -> None:
     """python-ovs gives an attempt up after a second where the pause before it was short."""
     authority = Authority(tmp_path / "authority")
-    ours = authority.issue("client")
-    files = tls.Credentials(str(ours.key), str(ours.certificate), str(ours.authority))
+    files = tls.Credentials(*authority.issue("client").files)
     with (
         PrivateOvs("dummy", certificate=authority.issue("server")) as switch,
         Relay(f"tcp:127.0.0.1:{switch.tls_port}", pause=2) as relay,
@@ -304,7 +267,7 @@ def test_a_slow_handshake_is_given_time(netns: Any, tmp_path: Path) -> None:
 def test_attempts_do_not_multiply_with_the_callers(ovs_dummy: PrivateOvs) -> None:
     seconds = 2.0
     with Relay(None) as relay, ThreadPoolExecutor(CALLERS) as pool:
-        shared = connection.get(f"tcp:127.0.0.1:{relay.port}")
+        shared = connection.get(relay.remote)
 
         def ask(number: int) -> None:
             time.sleep(number / 250)
@@ -315,34 +278,6 @@ def test_attempts_do_not_multiply_with_the_callers(ovs_dummy: PrivateOvs) -> Non
         # Each caller asks once more in the end, to say why it has failed.
         assert relay.accepted - CALLERS <= seconds / connection.RETRY_SECONDS + 4
         connection.close_all()
-
-
-def test_one_impatient_caller_does_not_make_the_others_impatient(ovs_dummy: PrivateOvs) -> None:
-    shared = in_use(ovs_dummy.remote)
-    ovs_dummy.freeze("vswitchd")
-    cfg = shared.commit(lambda _: qos("one"), Deadline(SOON))
-    assert cfg is not None
-    assert not shared.wait_for_vswitchd(cfg, Deadline(0.5))
-    thaw = threading.Timer(4.6, lambda: ovs_dummy.thaw("vswitchd"))
-    thaw.start()
-    assert shared.wait_for_vswitchd(cfg, Deadline(AMPLE))
-    thaw.join()
-
-
-def test_a_caller_that_has_seen_no_progress_for_long_spares_the_others_the_wait(
-    ovs_dummy: PrivateOvs, caplog: pytest.LogCaptureFixture
-) -> None:
-    shared = in_use(ovs_dummy.remote)
-    ovs_dummy.freeze("vswitchd")
-    cfg = shared.commit(lambda _: qos("one"), Deadline(SOON))
-    assert cfg is not None
-    assert not shared.wait_for_vswitchd(cfg, Deadline(connection.STUCK_AFTER_SECONDS + 0.2))
-    for _ in range(2):
-        with within(5):
-            assert not shared.wait_for_vswitchd(cfg, Deadline(AMPLE))
-    assert "it is stuck" in caplog.text
-    ovs_dummy.thaw("vswitchd")
-    assert shared.wait_for_vswitchd(cfg, Deadline(AMPLE))
 
 
 def test_the_fastest_probes_of_a_server_are_answered_while_nobody_asks(
@@ -373,26 +308,10 @@ def test_close_ends_the_wait_of_callers_without_a_deadline(ovs_dummy: PrivateOvs
         ovs_dummy.freeze("ovsdb-server")
         reading = pool.submit(read)
         wait_until(lambda: shared._callers == 2, what="both to wait")
-        connection.close_all()
+        with within(1):
+            connection.close_all()
         assert waiting.result(SOON) is False
         assert isinstance(reading.exception(SOON), errors.NotConnected)
-
-
-# Remotes ----------------------------------------------------------------------------------------
-
-
-def test_a_remote_without_a_port_means_that_of_ovsdb(ovs: PrivateOvs) -> None:
-    for remote in ("tcp:127.0.0.1", "tcp:[::1]"):
-        with connection.get(remote).synchronized(Deadline(SOON)):
-            pass
-        assert connection.get(f"{remote}:6640") is connection.get(remote)
-
-
-@pytest.mark.parametrize("method", ["tcp", "ssl"])
-@pytest.mark.parametrize("host", ["localhost", "ovs.example.org:6640", "[localhost]:6640"])
-def test_the_name_of_a_host_is_refused_at_once(method: str, host: str) -> None:
-    with pytest.raises(exception.InvalidValue, match=r"ovsdb_connection.*not resolved"):
-        connection.get(f"{method}:{host}")
 
 
 # Many bridges -----------------------------------------------------------------------------------
@@ -403,107 +322,66 @@ def test_the_bridges_of_ports_that_were_observed_are_not_looked_for_again(
 ) -> None:
     """A row does not know who refers to it, so all bridges would be asked for each port."""
     ovs_dummy.kill("vswitchd")
-    for first in range(0, BRIDGES, EACH):
-        ovs_dummy._transact(_bridges_with_a_port(range(first, first + EACH)))
-    ports = {f"p{number}": f"br{number}" for number in range(BRIDGES - EACH, BRIDGES)}
     known, unknown = NativeRows(ovs_dummy.remote), NativeRows(ovs_dummy.remote)
+    for first in range(0, BRIDGES, EACH):
+        ports = {f"p{number}": f"br{number}" for number in range(first, first + EACH)}
+        bridges = [CreateBridge(OvsBridge(name, "netdev", MARK)) for name in ports.values()]
+        steps = [CreatePort(OvsPort(name, bridge, MARK)) for name, bridge in ports.items()]
+        known.commit([*bridges, *steps], Deadline(AMPLE))
     assert set(known.observe((), ports, Deadline(SOON)).ports) == set(ports)
 
     def seconds(rows: NativeRows) -> float:
         began = time.thread_time()
-        assert (
-            len(rows.device_states(dict.fromkeys(ports, 0), Deadline(AMPLE), wait=False)) == EACH
-        )
+        states = rows.device_states(dict.fromkeys(ports, 0), Deadline(AMPLE), wait=False)
+        assert len(states) == EACH
         return time.thread_time() - began
 
     assert seconds(known) < seconds(unknown) / 2
 
 
-def _bridges_with_a_port(numbers: range) -> list[Any]:
-    made: list[Any] = []
-    for n in numbers:
-        port = {"name": f"p{n}", "interfaces": ["named-uuid", f"i{n}"]}
-        bridge = {"name": f"br{n}", "ports": ["named-uuid", f"p{n}"]}
-        for table, uuid, row in (
-            ("Interface", f"i{n}", {"name": f"p{n}"}),
-            ("Port", f"p{n}", port),
-            ("Bridge", f"b{n}", bridge),
-        ):
-            made.append({"op": "insert", "table": table, "uuid-name": uuid, "row": row})
-    new = ["set", [["named-uuid", f"b{n}"] for n in numbers]]
-    mutations = [["bridges", "insert", new]]
-    change = {"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": mutations}
-    return [*made, change]
-
-
 # Schemas ----------------------------------------------------------------------------------------
 
 
-def with_schema(switch: PrivateOvs, change: Callable[[dict[str, Any]], object]) -> None:
+Change = Callable[[dict[str, Any]], object]
+
+
+def with_schema(switch: PrivateOvs, change: Change) -> None:
     """Restart the server on an empty database of a schema that differs."""
     schema = json.loads(Path(SCHEMA).read_text())
     change(schema["tables"])
     changed = Path(switch.rundir, "changed.ovsschema")
     changed.write_text(json.dumps(schema))
-    switch.kill("vswitchd")
-    switch.kill("ovsdb-server")
-    Path(switch.rundir, "conf.db").unlink()
-    run(["ovsdb-tool", "create", f"{switch.rundir}/conf.db", str(changed)])
-    switch.start_server()
+    switch.schema = str(changed)
+    switch.new_database()
     switch.vsctl("--no-wait", "init")
 
 
-def without(table: str, column: str | None = None) -> Callable[[dict[str, Any]], object]:
-    if column is None:
-        return lambda tables: tables.pop(table)
-    return lambda tables: tables[table]["columns"].pop(column)
-
-
-def vhost_port(mtu: int) -> list[Any]:
-    """A vhost-user interface as operations make it, on a bridge."""
-    interface = {"name": "vhu0", "type": "dpdkvhostuserclient", "mtu_request": mtu}
-    port = {"name": "vhu0", "interfaces": ["named-uuid", "i"]}
-    bridge = {"name": "br0", "ports": ["named-uuid", "p"]}
-    new = ["set", [["named-uuid", "b"]]]
-    return [
-        {"op": "insert", "table": "Interface", "uuid-name": "i", "row": interface},
-        {"op": "insert", "table": "Port", "uuid-name": "p", "row": port},
-        {"op": "insert", "table": "Bridge", "uuid-name": "b", "row": bridge},
-        {
-            "op": "mutate",
-            "table": "Open_vSwitch",
-            "where": [],
-            "mutations": [["bridges", "insert", new]],
-        },
-    ]
-
-
 def test_a_server_without_mtu_request_gets_none(ovs_dummy: PrivateOvs) -> None:
-    with_schema(ovs_dummy, without("Interface", "mtu_request"))
-    shared = connection.get(ovs_dummy.remote)
+    with_schema(ovs_dummy, lambda tables: tables["Interface"]["columns"].pop("mtu_request"))
+    rows = NativeRows(ovs_dummy.remote)
+    kind = "dpdkvhostuserclient"
+    port = OvsPort("vhu0", "br0", MARK, interface_type=kind, mtu_request=1400, device=False)
     with within(2):
-        assert shared.commit(lambda _: vhost_port(1400), Deadline(SOON))
-    with shared.synchronized(Deadline(SOON)) as tables:
-        assert rows.ports(tables, {"vhu0": "br0"})["vhu0"].mtu_request is None
-    wanted = {"op": "update", "table": "Interface", "where": [], "row": {"mtu_request": 1400}}
-    assert shared.commit(lambda _: [wanted], Deadline(SOON)) is None
+        bridge = CreateBridge(OvsBridge("br0", "netdev", MARK))
+        assert rows.commit([bridge, CreatePort(port)], Deadline(SOON))
+    found = rows.observe([], {"vhu0": "br0"}, Deadline(SOON)).ports["vhu0"]
+    assert (found.interface_type, found.mtu_request) == (kind, None)
+    assert rows.commit([SetPort("vhu0", {"mtu_request": 1300})], Deadline(SOON)) is None
 
 
 @pytest.mark.parametrize(
-    ("table", "column"), [("Interface", "options"), ("Port", "external_ids"), ("QoS", None)]
+    ("named", "change"),
+    [
+        ("options", lambda tables: tables["Interface"]["columns"].pop("options")),
+        ("external_ids", lambda tables: tables["Port"]["columns"].pop("external_ids")),
+        ("QoS", lambda tables: (tables.pop("QoS"), tables["Port"]["columns"].pop("qos"))),
+    ],
 )
 def test_any_other_difference_of_the_schema_is_named_at_once(
-    table: str, column: str | None, ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+    named: str, change: Change, ovs_dummy: PrivateOvs, osvif_dummy: OsVif
 ) -> None:
-    change = without(table, column)
-    if table == "QoS":
-
-        def change(tables: dict[str, Any]) -> None:
-            del tables["QoS"], tables["Port"]["columns"]["qos"]
-
     with_schema(ovs_dummy, change)
     osvif_dummy.configure(ovs_vsctl_timeout=AMPLE)
     for _ in range(2):
-        named = pytest.raises(exception.PlugException, match=f"schema.*{column or table}")
-        with within(2), named:
-            osvif_dummy.plug(TAP.vif())
+        reason = fails(lambda: osvif_dummy.plug(TAP.vif()), errors.NotConnected, seconds=2)
+        assert re.search(f"schema.*{named}", str(reason))

@@ -26,12 +26,28 @@ from tests import vifs
 from tests.rig import run
 from tests.rig.guest import TapGuest
 from tests.rig.ovs import PrivateOvs
-from tests.rig.plugin import OsVif
+from tests.rig.plugin import (
+    BRIDGE_ONLY,
+    HYBRID,
+    PER_PORT,
+    PER_PORT_ONLY,
+    PORT_ONLY,
+    TAP,
+    VHOST_SERVER,
+    Kind,
+    OsVif,
+    on_system,
+    on_trunk,
+)
 from tests.rig.snapshot import difference, links, snapshot
 from vif_plug_ovs.shapes import names
 
-EXAMPLES, STEPS = settings.default.max_examples // 5, 50
-TRUNK = "tbr-0123abcd-4"
+LONG = settings(
+    max_examples=settings.default.max_examples // 5,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
 NUMBERS = range(1, 7)
 
 
@@ -52,60 +68,37 @@ class Options:
     default_qos_type: str = "linux-noop"
 
 
-def tap(number: int, options: Options, create_tap: bool) -> Has:
-    device = vifs.device("tap", number)
-    made = frozenset([device]) if create_tap else frozenset()
-    qos = frozenset([names.qos_id(device)])
-    if not options.per_port_bridge:
-        return Has(ports=frozenset([device]), qos=qos, links=made)
-    vif_id, pb = vifs.vif_id(number), vifs.device("pb", number)
-    ports = frozenset([device, f"pbp{vif_id}", f"ibp{vif_id}", pb])
-    return Has(frozenset([pb]), ports, qos, made)
+def tap(options: Options, create_tap: bool) -> Kind:
+    if options.per_port_bridge:
+        return on_system(PER_PORT if create_tap else PER_PORT_ONLY)
+    return on_system(TAP if create_tap else PORT_ONLY)
 
 
-def trunk(number: int, options: Options, create_tap: bool) -> Has:
-    has = tap(number, options, create_tap)
-    name = f"{TRUNK}{number}"
-    return Has(has.bridges | {name}, has.ports | {name}, has.qos, has.links)
+def trunk(options: Options, create_tap: bool) -> Kind:
+    return on_trunk(tap(options, create_tap))
 
 
-def hybrid(number: int, options: Options, create_tap: bool) -> Has:
-    qbr, qvb, qvo = (vifs.device(prefix, number) for prefix in ("qbr", "qvb", "qvo"))
-    qos = frozenset([names.qos_id(qvo)])
-    return Has(ports=frozenset([qvo]), qos=qos, links=frozenset([qbr, qvb, qvo]))
-
-
-def vhost_user(number: int, options: Options, create_tap: bool) -> Has:
-    return Has(ports=frozenset([vifs.device("vhu", number)]))
-
-
-def bridge_alone(number: int, options: Options, create_tap: bool) -> Has:
-    return Has()
-
-
-SYSTEM: dict[str, Any] = {"datapath_type": "system"}
-
-
-def make_tap(number: int, create_tap: bool) -> VIFBase:
-    profile = {**SYSTEM, "create_port": True, "create_tap": create_tap}
-    return vifs.vif_open_vswitch(number, profile=profile)
-
-
-def make_trunk(number: int, create_tap: bool) -> VIFBase:
-    vif = make_tap(number, create_tap)
-    vif.network.bridge = f"{TRUNK}{number}"
-    return vif
-
-
-#: How each VIF, by its number, is made, and what it has.
-KINDS: dict[int, tuple[Callable[[int, bool], VIFBase], Callable[[int, Options, bool], Has]]] = {
-    1: (make_tap, tap),
-    2: (make_tap, tap),
-    3: (make_trunk, trunk),
-    4: (lambda number, _: vifs.vif_bridge(number, profile=SYSTEM), hybrid),
-    5: (lambda number, _: vifs.vif_vhost_user(number), vhost_user),
-    6: (lambda number, _: vifs.vif_open_vswitch(number, profile=SYSTEM), bridge_alone),
+#: What each VIF, by its number, is.
+KINDS: dict[int, Callable[[Options, bool], Kind]] = {
+    1: tap,
+    2: tap,
+    3: trunk,
+    4: lambda options, create_tap: on_system(HYBRID),
+    5: lambda options, create_tap: VHOST_SERVER,
+    6: lambda options, create_tap: on_system(BRIDGE_ONLY),
 }
+
+
+def make(number: int, create_tap: bool) -> VIFBase:
+    return KINDS[number](Options(), create_tap).vif(number)
+
+
+def has(number: int, options: Options, create_tap: bool) -> Has:
+    kind = KINDS[number](options, create_tap)
+    rows, bridges = kind.rows(number), frozenset(kind.bridge_names(number))
+    links = frozenset(kind.link_names(number))
+    return Has(bridges, bridges.union(rows["Port"]), frozenset(rows["QoS"]), links)
+
 
 numbers = st.sampled_from(NUMBERS)
 drivers = st.sampled_from(["native"] * 9 + ["vsctl"])
@@ -124,7 +117,6 @@ def machine(verbs: OsVif, ovs: PrivateOvs, steps: list[int]) -> type[RuleBasedSt
 
         @rule(number=numbers, create_tap=st.booleans())
         def plug(self, number: int, create_tap: bool) -> None:
-            make, has = KINDS[number]
             before = ovs.next_cfg(), len(verbs.privileged_calls)
             verbs.plug(make(number, create_tap), number)
             old = self.plugged.get(number)
@@ -135,12 +127,12 @@ def machine(verbs: OsVif, ovs: PrivateOvs, steps: list[int]) -> type[RuleBasedSt
             steps.append(number)
 
         def _lacks_its_tap(self, number: int) -> bool:
-            return KINDS[number][0] in (make_tap, make_trunk) and not self.plugged[number].links
+            return KINDS[number] in (tap, trunk) and not self.plugged[number].links
 
         @rule(number=numbers, create_tap=st.booleans())
         def unplug(self, number: int, create_tap: bool) -> None:
             before = ovs.next_cfg(), len(verbs.privileged_calls)
-            verbs.unplug(KINDS[number][0](number, create_tap), number)
+            verbs.unplug(make(number, create_tap), number)
             if self.plugged.pop(number, Has()) == Has():
                 assert (ovs.next_cfg(), len(verbs.privileged_calls)) == before
             steps.append(number)
@@ -168,7 +160,7 @@ def machine(verbs: OsVif, ovs: PrivateOvs, steps: list[int]) -> type[RuleBasedSt
         def teardown(self) -> None:
             verbs.configure(ovsdb_interface="native")
             for number in NUMBERS:
-                verbs.unplug(KINDS[number][0](number, True), number)
+                verbs.unplug(make(number, True), number)
             assert not difference(initial, snapshot(ovs))
 
     return Machine
@@ -182,13 +174,7 @@ def test_no_sequence_of_verbs_and_options_diverges_from_the_model(
     steps: list[int] = []
     run_state_machine_as_test(
         machine(osvif_dummy, ovs_dummy, steps),
-        settings=settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=STEPS,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
+        settings=settings(LONG, stateful_step_count=50),
     )
     print(f"{len(steps)} steps")
 
@@ -201,9 +187,7 @@ SHARERS = st.sampled_from([ONE, TWO])
 
 
 def sharer(number: int, create_tap: bool = True) -> VIFBase:
-    vif = make_tap(number, create_tap)
-    vif.vif_name = SHARED
-    return vif
+    return tap(Options(), create_tap).vif(number, vif_name=SHARED)
 
 
 def sharing_machine(
@@ -309,12 +293,6 @@ def test_two_vifs_that_share_a_device_never_take_each_others_port(
     steps: list[int] = []
     run_state_machine_as_test(
         sharing_machine(osvif_dummy, ovs_dummy, steps),
-        settings=settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=20,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
+        settings=settings(LONG, stateful_step_count=20),
     )
     print(f"{len(steps)} verbs")

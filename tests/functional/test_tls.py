@@ -1,21 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """OVSDB over TLS and TCP: credentials that are ours alone, and peers that fall silent."""
 
-import contextlib
 import logging
 import os
-import pty
 import re
-import select
-import signal
 import socket
-import ssl
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +25,9 @@ from ovsdbapp import exceptions
 from os_vif import exception
 from os_vif.exception import InvalidValue
 from os_vif.wiring import errors
-from os_vif.wiring.deadline import Deadline
-from tests import vifs
 from tests.rig import run, wait_until
 from tests.rig.certificates import Authority, Certificate
+from tests.rig.failures import fails
 from tests.rig.namespace import NetworkNamespace
 from tests.rig.ovs import SCHEMA, PrivateOvs
 from tests.rig.plugin import (
@@ -40,12 +36,11 @@ from tests.rig.plugin import (
     HYBRID,
     PORT_ONLY,
     TAP,
-    Kind,
     OsVif,
     deviations,
     initialized,
 )
-from tests.rig.snapshot import difference, links, snapshot
+from tests.rig.snapshot import difference, snapshot
 from tests.rig.stopwatch import within
 from vif_plug_ovs.ovsdb import connection, impl_idl, tls
 from vif_plug_ovs.ovsdb.drivers import remote as remote_of
@@ -76,9 +71,9 @@ class Pki:
         self.expired_client = self.ours.issue("expired-client", expired=True)
         self.foreign_server = self.foreign.issue("server")
         self.foreign_client = self.foreign.issue("client")
-
-    def trusting_ours(self, certificate: Certificate) -> Certificate:
-        return replace(certificate, authority=self.ours.certificate)
+        trust = self.ours.certificate
+        self.stray_server = replace(self.foreign_server, authority=trust)
+        self.stray_client = replace(self.foreign_client, authority=trust)
 
 
 @pytest.fixture(scope="module")
@@ -100,14 +95,16 @@ def verbs(switch: PrivateOvs, pki: Pki, monkeypatch: pytest.MonkeyPatch) -> Iter
     with initialized(REMOTES["ssl-ipv4"], timeout=AMPLE) as verbs:
         use(verbs, pki.client)
         yield verbs
-        for name in (*tls.OPTIONS, "ovsdb_interface"):
-            cfg.CONF.clear_override(name, group=GROUP)
 
 
 def use(verbs: OsVif, certificate: Certificate, **options: Any) -> None:
     """Configure credentials, and other options."""
-    paths = (str(getattr(certificate, key)) for key in KEYS)
-    verbs.configure(**dict(zip(tls.OPTIONS, paths, strict=True)), **options)
+    verbs.configure(**dict(zip(tls.OPTIONS, certificate.files, strict=True)), **options)
+
+
+def copy(certificate: Certificate, to: Certificate) -> None:
+    for key in KEYS:
+        getattr(to, key).write_bytes(getattr(certificate, key).read_bytes())
 
 
 def restart(switch: PrivateOvs, certificate: Certificate | None = None) -> None:
@@ -122,11 +119,6 @@ def shared() -> connection.Connection:
     return connection.get(remote_of(cfg.CONF[GROUP]))
 
 
-def in_time(seconds: float, work: Callable[[], object]) -> None:
-    with within(seconds):
-        work()
-
-
 def secrets(folder: Path) -> list[str]:
     """The lines of all private keys."""
     lines = (line for key in folder.rglob("*.key") for line in key.read_text().splitlines())
@@ -136,23 +128,26 @@ def secrets(folder: Path) -> list[str]:
 # It works ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [TAP, HYBRID], ids=lambda kind: kind.name)
 @pytest.mark.parametrize("driver", DRIVERS)
 @pytest.mark.parametrize("remote", REMOTES)
 def test_plug_replug_and_unplug(
-    remote: str, driver: str, kind: Kind, switch: PrivateOvs, verbs: OsVif
+    remote: str, driver: str, switch: PrivateOvs, verbs: OsVif
 ) -> None:
     verbs.configure(ovsdb_connection=REMOTES[remote], ovsdb_interface=driver)
     verbs.plug(BRIDGE_ONLY.vif())
     before = snapshot(switch)
-    verbs.plug(kind.vif())
-    assert deviations(switch, kind) == []
+    verbs.plug(HYBRID.vif())
+    assert deviations(switch, HYBRID) == []
     plugged, cfg_number = snapshot(switch), switch.next_cfg()
-    verbs.plug(kind.vif())
+    verbs.plug(HYBRID.vif())
     assert not difference(plugged, snapshot(switch))
     assert switch.next_cfg() == cfg_number
-    verbs.unplug(kind.vif())
+    verbs.unplug(HYBRID.vif())
     assert not difference(before, snapshot(switch))
+    if driver == "native":
+        opened = shared()._replica.session.rpc.stream.socket
+        # Nagle's algorithm would let a second small request wait for the first one's ACK.
+        assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @pytest.mark.parametrize("remote", REMOTES)
@@ -190,15 +185,6 @@ def test_both_versions_of_tls_work(
         assert shared()._replica.session.rpc.stream.socket.version() == version
 
 
-@pytest.mark.parametrize("remote", REMOTES)
-def test_small_requests_are_not_held_back(remote: str, switch: PrivateOvs, verbs: OsVif) -> None:
-    """Nagle's algorithm would let the second of two small requests wait for the first's ACK."""
-    verbs.configure(ovsdb_connection=REMOTES[remote])
-    verbs.plug(PORT_ONLY.vif())
-    opened = shared()._replica.session.rpc.stream.socket
-    assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-
-
 def test_many_threads_share_one_tls_connection(switch: PrivateOvs, verbs: OsVif) -> None:
     numbers = range(1, 21)
     with ThreadPoolExecutor(10) as pool:
@@ -210,30 +196,12 @@ def test_many_threads_share_one_tls_connection(switch: PrivateOvs, verbs: OsVif)
 
 # Wrong credentials ------------------------------------------------------------------------------
 
-Make = Callable[[Pki], Certificate]
-
 #: what is wrong -> the server's certificate, ours, what OpenSSL says of it
-REFUSED: dict[str, tuple[Make, Make, str]] = {
-    "the-servers-is-from-another-authority": (
-        lambda pki: pki.trusting_ours(pki.foreign_server),
-        lambda pki: pki.client,
-        "certificate verify failed",
-    ),
-    "the-servers-has-expired": (
-        lambda pki: pki.expired_server,
-        lambda pki: pki.client,
-        "certificate has expired",
-    ),
-    "ours-is-from-another-authority": (
-        lambda pki: pki.server,
-        lambda pki: pki.trusting_ours(pki.foreign_client),
-        "unknown ca",
-    ),
-    "ours-has-expired": (
-        lambda pki: pki.server,
-        lambda pki: pki.expired_client,
-        "certificate expired",
-    ),
+REFUSED = {
+    "the-servers-is-a-strangers": ("stray_server", "client", "certificate verify failed"),
+    "the-servers-has-expired": ("expired_server", "client", "certificate has expired"),
+    "ours-is-a-strangers": ("server", "stray_client", "unknown ca"),
+    "ours-has-expired": ("server", "expired_client", "certificate expired"),
 }
 
 
@@ -241,42 +209,37 @@ REFUSED: dict[str, tuple[Make, Make, str]] = {
 def refused(request: pytest.FixtureRequest, pki: Pki, switch: PrivateOvs, verbs: OsVif) -> str:
     """Credentials that do not fit; what is said of them."""
     server, ours, said = REFUSED[request.param]
-    restart(switch, server(pki))
-    use(verbs, ours(pki))
+    restart(switch, getattr(pki, server))
+    use(verbs, getattr(pki, ours))
     return said
 
 
 @pytest.mark.parametrize("verb", ["plug", "unplug"])
-# ovs-vsctl has words of its own, and tries until the deadline.
-@pytest.mark.parametrize("driver", ["native"])
 def test_a_certificate_that_is_refused_is_reported_in_the_words_of_openssl(
-    driver: str,
     verb: str,
     refused: str,
     switch: PrivateOvs,
     verbs: OsVif,
     pki: Pki,
     caplog: pytest.LogCaptureFixture,
-    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
+    """The deprecated driver has those of ovsdb-client, and tries until the deadline."""
     caplog.set_level(logging.DEBUG)
-    verbs.configure(ovsdb_interface=driver)
     before = snapshot(switch)
-    with pytest.raises(exception.ExceptionBase) as failure:
-        in_time(SOON, lambda: getattr(verbs, verb)(TAP.vif()))
-    assert isinstance(failure.value.__cause__, errors.NotConnected)
-    assert refused in str(failure.value)
-    assert REMOTES["ssl-ipv4"] in str(failure.value)
-    assert "osviftls" not in str(failure.value)
+    reason = fails(lambda: getattr(verbs, verb)(TAP.vif()), errors.NotConnected, SOON)
+    assert refused in str(reason)
+    assert REMOTES["ssl-ipv4"] in str(reason)
+    assert "osviftls" not in str(reason)
     assert not difference(before, snapshot(switch))
-    said = caplog.text + str(failure.value)
+    said = caplog.text + str(reason)
     assert not [line for line in secrets(pki.server.key.parents[1]) if line in said]
 
 
 def test_outside_plugins_hear_of_a_refused_certificate(refused: str, verbs: OsVif) -> None:
     base = BaseOVS(cfg.CONF[GROUP])
-    with pytest.raises((exception.ExceptionBase, exceptions.TimeoutException), match=refused):
-        in_time(SOON, lambda: base.ovsdb.br_exists("br0").execute(check_error=True))
+    failures = (exception.ExceptionBase, exceptions.TimeoutException)
+    with within(SOON), pytest.raises(failures, match=refused):
+        base.ovsdb.br_exists("br0").execute(check_error=True)
 
 
 #: what is wrong -> a file (as in KEYS), what is put in its place, what the error says
@@ -317,10 +280,7 @@ def test_a_bad_file_is_an_error_that_names_option_and_file(
     use(verbs, replace(pki.client, **{key: path}), ovsdb_interface=driver)
     before = snapshot(switch)
     for verb in (verbs.plug, verbs.unplug):
-        with pytest.raises(exception.ExceptionBase) as failure:
-            in_time(SOON, lambda verb=verb: verb(TAP.vif()))  # type: ignore[misc]
-        reason = failure.value.__cause__
-        assert isinstance(reason, InvalidValue)
+        reason = fails(partial(verb, TAP.vif()), InvalidValue, SOON)
         assert tls.OPTIONS[KEYS.index(key)] in str(reason)
         assert str(path) in str(reason)
         assert said in str(reason)
@@ -351,18 +311,6 @@ def test_the_files_are_not_looked_at_where_there_is_no_tls(
     assert deviations(switch, PORT_ONLY) == []
 
 
-def test_a_file_that_was_missing_is_found_once_it_is_there(
-    pki: Pki, switch: PrivateOvs, verbs: OsVif, tmp_path: Path
-) -> None:
-    late = tmp_path / "late.key"
-    use(verbs, replace(pki.client, key=late))
-    with pytest.raises(exception.PlugException, match="ssl_key_file"):
-        verbs.plug(PORT_ONLY.vif())
-    late.write_bytes(pki.client.key.read_bytes())
-    verbs.plug(PORT_ONLY.vif())
-    assert deviations(switch, PORT_ONLY) == []
-
-
 ASKED_FOR = """
 import sys
 from os_vif.exception import InvalidValue
@@ -377,53 +325,35 @@ except InvalidValue as err:
 def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked_for_it(
     pki: Pki, tmp_path: Path
 ) -> None:
-    """OpenSSL would ask at the terminal, and wait."""
+    """OpenSSL would ask at the terminal, or without one at the standard input, and wait."""
     locked = tmp_path / "locked.key"
     lock = ["-aes256", "-passout", "pass:x1234"]
     run(["openssl", "ec", "-in", str(pki.client.key), "-out", str(locked), *lock])
     paths = map(str, (locked, pki.client.certificate, pki.client.authority))
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execv(sys.executable, [sys.executable, "-W", "ignore", "-c", ASKED_FOR, *paths])
-    try:
-        said = all_said(terminal, seconds=10)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        os.close(terminal)
-    assert "refused:" in said
-    assert "ssl_key_file" in said
-    assert "pass phrase" not in said
-
-
-def all_said(terminal: int, seconds: float) -> str:
-    """What a process says at its terminal until it ends, or asks for something."""
-    said, deadline = "", Deadline(seconds)
-    while select.select([terminal], [], [], deadline.remaining())[0]:
-        try:
-            said += os.read(terminal, 4096).decode()
-        except OSError:  # how a terminal says that nobody is at its other end
-            break
-        if "pass phrase" in said:
-            break
-    return said
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", ASKED_FOR, *paths],
+        start_new_session=True,
+        input="x1234\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert re.match("refused:.*ssl_key_file", done.stdout)
+    assert "pass phrase" not in done.stdout + done.stderr
 
 
 # Credentials that change ------------------------------------------------------------------------
 
 
-# ovs-vsctl has words of its own, and tries until the deadline.
-@pytest.mark.parametrize("driver", ["native"])
 def test_a_server_whose_certificate_is_put_right_is_found_at_once(
-    driver: str, pki: Pki, switch: PrivateOvs, verbs: OsVif
+    pki: Pki, switch: PrivateOvs, verbs: OsVif
 ) -> None:
-    verbs.configure(ovsdb_interface=driver)
     restart(switch, pki.expired_server)
     with pytest.raises(exception.PlugException, match="certificate"):
         verbs.plug(PORT_ONLY.vif())
     restart(switch, pki.server)
-    in_time(SOON, lambda: verbs.unplug(PORT_ONLY.vif()))
+    with within(SOON):
+        verbs.unplug(PORT_ONLY.vif())
     switch.catch_up()
     verbs.plug(PORT_ONLY.vif())
     assert deviations(switch, PORT_ONLY) == []
@@ -449,12 +379,10 @@ def test_a_certificate_that_is_renewed_in_place_is_used_by_the_next_connection(
 ) -> None:
     """As python-ovs, ovs-vsctl and the daemons do: nobody restarts nova-compute for it."""
     ours = Certificate(*(tmp_path / key for key in KEYS))
-    for key in KEYS:
-        getattr(ours, key).write_bytes(getattr(pki.client, key).read_bytes())
+    copy(pki.client, ours)
     use(verbs, ours)
     verbs.plug(PORT_ONLY.vif(1), 1)
-    for key in KEYS:
-        getattr(ours, key).write_bytes(getattr(pki.foreign_client, key).read_bytes())
+    copy(pki.foreign_client, ours)
     restart(switch, pki.foreign_server)
     switch.catch_up()
     verbs.plug(PORT_ONLY.vif(2), 2)
@@ -466,8 +394,7 @@ def test_the_files_are_read_when_a_connection_is_opened_and_not_by_each_verb(
 ) -> None:
     """A renewal that takes them away for a moment does no harm to one that is open."""
     ours = Certificate(*(tmp_path / key for key in KEYS))
-    for key in KEYS:
-        getattr(ours, key).write_bytes(getattr(pki.client, key).read_bytes())
+    copy(pki.client, ours)
     use(verbs, ours)
     verbs.plug(PORT_ONLY.vif(1), 1)
     assert BaseOVS(cfg.CONF[GROUP]).ovsdb.br_exists("br-int").execute(check_error=True)
@@ -480,8 +407,7 @@ def test_the_files_are_read_when_a_connection_is_opened_and_not_by_each_verb(
     restart(switch)
     with pytest.raises(exception.PlugException, match=r"ssl_key_file.*No such file"):
         verbs.plug(PORT_ONLY.vif(3), 3)
-    for key in KEYS:
-        getattr(ours, key).write_bytes(getattr(pki.client, key).read_bytes())
+    copy(pki.client, ours)
     switch.catch_up()
     verbs.plug(PORT_ONLY.vif(3), 3)
     assert deviations(switch, PORT_ONLY, 3) == []
@@ -507,8 +433,6 @@ def test_a_server_that_hangs_up_in_the_handshake_is_tried_again(
             waiting.result()
             assert deviations(switch, PORT_ONLY) == []
             connection.close_all()
-        for name in tls.OPTIONS:
-            cfg.CONF.clear_override(name, group=GROUP)
 
 
 # Beside somebody else's python-ovs --------------------------------------------------------------
@@ -639,15 +563,12 @@ def test_two_option_groups_with_credentials_of_their_own_have_connections_of_the
     assert ports == [{PORT_ONLY.port(1), PORT_ONLY.port(4)}, {PORT_ONLY.port(n) for n in (2, 3)}]
 
 
-def test_connections_do_not_pile_up(switch: PrivateOvs, verbs: OsVif) -> None:
+def test_ways_to_connect_do_not_pile_up(switch: PrivateOvs, verbs: OsVif) -> None:
     verbs.plug(PORT_ONLY.vif())
     methods = len(ovs.stream.Stream._SOCKET_METHODS)
-    files = len(os.listdir("/proc/self/fd"))
-    for number in range(1, 4):
-        connection.close_all()
-        verbs.plug(PORT_ONLY.vif(number), number)
-        assert len(ovs.stream.Stream._SOCKET_METHODS) == methods
-        assert len(os.listdir("/proc/self/fd")) == files
+    connection.close_all()
+    verbs.plug(PORT_ONLY.vif())
+    assert len(ovs.stream.Stream._SOCKET_METHODS) == methods
 
 
 # Peers that fall silent -------------------------------------------------------------------------
@@ -691,7 +612,7 @@ def test_a_silent_peer_keeps_no_processor_busy(
         (lambda: base.ovsdb, errors.NotConnected),
     ):
         busy = time.process_time()
-        with pytest.raises(expected):
+        with within(2 * SHORT + GRACE), pytest.raises(expected):
             wait()
         assert time.process_time() - busy < SHORT / 2
     busy = time.process_time()
@@ -699,66 +620,7 @@ def test_a_silent_peer_keeps_no_processor_busy(
     assert time.process_time() - busy < SHORT / 4
 
 
-@pytest.mark.parametrize("connected", [True, False], ids=["later", "before-the-handshake"])
-@pytest.mark.parametrize("driver", DRIVERS)
-@pytest.mark.parametrize("verb", ["plug", "unplug"])
-def test_a_frozen_server_is_an_error_by_the_deadline(
-    verb: str, driver: str, connected: bool, switch: PrivateOvs, verbs: OsVif
-) -> None:
-    verbs.configure(ovsdb_interface=driver)
-    if connected:
-        verbs.plug(PORT_ONLY.vif(2), 2)
-    verbs.configure(ovs_vsctl_timeout=SHORT)
-    before = links()
-    switch.freeze("ovsdb-server")
-    with pytest.raises(exception.ExceptionBase) as failure:
-        in_time(SHORT + GRACE, lambda: getattr(verbs, verb)(TAP.vif()))
-    assert isinstance(failure.value.__cause__, errors.NotConnected)
-    assert "does not answer" in str(failure.value)
-    assert not difference(before, links())
-    switch.thaw("ovsdb-server")
-    verbs.configure(ovs_vsctl_timeout=AMPLE)
-    verbs.plug(TAP.vif())
-    assert deviations(switch, TAP) == []
-
-
-def test_the_schema_is_not_waited_for_beyond_the_deadline(
-    switch: PrivateOvs, verbs: OsVif
-) -> None:
-    verbs.configure(ovs_vsctl_timeout=SHORT)
-    base = BaseOVS(cfg.CONF[GROUP])
-    switch.freeze("ovsdb-server")
-    with pytest.raises(errors.NotConnected, match=re.escape(REMOTES["ssl-ipv4"])):
-        in_time(SHORT + GRACE, lambda: base.ovsdb)
-    switch.thaw("ovsdb-server")
-    assert not base.ovsdb.br_exists("br0").execute(check_error=True)
-
-
-@pytest.mark.parametrize("remote", REMOTES)
-@pytest.mark.parametrize("driver", DRIVERS)
-def test_nobody_listening_is_an_error_by_the_deadline(
-    driver: str, remote: str, switch: PrivateOvs, verbs: OsVif
-) -> None:
-    switch.kill("ovsdb-server")
-    verbs.configure(
-        ovsdb_connection=REMOTES[remote], ovsdb_interface=driver, ovs_vsctl_timeout=SHORT
-    )
-    with pytest.raises(exception.PlugException, match="Connection refused"):
-        in_time(SHORT + GRACE, lambda: verbs.plug(TAP.vif()))
-
-
 def test_a_server_without_tls_is_an_error(switch: PrivateOvs, verbs: OsVif) -> None:
     verbs.configure(ovsdb_connection="ssl:127.0.0.1:6640", ovs_vsctl_timeout=SHORT)
-    with pytest.raises(exception.PlugException, match=r"ssl:127\.0\.0\.1:6640"):
-        in_time(SHORT + GRACE, lambda: verbs.plug(TAP.vif()))
-
-
-def test_a_certificate_needs_no_name_of_a_host(switch: PrivateOvs, verbs: OsVif) -> None:
-    """OVSDB's certificates, as ovs-pki makes them, name switches and not hosts."""
-    verbs.plug(PORT_ONLY.vif())
-    peer = shared()._replica.session.rpc.stream.socket
-    assert isinstance(peer, ssl.SSLSocket)
-    assert dict(pair for rdn in peer.getpeercert()["subject"] for pair in rdn) == {
-        "commonName": "server"
-    }
-    assert vifs.device("tap") in switch.dump()["Port"]
+    with within(SHORT + GRACE), pytest.raises(exception.PlugException, match=r"ssl:127.*:6640"):
+        verbs.plug(TAP.vif())

@@ -6,7 +6,6 @@ Each test forks: the client and its channel to the daemon live and end in the ch
 
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,8 @@ from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
 from tests.rig import wait_until
 from tests.rig.ovs import PrivateOvs
-from tests.rig.plugin import GROUP, HYBRID, ROOT, Child, OsVif, deviations, initialized
+from tests.rig.plugin import GROUP, HYBRID, OsVif, deviations
+from tests.rig.privsep import PrivsepHelper
 from tests.rig.snapshot import difference, snapshot
 from vif_plug_ovs import privsep
 from vif_plug_ovs.ovsdb import client, drivers
@@ -33,29 +33,21 @@ Unprivileged = Callable[[Callable[[OsVif], Any]], Any]
 
 
 @pytest.fixture
-def unprivileged(ovs: PrivateOvs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Unprivileged:
+def unprivileged(ovs: PrivateOvs, helper: PrivsepHelper) -> Unprivileged:
     """Do something in a child that has a privileged daemon, and no privilege of its own."""
-    helper = Path(sys.prefix, "bin", "privsep-helper")
-    if not helper.exists() or len(Path("/proc/self/uid_map").read_text().splitlines()) > 1:
-        pytest.skip(f"there is no {helper}, or no other user")
-    (tmp_path / "os-vif.conf").write_text("[DEFAULT]\n")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("PYTHONWARNINGS", "ignore")
+    if len(Path("/proc/self/uid_map").read_text().splitlines()) > 1:
+        pytest.skip("there is no other user")
 
     def in_a_child(work: Callable[[OsVif], Any]) -> Any:
-        def child() -> Any:
-            with initialized(ovs.remote, timeout=AMPLE, in_process=False) as osvif:
-                command = f"{helper} --config-file {tmp_path}/os-vif.conf"
-                cfg.CONF.set_override("helper_command", command, group="vif_plug_ovs_privileged")
-                osvif.configure(ovsdb_interface="vsctl")
-                privsep.vif_plug.start()
-                os.setgroups([])
-                os.setresgid(NOBODY, NOBODY, NOBODY)
-                os.setresuid(NOBODY, NOBODY, NOBODY)
-                return work(osvif)
+        def child(osvif: OsVif) -> Any:
+            osvif.configure(ovsdb_interface="vsctl")
+            privsep.vif_plug.start()
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+            return work(osvif)
 
-        with Child(child) as process:
-            return process.result()
+        return helper.in_a_child(ovs.remote, child)
 
     return in_a_child
 

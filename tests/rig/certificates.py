@@ -35,6 +35,11 @@ class Certificate:
     certificate: Path
     authority: Path
 
+    @property
+    def files(self) -> tuple[str, str, str]:
+        """The three, in the order in which our options and Credentials take them."""
+        return str(self.key), str(self.certificate), str(self.authority)
+
     def arguments(self) -> list[str]:
         """The options by which the programs of Open vSwitch take it."""
         return [

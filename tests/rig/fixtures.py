@@ -6,12 +6,15 @@ Each test has its own namespace and its own daemons. Teardown asserts nothing: t
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from os_vif.wiring import engine
 from tests.rig.namespace import NetworkNamespace, private_network
 from tests.rig.ovs import PrivateOvs
+from tests.rig.plugin import ROOT
+from tests.rig.privsep import PrivsepHelper
 from vif_plug_ovs import privsep
 
 
@@ -82,3 +85,14 @@ def in_process() -> Iterator[None]:
     privsep.vif_plug.set_client_mode(False)
     yield
     privsep.vif_plug.set_client_mode(True)
+
+
+@pytest.fixture
+def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrivsepHelper:
+    """The program that becomes the privileged daemon."""
+    found = PrivsepHelper(tmp_path)
+    if not found.program.exists():
+        pytest.skip(f"there is no {found.program}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore")
+    return found

@@ -168,14 +168,22 @@ class PrivateOvs:
         A vswitchd that is frozen or not running is not waited for. vswitchd is told nothing of
         the restart, so it comes back at its own pace: about a second.
         """
-        self._stop("ovsdb-server")
-        Path(self.rundir, "conf.db").unlink()
-        self._create_database()
-        self.start_server()
+        self._on_new_database()
         if self.running("vswitchd") and "vswitchd" not in self._frozen:
             self.catch_up()
         else:
             self.vsctl("--no-wait", "init")
+
+    def new_database(self) -> None:
+        """Restart ovsdb-server on a database that nobody initialises: ovs-vswitchd ends."""
+        self.kill("vswitchd")
+        self._on_new_database()
+
+    def _on_new_database(self) -> None:
+        self._stop("ovsdb-server")
+        Path(self.rundir, "conf.db").unlink()
+        self._create_database()
+        self.start_server()
 
     def running(self, which: Daemon) -> bool:
         """Say whether a daemon that we started is alive, frozen or not."""
@@ -274,7 +282,7 @@ class PrivateOvs:
             self._transact(_bridge_of_ports(range(first, first + at_once)))
 
     def _create_database(self) -> None:
-        run(["ovsdb-tool", "create", f"{self.rundir}/conf.db", SCHEMA])
+        run(["ovsdb-tool", "create", f"{self.rundir}/conf.db", self.schema])
 
     def _start(self, which: Daemon, argv: list[str]) -> None:
         if self.running(which):

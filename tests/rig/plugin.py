@@ -14,13 +14,14 @@ import tomllib
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
 from unittest import mock
 
+import pytest
 from oslo_config import cfg
 from oslo_privsep.priv_context import PrivContext
 
@@ -29,6 +30,7 @@ from os_vif import registry
 from os_vif.objects.vif import VIFBase
 from os_vif.plugin import PluginBase
 from tests import vifs
+from tests.fakes import NO_HOST_STACK
 from tests.rig import wait_until
 from tests.rig.guest import BridgeGuest, Guest, LibvirtGuest, TapGuest
 from tests.rig.ovs import PrivateOvs
@@ -160,75 +162,140 @@ def initialized(remote: str, timeout: int = TIMEOUT, in_process: bool = True) ->
 
 # What a plugged VIF looks like ------------------------------------------------------------------
 
+#: A bridge of a trunk port's subports.
+TRUNK = "tbr-0123abcd-4"
+#: The columns of a port that is isolated: it is a trunk of the dead VLAN alone.
+DEAD = {"tag": 4095, "vlan_mode": "trunk", "trunks": [4095]}
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port with its interface; where it sits, and what it says besides ids."""
+
+    bridge: str = vifs.BRIDGE
+    interface: Mapping[str, Any] = field(default_factory=dict)
+    #: The other end, of a patch port.
+    peer: str = ""
+
+
+def named(prefix: str, number: int = 1) -> str:
+    """The name of a bridge or port: the prefix with the VIF's id behind it, or a fixed name."""
+    if prefix in {"", vifs.BRIDGE, TRUNK}:
+        return prefix
+    return (
+        prefix + vifs.vif_id(number) if prefix in {"pbp", "ibp"} else vifs.device(prefix, number)
+    )
+
 
 @dataclass(frozen=True)
 class Kind:
-    """A way to plug, and what the host looks like afterwards."""
+    """A way to plug, and what the host looks like afterwards. Ports, links and bridges are given
+    as in `named`."""
 
     name: str
     make: Callable[..., VIFBase]
     mark: str
-    port_prefix: str = ""  # of the OVS port; empty: os-vif makes none
+    #: The first is that of the VIF's device.
+    ports: Mapping[str, Port] = field(default_factory=dict)
     link_prefixes: tuple[str, ...] = ()
     profile: Mapping[str, Any] = field(default_factory=dict)
     #: Options that it is plugged with, where they are not the defaults.
     options: Mapping[str, Any] = field(default_factory=dict)
+    #: Further arguments of `make`.
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    #: Bridges that go with the VIF.
+    bridges: tuple[str, ...] = ()
+    #: What the tagged port has.
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    #: The type of the QoS row; empty in user space, where there is none.
+    qos: str = ""
 
     def vif(self, number: int = 1, **overrides: Any) -> VIFBase:
         """A VIF of this kind; see ``tests.vifs``."""
         profile = {**self.profile, **overrides.pop("profile", {})}
-        return self.make(number=number, profile=profile, **overrides)
+        return self.make(number=number, profile=profile, **{**self.fields, **overrides})
+
+    @property
+    def port_prefix(self) -> str:
+        """The prefix of its device's port; empty: os-vif makes none."""
+        return next(iter(self.ports), "")
 
     def port(self, number: int = 1) -> str:
-        """The name of its OVS port."""
+        """The name of its device's OVS port."""
         return vifs.device(self.port_prefix, number)
+
+    def tagged_port(self, number: int = 1) -> str:
+        """The port that stands for the VIF on its bridge, and has the tag of its network."""
+        return named("ibp" if "ibp" in self.ports else self.port_prefix, number)
 
     def link_names(self, number: int = 1) -> list[str]:
         """The names of the links that os-vif makes for it."""
         return [vifs.device(prefix, number) for prefix in self.link_prefixes]
 
+    def bridge_names(self, number: int = 1) -> set[str]:
+        """The names of the bridges that go with it."""
+        return {named(prefix, number) for prefix in self.bridges}
+
     def mark_of(self, number: int = 1) -> str:
         """The ownership mark."""
-        return f"ovs:{self.mark}:{vifs.vif_id(number)}"
+        has_id = self.fields.get("unset") != "id"
+        return f"ovs:{self.mark}:{vifs.vif_id(number) if has_id else self.port(number)}"
+
+    def external_ids(self, number: int = 1) -> dict[str, str]:
+        """The ids of its tagged port's interface, less the mark; other ports have none."""
+        ids = {
+            "iface-id": vifs.interface_id(number),
+            "iface-status": "active",
+            "attached-mac": vifs.mac(number),
+            "vm-uuid": vifs.instance_id(number),
+        }
+        own = {"iface-id": vifs.vif_id(number)} if "ibp" in self.ports else {}
+        return {**ids, **own, **({"bridge_name": TRUNK} if TRUNK in self.bridges else {})}
+
+    def rows(self, number: int = 1) -> dict[str, dict[str, dict[str, Any]]]:
+        """Table, name and columns of the rows that it makes, besides those of bridges."""
+        mark = {"os-vif": self.mark_of(number)}
+        rows: dict[str, dict[str, Any]] = {"Port": {}, "Interface": {}, "QoS": {}}
+        for prefix, port in self.ports.items():
+            name = named(prefix, number)
+            is_tagged = name == self.tagged_port(number)
+            ids = self.external_ids(number) if is_tagged else {}
+            row = {"name": name, "interfaces": [name], "external_ids": mark}
+            interface = {"name": name, "external_ids": {**ids, **mark}, **port.interface}
+            if port.peer:
+                interface |= {"type": "patch", "options": {"peer": named(port.peer, number)}}
+            if self.qos and "type" not in interface:
+                row["qos"] = key = qos_id(name)
+                ids_of_qos = {"id": key, "_type": self.qos, **mark}
+                rows["QoS"][key] = {"type": self.qos, "external_ids": ids_of_qos}
+            rows["Port"][name] = {**row, **(self.columns if is_tagged else {})}
+            rows["Interface"][name] = interface
+        return rows
 
     def links(self, number: int = 1, mtu: int = vifs.MTU) -> dict[str, Facts]:
         """The links that os-vif makes for it, in the terms of ``tests.rig.snapshot``."""
-        common = {"up": True, "mtu": mtu, "alias": f"os-vif:{self.mark_of(number)}"}
-        made = {
-            "tap": {
-                **common,
-                "kind": "tun",
-                "type": "tap",
-                "persist": True,
-                "multi_queue": bool(self.profile.get("multiqueue")),
-                "mac": vifs.mac(number),
-                "master": None,
-            },
-            "qbr": {
-                **common,
-                "kind": "bridge",
-                "ageing_time": 0,
-                "stp_state": 0,
-                "forward_delay": 0,
-                "mcast_snooping": 0,
-                "master": None,
-            },
-            "qvb": {
-                **common,
-                "kind": "veth",
-                "promisc": True,
-                "master": vifs.device("qbr", number),
-                "parent": vifs.device("qvo", number),
-            },
-            "qvo": {
-                **common,
-                "kind": "veth",
-                "promisc": True,
-                "master": None,
-                "parent": vifs.device("qvb", number),
-            },
+        tap = {
+            "kind": "tun",
+            "type": "tap",
+            "persist": True,
+            "multi_queue": bool(self.profile.get("multiqueue")),
+            "mac": vifs.mac(number),
+            "master": None,
         }
-        return {vifs.device(prefix, number): made[prefix] for prefix in self.link_prefixes}
+        settings = ("ageing_time", "stp_state", "forward_delay", "mcast_snooping")
+        qbr, qvb, qvo = (vifs.device(prefix, number) for prefix in ("qbr", "qvb", "qvo"))
+        veth = {"kind": "veth", "promisc": True}
+        made: dict[str, Facts] = {
+            "tap": tap,
+            "qbr": {"kind": "bridge", **dict.fromkeys(settings, 0), "master": None},
+            "qvb": {**veth, "master": qbr, "parent": qvo},
+            "qvo": {**veth, "master": None, "parent": qvb},
+        }
+        common = {"up": True, "mtu": mtu, "alias": f"os-vif:{self.mark_of(number)}"}
+        return {
+            vifs.device(prefix, number): {**common, **made[prefix]}
+            for prefix in self.link_prefixes
+        }
 
     def guest(self, number: int = 1, mtu: int = vifs.MTU, **how: Any) -> Guest:
         """A guest behind it, as QEMU and libvirt would put it there.
@@ -244,70 +311,120 @@ class Kind:
         many = bool(self.profile.get("multiqueue"))
         return TapGuest(tap, *who, multi_queue=many, queues=1 + many, **how)
 
-    def tagged_port(self, number: int = 1) -> str:
-        """The port that stands for the VIF on its bridge, and has the tag of its network."""
-        return f"ibp{vifs.vif_id(number)}" if self.options else self.port(number)
-
-    def external_ids(self, number: int = 1) -> dict[str, str]:
-        """The ids of its Interface row, less the mark."""
-        return {
-            "iface-id": vifs.interface_id(number),
-            "iface-status": "active",
-            "attached-mac": vifs.mac(number),
-            "vm-uuid": vifs.instance_id(number),
-        }
-
 
 _MAKE_PORT = {"create_port": True}
 _MAKE_TAP = {**_MAKE_PORT, "create_tap": True}
 
-TAP = Kind("tap", vifs.vif_open_vswitch, "openvswitch", "tap", ("tap",), _MAKE_TAP)
-MULTIQUEUE = Kind(
-    "multiqueue",
-    vifs.vif_open_vswitch,
-    "openvswitch",
-    "tap",
-    ("tap",),
-    {**_MAKE_TAP, "multiqueue": True},
-)
-PORT_ONLY = Kind("port-only", vifs.vif_open_vswitch, "openvswitch", "tap", (), _MAKE_PORT)
 BRIDGE_ONLY = Kind("bridge-only", vifs.vif_open_vswitch, "openvswitch")
-HYBRID = Kind("hybrid", vifs.vif_bridge, "hybrid", "qvo", ("qbr", "qvb", "qvo"))
-_OWN_BRIDGE = {"per_port_bridge": True}
-#: Not for `deviations`: their rows are more than one port.
-PER_PORT = Kind(
-    "per-port-bridge",
-    vifs.vif_open_vswitch,
-    "perportbridge",
-    "tap",
-    ("tap",),
-    _MAKE_TAP,
-    _OWN_BRIDGE,
+PORT_ONLY = replace(BRIDGE_ONLY, name="port-only", ports={"tap": Port()}, profile=_MAKE_PORT)
+TAP = replace(PORT_ONLY, name="tap", link_prefixes=("tap",), profile=_MAKE_TAP)
+MULTIQUEUE = replace(TAP, name="multiqueue", profile={**_MAKE_TAP, "multiqueue": True})
+HYBRID = Kind("hybrid", vifs.vif_bridge, "hybrid", {"qvo": Port()}, ("qbr", "qvb", "qvo"))
+PER_PORT = replace(
+    TAP,
+    name="per-port-bridge",
+    mark="perportbridge",
+    ports={"tap": Port("pb"), "pbp": Port("pb", peer="ibp"), "ibp": Port(peer="pbp")},
+    bridges=("pb",),
+    options={"per_port_bridge": True},
 )
-PER_PORT_ONLY = Kind(
-    "per-port-bridge-only",
-    vifs.vif_open_vswitch,
-    "perportbridge",
-    "tap",
-    (),
-    _MAKE_PORT,
-    _OWN_BRIDGE,
+PER_PORT_ONLY = replace(
+    PER_PORT, name="per-port-bridge-only", link_prefixes=(), profile=_MAKE_PORT
+)
+_VHOST = {"type": "dpdkvhostuser", "mtu_request": vifs.MTU}
+SOCKET = "/run/guest.sock"
+#: The guest connects to a socket that ovs-vswitchd makes. It is refused where there is no DPDK.
+VHOST_CLIENT = Kind(
+    "vhost-user-client",
+    vifs.vif_vhost_user,
+    "vhostuser",
+    {"vhu": Port(interface=_VHOST)},
+    fields={"mode": "client", "unset": "path"},
+)
+#: ovs-vswitchd connects to a socket that the guest makes, as often as it takes.
+VHOST_SERVER = replace(
+    VHOST_CLIENT,
+    name="vhost-user-server",
+    ports={
+        "vhu": Port(
+            interface={
+                **_VHOST,
+                "type": "dpdkvhostuserclient",
+                "options": {"vhost-server-path": SOCKET},
+            }
+        )
+    },
+    fields={"mode": "server", "path": SOCKET},
 )
 
 KINDS = (TAP, MULTIQUEUE, PORT_ONLY, BRIDGE_ONLY, HYBRID)
+PER_PORT_KINDS = (PER_PORT, PER_PORT_ONLY)
 WITH_PORT = (TAP, MULTIQUEUE, PORT_ONLY, HYBRID)
 WITH_LINKS = (TAP, MULTIQUEUE, HYBRID)
 
+
+def of(*kinds: Kind) -> pytest.MarkDecorator:
+    """Run a test with each kind."""
+    return pytest.mark.parametrize("kind", kinds, ids=lambda kind: kind.name)
+
+
+def on_system(kind: Kind, **changes: Any) -> Kind:
+    """A kind on the kernel's datapath, where it has a QoS row."""
+    profile = {**kind.profile, "datapath_type": "system"}
+    return replace(kind, **{"profile": profile, "qos": "linux-noop", **changes})
+
+
+def on_trunk(kind: Kind, **changes: Any) -> Kind:
+    """A kind whose bridge is a trunk's."""
+    ports = {
+        prefix: replace(port, bridge=TRUNK) if port.bridge == vifs.BRIDGE else port
+        for prefix, port in kind.ports.items()
+    }
+    fields, bridges = {"network": {"bridge": TRUNK}}, (*kind.bridges, TRUNK)
+    return replace(kind, ports=ports, fields=fields, bridges=bridges, **changes)
+
+
+def isolated(kind: Kind) -> Kind:
+    """A kind whose new ports are on the dead VLAN."""
+    return replace(kind, options={**kind.options, "isolate_vif": True}, columns=DEAD)
+
+
+_UNVERIFIED = {"verify_interface": False}
+_NO_ID = {"unset": "id"}
+_ON_TRUNK = {"isolate_vif": True}  # which no port of a trunk is
+
+#: Every kind with every option that shows, on a datapath that takes all of them.
+EVERY = {
+    "tap": on_system(TAP),
+    "tap of a VIF without id": on_system(TAP, fields=_NO_ID),
+    "tap, in user space": TAP,
+    "tap, multiqueue, htb": on_system(
+        MULTIQUEUE, options={"default_qos_type": "linux-htb"}, qos="linux-htb"
+    ),
+    "tap, isolated": isolated(on_system(TAP)),
+    "port before its tap": on_system(PORT_ONLY),
+    "bridge alone": on_system(BRIDGE_ONLY),
+    "per-port bridge": on_system(PER_PORT),
+    "per-port bridge, isolated, before its tap": isolated(on_system(PER_PORT_ONLY)),
+    "per-port bridge without id": on_system(TAP, fields=_NO_ID, options=PER_PORT.options),
+    "trunk": on_trunk(on_system(TAP), options=_ON_TRUNK),
+    "trunk, per-port bridge": on_trunk(
+        on_system(PER_PORT), options={**PER_PORT.options, **_ON_TRUNK}
+    ),
+    "hybrid": on_system(HYBRID),
+    "hybrid, isolated": isolated(on_system(HYBRID)),
+    "vhost-user client": replace(VHOST_CLIENT, options=_UNVERIFIED),
+    "vhost-user server": replace(VHOST_SERVER, options=_UNVERIFIED),
+}
+
+_DISABLE_IPV6 = "ipv6/{}/disable_ipv6"
 #: The sysctls of a link, by the first letters of its name.
-SYSCTLS = {
-    "tap": {"ipv6/{}/disable_ipv6": 1},
+SYSCTLS: dict[str, dict[str, Any]] = {
+    **{prefix: {_DISABLE_IPV6: 1} for prefix in ("tap", "qvb", "qvo")},
     "qbr": {
-        "ipv6/{}/disable_ipv6": 1,
-        "ipv4/{}/arp_ignore": 1,
-        "ipv4/{}/arp_announce": 2,
+        _DISABLE_IPV6 if name in _DISABLE_IPV6 else f"ipv4/{{}}/{name}": value
+        for name, value in NO_HOST_STACK.items()
     },
-    "qvb": {"ipv6/{}/disable_ipv6": 1},
-    "qvo": {"ipv6/{}/disable_ipv6": 1},
 }
 
 
@@ -322,23 +439,16 @@ OF_THE_SWITCH = frozenset({"lo", "ovs-netdev", "br-int"})
 
 
 def deviations(
-    ovs: PrivateOvs,
-    kind: Kind,
-    number: int = 1,
-    bridge: str = vifs.BRIDGE,
-    qos: str = "",
-    reopened: bool = False,
+    ovs: PrivateOvs, kind: Kind, number: int = 1, qos: str | None = None, reopened: bool = False
 ) -> list[str]:
     """Say what of a plugged VIF is not as it must be; the check for tests to assert empty.
 
-    :param qos: the type of its QoS row; empty in user space, where it has none.
+    :param qos: the type of its QoS row, where it is not that of the kind.
     :param reopened: its device was lost and vswitchd, in user space, told to open the new one.
     """
-    if not kind.port_prefix:
-        return list(_link_deviations(kind, number))
     return [
         *_link_deviations(kind, number),
-        *_row_deviations(ovs, kind, number, bridge, qos),
+        *_row_deviations(ovs, kind if qos is None else replace(kind, qos=qos), number),
         *_ofport_deviations(ovs, kind, number, reopened),
     ]
 
@@ -359,42 +469,26 @@ def _link_deviations(kind: Kind, number: int) -> Iterator[str]:
                 yield f"sysctl {path.format(name)} is {value}, not {setting}"
 
 
-def _row_deviations(
-    ovs: PrivateOvs, kind: Kind, number: int, bridge: str, qos: str
-) -> Iterator[str]:
-    rows, name = ovs.dump(), kind.port(number)
-    mark = {"os-vif": kind.mark_of(number)}
-    key = qos_id(name)
-    wanted = {
-        ("Port", name): {
-            "name": name,
-            "interfaces": [name],
-            "external_ids": mark,
-            **({"qos": key} if qos else {}),
-        },
-        ("Interface", name): {
-            "name": name,
-            "external_ids": {**kind.external_ids(number), **mark},
-        },
-        ("QoS", key): (
-            {"type": qos, "external_ids": {"id": key, "_type": qos, **mark}} if qos else {}
-        ),
-    }
-    for (table, row), columns in wanted.items():
-        found = filled(rows[table].get(row, {}))
-        found.pop("ofport_request", None)
-        if found != columns:
-            yield f"{table} {row} is {found}, not {columns}"
-    if name not in rows["Bridge"].get(bridge, {}).get("ports", ()):
-        yield f"port {name} is not on {bridge}"
+def _row_deviations(ovs: PrivateOvs, kind: Kind, number: int) -> Iterator[str]:
+    there = ovs.dump()
+    for table, rows in kind.rows(number).items():
+        for name, columns in rows.items():
+            found = filled(there[table].get(name, {}))
+            found.pop("ofport_request", None)
+            if found != columns:
+                yield f"{table} {name} is {found}, not {columns}"
+    for prefix, port in kind.ports.items():
+        name, bridge = named(prefix, number), named(port.bridge, number)
+        if name not in there["Bridge"].get(bridge, {}).get("ports", ()):
+            yield f"port {name} is not on {bridge}"
 
 
 def _ofport_deviations(ovs: PrivateOvs, kind: Kind, number: int, reopened: bool) -> Iterator[str]:
-    try:
-        row = ovs.interface(kind.port(number))
-    except KeyError:
+    name = kind.port(number)
+    if not kind.ports or name not in ovs.dump()["Interface"]:
         return  # said already
-    name, asked = row["name"], row["ofport_request"]
+    row = ovs.interface(name)
+    asked = row["ofport_request"]
     if (asked is not None) != reopened or (reopened and not (asked >= 32_768)):
         yield f"port {name} has ofport_request {asked}"
     if reopened and row["ofport"] != asked:

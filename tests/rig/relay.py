@@ -8,22 +8,23 @@ import threading
 import time
 from typing import Self
 
-_CHUNK = 65_536
-
 
 class Relay:
     """Forwards connections to a port of this host to a server.
 
-    It listens at ``port`` of 127.0.0.1.
+    It listens at ``remote``.
 
     :param server: ``unix:<path>``, or ``tcp:127.0.0.1:<port>``; None to refuse whoever has
         connected.
     :param pause: seconds before it forwards the first bytes of each connection.
+    :param delay: seconds before it forwards any bytes, ``size`` at most.
     """
 
-    def __init__(self, server: str | None, pause: float = 0) -> None:
+    def __init__(
+        self, server: str | None, pause: float = 0, delay: float = 0, size: int = 65_536
+    ) -> None:
         self._server = server
-        self._pause = pause
+        self._pause, self._delay, self._size = pause, delay, size
         self._doomed: bytes | None = None
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
         self.port: int = self._listener.getsockname()[1]
@@ -31,6 +32,11 @@ class Relay:
         self.accepted = 0
         #: How many answers were lost.
         self.lost = 0
+
+    @property
+    def remote(self) -> str:
+        """Where clients connect."""
+        return f"tcp:127.0.0.1:{self.port}"
 
     def lose_answer_to(self, text: bytes) -> None:
         """Cut the connection when the server has answered the next request with that text."""
@@ -72,9 +78,10 @@ class Relay:
         while True:
             ready, _, _ = select.select([client, server], [], [])
             for source in ready:
-                chunk = source.recv(_CHUNK)
+                chunk = source.recv(self._size)
                 if not chunk:
                     return
+                time.sleep(self._delay)
                 (server if source is client else client).sendall(chunk)
                 if source is client and self._doomed and self._doomed in chunk:
                     self._doomed = None

@@ -42,6 +42,12 @@ def snapshot(ovs: PrivateOvs | None = None) -> Facts:
     return facts
 
 
+def settled(ovs: PrivateOvs) -> Facts:
+    """Return the host once ovs-vswitchd has caught up, which a rollback does not wait for."""
+    ovs.catch_up()
+    return snapshot(ovs)
+
+
 def difference(before: Any, after: Any) -> str:
     """Return one line for each thing that came (+), went (-) or changed (~); "" when equal."""
     return "\n".join(_lines(before, after, ""))
