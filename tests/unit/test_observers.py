@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each verb leaves one line in the log, and calls who has registered."""
 
+import importlib
 import logging
 import re
 from collections.abc import Iterator
 
+import prometheus_client
 import pytest
 
 import os_vif
@@ -79,3 +81,15 @@ def test_an_observer_that_raises_harms_no_verb_and_no_other(
 def test_what_cannot_be_called_is_refused() -> None:
     with pytest.raises(TypeError, match="'x' cannot be called"):
         os_vif.observe("x")  # type: ignore[arg-type]
+
+
+def test_the_manuals_example_exports_verbs_to_prometheus(
+    installed: Installed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observers, "_observers", ())
+    importlib.import_module("tests.prometheus_example")
+    os_vif.initialize()
+    os_vif.plug(vifs.vif_vhost_user(plugin="noop"), vifs.instance())
+    text = prometheus_client.generate_latest().decode()
+    labels = 'outcome="ok",plugin="noop",verb="plug"'
+    assert f"os_vif_verb_seconds_count{{{labels}}} 1.0" in text
