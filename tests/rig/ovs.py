@@ -73,6 +73,7 @@ class PrivateOvs:
         self.listen_tcp = listen_tcp
         self.certificate = certificate
         self.tls_port = tls_port
+        self.schema = SCHEMA
         #: Seconds for an answer; the kernel with that datapath may run on an emulated processor.
         self.patience = 60 if datapath == "system" else 30
         self._daemons: dict[Daemon, subprocess.Popen[bytes]] = {}
