@@ -169,14 +169,17 @@ def state(one: Holding, found: Found) -> tuple[State, str]:
         return State.ORPHAN, f"no port of Open vSwitch belongs to {', '.join(one.devices)}"
     if missing := _missing(one):
         return State.ORPHAN, f"{missing} is missing"
+    absent = ""
     for its in one.ports.values():
-        if its.error:
+        if its.name not in found.links and not its.interface_type:
+            absent = f"{its.name}: the device is not there, as when the guest is off"
+        elif its.error:
             return State.BROKEN, f"{its.name}: {its.error}"
-        if its.ofport is not None and its.ofport < 0:
+        elif its.ofport is not None and its.ofport < 0:
             return State.BROKEN, f"{its.name}: ovs-vswitchd could not open it"
-    if port.is_unseen and port.name in found.links:
-        return State.BROKEN, f"{port.name}: ovs-vswitchd has not looked at it"
-    return State.IDLE, ""
+        elif its.is_unseen:
+            return State.BROKEN, f"{its.name}: ovs-vswitchd has not looked at it"
+    return State.IDLE, absent
 
 
 def _missing(one: Holding) -> str:
