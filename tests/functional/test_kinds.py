@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import os_vif
 from tests import vifs
 from tests.rig import run
 from tests.rig.ovs import PrivateOvs
@@ -26,6 +27,7 @@ from tests.rig.plugin import (
     on_trunk,
 )
 from tests.rig.snapshot import difference, links, snapshot
+from vif_plug_ovs import collection
 from vif_plug_ovs.shapes.names import qos_id
 
 ON_SYSTEM = on_system(TAP)
@@ -63,6 +65,11 @@ def test_each_kind_makes_what_is_described_and_leaves_nothing(
     plugged, written, calls = snapshot(ovs_dummy), ovs_dummy.next_cfg(), verbs.privileged_calls[:]
     verbs.plug(vif)
     assert not difference(plugged, snapshot(ovs_dummy))
+    found = os_vif.check(vif, vifs.instance())
+    # The bridge has a type of its own, and no DPDK.
+    assert {one.attribute for one in found} <= {"datapath_type", "error"}, found
+    owner = vif.id if "id" in vif else kind.port()
+    assert [one.vif_id for one in os_vif.list_vifs()] == [owner] * bool(kind.ports)
     assert (ovs_dummy.next_cfg(), verbs.privileged_calls) == (written, calls)
 
     verbs.unplug(vif)
@@ -71,6 +78,22 @@ def test_each_kind_makes_what_is_described_and_leaves_nothing(
     verbs.unplug(vif)
     assert not difference(before, snapshot(ovs_dummy))
     assert (ovs_dummy.next_cfg(), verbs.privileged_calls) == (written, calls)
+
+
+@pytest.mark.parametrize("kind", EVERY.values(), ids=EVERY)
+def test_gc_leaves_as_little_of_each_kind_as_unplug(
+    verbs: OsVif, ovs_dummy: PrivateOvs, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collection, "PAUSE_SECONDS", 0.0)
+    verbs.configure(**kind.options)
+    before = snapshot(ovs_dummy)
+    verbs.plug(kind.vif())
+    kept = "without a VIF id" if "id" not in kind.vif() else "of a trunk" * (TRUNK in kind.bridges)
+    for decision in os_vif.gc(["another"], dry_run=False, grace=0):
+        assert (decision.removes, decision.error) == (not kept, None), decision.reason
+        assert kept in decision.reason
+    if not kept:
+        assert not difference(before, snapshot(ovs_dummy))
 
 
 FLIPS = [
