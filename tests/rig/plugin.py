@@ -210,6 +210,9 @@ class Kind:
     #: The type of the QoS row; empty in user space, where there is none.
     qos: str = ""
 
+    def __str__(self) -> str:
+        return self.name
+
     def vif(self, number: int = 1, **overrides: Any) -> VIFBase:
         """A VIF of this kind; see ``tests.vifs``."""
         profile = {**self.profile, **overrides.pop("profile", {})}
