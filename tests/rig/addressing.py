@@ -83,7 +83,8 @@ def _complete() -> Addressing | None:
         (link["ifname"], one["local"])
         for link in _ip("-6", "address")
         for one in link["addr_info"]
-        if not _is_automatic(one) and not one.get("tentative")
+        # An address whose uniqueness is not known yet has no route, unless it is optimistic.
+        if not _is_automatic(one) and (not one.get("tentative") or one.get("optimistic"))
     }
     return now if wanted <= there else None
 
