@@ -123,8 +123,6 @@ def vif_of(one: Holding) -> tuple[VIFBase, InstanceInfo]:
         "plugin": constants.PLUGIN_NAME,
         "port_profile": profile,
     }
-    device = next((link.name for link in one.links.values() if link.kind == "tun"), None)
-    device = device or (port.name if port else None)
     instance = InstanceInfo(uuid=one.instance or one.owner, name="")
     if one.kind == hybrid.KIND:
         bridges = [link.name for link in one.links.values() if link.kind == "bridge"]
@@ -132,10 +130,12 @@ def vif_of(one: Holding) -> tuple[VIFBase, InstanceInfo]:
         return VIFBridge(bridge_name=bridge, **fields), instance
     if one.kind == host_device.KIND:
         return VIFHostDevice(**fields), instance
+    taps = [link.name for link in one.links.values() if link.kind == "tun"]
+    patch = constants.OVS_PATCH_INTERFACE_TYPE
+    ports = [its.name for its in one.ports.values() if its.interface_type != patch]
+    fields |= {"vif_name": name for name in [*taps, *ports][:1]}
     cls = VIFVHostUser if one.kind == vhost_user.KIND else VIFOpenVSwitch
-    patch = port is not None and port.interface_type == constants.OVS_PATCH_INTERFACE_TYPE
-    named = {} if patch or device is None else {"vif_name": device}
-    return cls(**fields, **named), instance
+    return cls(**fields), instance
 
 
 def ids_of(valid: Iterable[VIFBase | str]) -> frozenset[str]:

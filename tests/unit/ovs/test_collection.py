@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What belongs to which VIF, and what of it goes: from what was found, without a host."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from os_vif.objects.vif import VIFBridge, VIFHostDevice, VIFOpenVSwitch, VIFVHostUser
+from os_vif.wiring.ownership import Mark
+from os_vif.wiring.state import Bridge, Found, Link, Port
+from tests.fakes import new_link
+from vif_plug_ovs import collection
+from vif_plug_ovs.collection import Look, decisions, vif_of
+from vif_plug_ovs.inventory import Holding, holdings
+from vif_plug_ovs.ovsdb.operations import SINCE
+
+ID = "a0000001-feed-4bee-8fad-000000000001"
+IDS = {"iface-id": ID, "attached-mac": "fa:16:3e:00:00:01", "vm-uuid": "c1"}
+TAP, QBR, QVB, QVO = (f"{prefix}{ID}"[:14] for prefix in ("tap", "qbr", "qvb", "qvo"))
+PB, IBP, PBP = f"pb{ID}"[:14], f"ibp{ID}", f"pbp{ID}"
+
+
+def mark(kind: str, owner: str = ID) -> dict[str, str]:
+    return {Mark.KEY: f"ovs:{kind}:{owner}"}
+
+
+def port(name: str, kind: str = "openvswitch", bridge: str = "br-int", **more: Any) -> Port:
+    given = {"external_ids": mark(kind), "interface_ids": IDS, "ofport": 1, **more}
+    return Port(name, bridge, **given)
+
+
+def link(name: str, kind: str, marked_as: str = "openvswitch", **more: Any) -> Link:
+    return new_link(
+        name, kind, f"os-vif:ovs:{marked_as}:{ID}" if marked_as else "", up=True, **more
+    )
+
+
+def found(*there: Link | Bridge | Port) -> Found:
+    return Found(
+        {one.name: one for one in there if isinstance(one, Link)},
+        {one.name: one for one in there if isinstance(one, Bridge)},
+        {one.name: one for one in there if isinstance(one, Port)},
+    )
+
+
+A_TAP = (port(TAP), link(TAP, "tun"))
+HYBRID = (
+    port(QVO, "hybrid"),
+    link(QBR, "bridge", "hybrid"),
+    link(QVB, "veth", "hybrid", master=QBR),
+    link(QVO, "veth", "hybrid"),
+)
+PER_PORT = (
+    port(IBP, "perportbridge", interface_type="patch"),
+    port(PBP, "perportbridge", PB, interface_ids={}, interface_type="patch"),
+    port(TAP, "perportbridge", PB, interface_ids={}),
+    Bridge(PB, "netdev", mark("perportbridge")),
+    link(TAP, "tun", "perportbridge"),
+)
+OLD = {"external_ids": {}}
+
+
+@pytest.mark.parametrize(
+    ("there", "devices"),
+    [
+        pytest.param(A_TAP, {TAP}, id="a tap"),
+        pytest.param(HYBRID, {QBR, QVB, QVO}, id="hybrid"),
+        pytest.param(PER_PORT, {TAP, PB, IBP, PBP}, id="a bridge of its own"),
+        pytest.param((link(QBR, "bridge", "hybrid"),), {QBR}, id="a link alone"),
+        pytest.param(
+            (port(QVO, **OLD), link(QBR, "bridge", ""), link(QVB, "veth", "")),
+            {QVO, QBR, QVB},
+            id="hybrid of os-vif 5",
+        ),
+        pytest.param(
+            (port(IBP, **OLD), port(PBP, bridge=PB, interface_ids={}, **OLD), Bridge(PB, "")),
+            {IBP, PBP, PB},
+            id="a bridge of its own, of os-vif 5",
+        ),
+        pytest.param((*A_TAP, Bridge("br-int", "", mark("tap"))), {TAP}, id="a shared bridge"),
+        pytest.param((*A_TAP, link(QBR, "dummy", "")), {TAP}, id="a name of another kind"),
+    ],
+)
+def test_what_a_vif_has(there: Any, devices: set[str]) -> None:
+    (one,) = holdings(found(*there))
+    assert (one.owner, set(one.devices)) == (ID, devices)
+
+
+LIBVIRTS = {"iface-id": ID, "attached-mac": "fa:16:3e:00:00:01", "vm-id": "c1"}
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        pytest.param(port(TAP, **OLD, interface_ids=LIBVIRTS), id="libvirt's port"),
+        pytest.param(port("tap1", **OLD), id="a name that is not made of the iface-id"),
+        pytest.param(port(f"xyz{ID}"[:14], **OLD), id="a prefix that is nobody's"),
+        pytest.param(
+            port(TAP, external_ids={Mark.KEY: f"theirs:x:{ID}"}, interface_ids={}), id="other"
+        ),
+        pytest.param(port(TAP, external_ids={Mark.KEY: "ovs"}, interface_ids={}), id="malformed"),
+        pytest.param(link(QBR, "bridge", ""), id="a link without a mark"),
+        pytest.param(
+            replace(link(TAP, "tun"), alias=f"ovs:x:{ID}"), id="an alias without os-vif:"
+        ),
+    ],
+)
+def test_what_is_nobodys(there: Any) -> None:
+    assert holdings(found(there)) == []
+
+
+def look(*there: Link | Bridge | Port, at: float = 1000.0, **more: Any) -> Look:
+    return Look(found(*there), at, **more)
+
+
+def reason(first: Look, second: Look, *valid: str, grace: float = 0) -> str:
+    """Why the one VIF that is there stays; empty if it goes."""
+    ((_, decision),) = decisions(first, second, valid, grace)
+    return "" if decision.removes else decision.reason
+
+
+GUESTS = link("tap-libvirts", "tun", "", master=QBR)
+OPEN = replace(link(TAP, "tun"), carrier=True)
+VF = port("eth0_0", "representor", interface_ids=IDS)
+VHU = port("vhu1", "vhostuser", interface_type="dpdkvhostuserclient", connected=True)
+SINCE_900 = port(TAP, external_ids={**mark("openvswitch"), SINCE: "900"})
+
+
+@pytest.mark.parametrize("there", [A_TAP, HYBRID, PER_PORT, (VF,)], ids=str)
+def test_what_nobody_wants_or_uses_goes(there: Any) -> None:
+    assert reason(look(*there), look(*there), "another") == ""
+
+
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [
+        pytest.param(look(port(TAP), OPEN), f"a guest has {TAP} open", id="an open tap"),
+        pytest.param(look(*HYBRID, GUESTS), "tap-libvirts is in the bridge", id="a guest's tap"),
+        pytest.param(look(VHU), "a guest has vhu1 open", id="vhost-user"),
+        pytest.param(look(*A_TAP, received={TAP: 1}), "has received packets", id="traffic"),
+        pytest.param(look(VF, drivers={"eth0_0": "vfio-pci"}), "bound to vfio-pci", id="a VF"),
+        pytest.param(look(VF, drivers={"eth0_0": None}), "nobody can tell", id="an unknown VF"),
+        pytest.param(
+            look(port(TAP, external_ids=mark("x", TAP))), "without a VIF id", id="without an id"
+        ),
+        pytest.param(look(port(TAP, bridge="tbr-1")), "bridge of a trunk", id="trunk"),
+        pytest.param(look(SINCE_900), "100 s old", id="young"),
+    ],
+)
+def test_what_stays(second: Look, said: str) -> None:
+    first = replace(second, received={})
+    assert said in reason(first, second, grace=101)
+
+
+def test_what_is_valid_stays_by_its_id_or_its_iface_id() -> None:
+    of_iface = port(TAP, interface_ids={**IDS, "iface-id": "b1"})
+    for there, valid in ((A_TAP, ID), ((of_iface,), "b1")):
+        assert reason(look(*there), look(*there), valid) == "it is valid"
+
+
+def test_what_is_as_old_as_the_grace_period_goes_and_so_does_what_has_no_age() -> None:
+    for there in ((SINCE_900,), (port(TAP, external_ids={**mark("x"), SINCE: "soon"}),), A_TAP):
+        assert reason(look(*there), look(*there), grace=100) == ""
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param((), id="it has come"),
+        pytest.param((port(TAP), replace(link(TAP, "tun"), index=7)), id="another device"),
+        pytest.param((port(TAP, bridge="br-x"), link(TAP, "tun")), id="it has moved"),
+        pytest.param((port(TAP, interface_ids={}), link(TAP, "tun")), id="its ids have changed"),
+    ],
+)
+def test_what_changes_while_one_looks_stays(before: Any) -> None:
+    assert "plugging or unplugging" in reason(look(*before), look(*A_TAP))
+
+
+@pytest.mark.parametrize(
+    ("there", "cls", "fields"),
+    [
+        pytest.param(A_TAP, VIFOpenVSwitch, {"vif_name": TAP}, id="a tap"),
+        pytest.param(HYBRID, VIFBridge, {"bridge_name": QBR}, id="hybrid"),
+        pytest.param((port(QVO, "hybrid"),), VIFBridge, {"bridge_name": QBR}, id="half of it"),
+        pytest.param(PER_PORT, VIFOpenVSwitch, {"vif_name": TAP}, id="a bridge of its own"),
+        pytest.param((VF,), VIFHostDevice, {}, id="a representor"),
+        pytest.param((VHU,), VIFVHostUser, {"vif_name": "vhu1"}, id="vhost-user"),
+    ],
+)
+def test_the_vif_whose_unplugging_removes_it(
+    there: Any, cls: type, fields: dict[str, str]
+) -> None:
+    (one,) = holdings(found(*there))
+    vif, instance = vif_of(one)
+    assert type(vif) is cls
+    assert (vif.id, vif.network.bridge, instance.uuid) == (ID, "br-int", "c1")
+    assert vif.port_profile.interface_id == ID
+    assert {name: getattr(vif, name) for name in fields} == fields
+
+
+def test_ids_may_be_given_as_vifs() -> None:
+    assert collection.ids_of([VIFOpenVSwitch(id=ID), "b1"]) == {ID, "b1"}
+
+
+def test_a_vif_without_a_port_is_unplugged_from_any_bridge() -> None:
+    vif, instance = vif_of(Holding(ID, "hybrid"))
+    assert (vif.network.bridge, instance.uuid) == ("br-int", ID)
