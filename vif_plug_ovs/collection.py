@@ -131,8 +131,8 @@ def vif_of(one: Holding) -> tuple[VIFBase, InstanceInfo]:
     if one.kind == host_device.KIND:
         return VIFHostDevice(**fields), instance
     taps = [link.name for link in one.links.values() if link.kind == "tun"]
-    patch = constants.OVS_PATCH_INTERFACE_TYPE
-    ports = [its.name for its in one.ports.values() if its.interface_type != patch]
+    of_bridges = ("internal", constants.OVS_PATCH_INTERFACE_TYPE)
+    ports = [its.name for its in one.ports.values() if its.interface_type not in of_bridges]
     fields |= {"vif_name": name for name in [*taps, *ports][:1]}
     cls = VIFVHostUser if one.kind == vhost_user.KIND else VIFOpenVSwitch
     return cls(**fields), instance
