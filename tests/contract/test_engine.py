@@ -95,6 +95,12 @@ def wiring(request: pytest.FixtureRequest) -> Wiring:
     return WIRINGS[request.param]
 
 
+def may_be_set_back(world: World) -> bool:
+    """Return whether a device may have to be set up a second time: ovs-vswitchd, which opens it
+    while it is made, writes back the flags that it has read."""
+    return isinstance(world, RealWorld) and rows_first.PORTS_PER_LINK == 0
+
+
 def test_applying_takes_one_transaction_and_at_most_one_privileged_call(
     world: World, wiring: Wiring
 ) -> None:
@@ -103,9 +109,8 @@ def test_applying_takes_one_transaction_and_at_most_one_privileged_call(
     apply(world, wiring)
     assert differences(wiring, found(world, wiring)) == ()
     assert world.transactions == before + 1
-    # A device that vswitchd opens while it is made may have to be set up a second time.
-    may_be_set_back = isinstance(world, RealWorld) and rows_first.PORTS_PER_LINK == 0
-    calls = [0] if wiring is WIRINGS["port_only"] else [1, 1 + may_be_set_back]
+    most = 1 + may_be_set_back(world)
+    calls = [0] if wiring is WIRINGS["port_only"] else range(1, 1 + most)
     assert world.privileged_calls in calls
 
 
@@ -501,12 +506,14 @@ def test_a_batch_shares_one_transaction_and_one_privileged_call(world: World) ->
     assert apply_all(world, BATCH) == [None] * len(BATCH)
     for wiring in BATCH:
         assert differences(wiring, found(world, wiring)) == ()
-    assert (world.transactions, world.privileged_calls) == (written + 1, 1)
+    assert world.transactions == written + 1
+    made = world.privileged_calls
+    assert 1 <= made <= 1 + may_be_set_back(world)
     assert apply_all(world, BATCH) == [None] * len(BATCH)
-    assert (world.transactions, world.privileged_calls) == (written + 1, 1)
+    assert (world.transactions, world.privileged_calls) == (written + 1, made)
     assert remove_all(world, BATCH) == [None] * len(BATCH)
     assert world.everything() == before
-    assert (world.transactions, world.privileged_calls) == (written + 2, 2)
+    assert (world.transactions, world.privileged_calls) == (written + 2, made + 1)
 
 
 def test_a_bridge_that_all_of_a_batch_need_is_made_once(world: World) -> None:
