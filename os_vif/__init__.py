@@ -61,7 +61,9 @@ def plug(vif: VIFBase, instance_info: InstanceInfo) -> None:
     try:
         plugin.plug(vif, instance_info)
     except Exception as err:
-        raise _failure(exception.PlugException, vif, err) from err
+        failure = _failure(exception.PlugException, vif, err)
+        LOG.error("%s", failure, exc_info=err)
+        raise failure from err
 
 
 def unplug(vif: VIFBase, instance_info: InstanceInfo) -> None:
@@ -77,7 +79,9 @@ def unplug(vif: VIFBase, instance_info: InstanceInfo) -> None:
     try:
         plugin.unplug(vif, instance_info)
     except Exception as err:
-        raise _failure(exception.UnplugException, vif, err) from err
+        failure = _failure(exception.UnplugException, vif, err)
+        LOG.error("%s", failure, exc_info=err)
+        raise failure from err
 
 
 def plug_all(pairs: Iterable[tuple[VIFBase, InstanceInfo]], /) -> list[Result]:
@@ -159,7 +163,9 @@ def _all(
         pairs = [batch.pairs[i] for i in indexes]
         results = _results(getattr(_loaded().get(name), verb.__name__), pairs)
         for i, (vif, error) in zip(indexes, results, strict=True):
-            outcomes[i] = error and _failure(wrapper, vif, error)
+            if error is not None:
+                outcomes[i] = _failure(wrapper, vif, error)
+                LOG.error("%s", outcomes[i])
     return batch.results(outcomes)
 
 
@@ -185,9 +191,8 @@ def _results(verb: Callable[[list[Pair]], Iterable[Result]], pairs: list[Pair]) 
     return given
 
 
-def _failure(wrapper: type[_VerbError], vif: VIFBase, err: Exception) -> Exception:
+def _failure(wrapper: type[_VerbError], vif: VIFBase, err: Exception) -> _VerbError:
     """Return what a verb raises: only subclasses of ExceptionBase, and they name the VIF."""
     failure = wrapper(vif=vif, err=err)
     failure.__cause__ = err
-    LOG.error("%s", failure, exc_info=err)
     return failure
