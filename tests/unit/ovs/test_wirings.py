@@ -554,6 +554,7 @@ def test_unplug_looks_for_the_shapes_that_plug_may_find(kind: str) -> None:
     vif, settings, _ = KINDS[kind]
 
     def shapes_of(wiring: Wiring) -> set[frozenset[str]]:
-        return {frozenset(shape.scope.ports) for shape in (wiring, *wiring.alternatives)}
+        shapes = (wiring, *wiring.alternatives)
+        return {frozenset(p for e in one.elements for p in e.scope.ports) for one in shapes}
 
     assert shapes_of(shapes.unplugged(vif, instance(), FACTS)) == shapes_of(plugged(vif, settings))
