@@ -155,7 +155,7 @@ class LinuxBridgePlugin(PluginBase):
 
 
 def apply(wanted: Wiring, bridge: str) -> None:
-    """Make a bridge's wiring so; two threads that want the same bridge take turns."""
+    """Make a bridge's wiring so; two threads that want the same bridge wait for each other."""
     deadline = Deadline(TIMEOUT)
     with LOCKS.hold({bridge}, deadline, f"bridge {bridge}"):
         Engine(_links()).apply(wanted, deadline)
