@@ -80,7 +80,9 @@ def plug(vif: VIFBase, instance_info: InstanceInfo) -> None:
         try:
             plugin.plug(vif, instance_info)
         except Exception as err:
-            raise _failure(exception.PlugException, vif, err) from err
+            failure = _failure(exception.PlugException, vif, err)
+            LOG.error("%s", failure, exc_info=err)
+            raise failure from err
 
 
 def unplug(vif: VIFBase, instance_info: InstanceInfo) -> None:
@@ -97,7 +99,9 @@ def unplug(vif: VIFBase, instance_info: InstanceInfo) -> None:
         try:
             plugin.unplug(vif, instance_info)
         except Exception as err:
-            raise _failure(exception.UnplugException, vif, err) from err
+            failure = _failure(exception.UnplugException, vif, err)
+            LOG.error("%s", failure, exc_info=err)
+            raise failure from err
 
 
 def plug_all(pairs: Iterable[tuple[VIFBase, InstanceInfo]], /) -> list[Result]:
@@ -336,6 +340,7 @@ def _all(
                 if error is not None:
                     failure = outcomes[i] = _failure(wrapper, vif, error)
                     running.outcome = failure.code
+                    LOG.error("%s", failure)
     return batch.results(outcomes)
 
 
@@ -365,5 +370,4 @@ def _failure(wrapper: type[_VerbError], vif: VIFBase, err: Exception) -> _VerbEr
     """Return what a verb raises: only subclasses of ExceptionBase, and they name the VIF."""
     failure = wrapper(vif=vif, err=err)
     failure.__cause__ = err
-    LOG.error("%s", failure, exc_info=err)
     return failure

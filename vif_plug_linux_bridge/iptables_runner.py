@@ -201,7 +201,7 @@ def save(program: str, deadline: Deadline) -> str:
 
 
 def restore(program: str, text: str, deadline: Deadline) -> None:
-    """Tell iptables-restore, and leave all else as it is; see :func:`call`."""
+    """Run iptables-restore, and leave all else as it is; see :func:`call`."""
     wait = f"--wait={max(1, int(deadline.remaining()))}"  # for the lock of the legacy backend
     LOG.debug("%s-restore: %s", program, text)
     call([f"{program}-restore", "--noflush", wait], text, deadline)

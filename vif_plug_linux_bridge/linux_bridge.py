@@ -244,7 +244,7 @@ def _rules(wanted: Request, deadline: Deadline) -> Iterator[Finding]:
 
 
 def apply(wanted: Wiring, bridge: str) -> None:
-    """Make a bridge's wiring so; two threads that want the same bridge take turns."""
+    """Make a bridge's wiring so; two threads that want the same bridge wait for each other."""
     deadline = Deadline(TIMEOUT)
     with LOCKS.hold({bridge}, deadline, f"bridge {bridge}"):
         Engine(_links()).apply(wanted, deadline)

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Privileged calls: what is called here runs inside the plugin's privsep daemon."""
 
+import math
 from typing import Any
 
 from os_vif.kernel import execute, packing
 from os_vif.wiring.steps import CreateLink, DeleteLink, SetLink
 from vif_plug_ovs import constants, privsep
-
-Outcome = tuple[int, str, int]
 
 #: The host's own interfaces, their addresses and VLANs are none of this daemon's business.
 ALLOWED = packing.Allowed(
@@ -18,7 +17,7 @@ ALLOWED = packing.Allowed(
 
 
 @privsep.vif_plug.entrypoint
-def change_links(groups: list[Any], go_on: bool = False, until: float = 0) -> list[Outcome]:
+def change_links(groups: list[Any], go_on: bool = False, until: float = math.inf) -> list[Any]:
     """Execute groups of packed steps; see :func:`os_vif.kernel.execute.execute`.
 
     :param until: the end of the deadline; nothing here waits.

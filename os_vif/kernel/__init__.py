@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel's links and sysctls, and the only package that speaks netlink.
+"""The kernel's links and sysctls.
+
+Only ``os_vif.internal.ip``, an old helper, speaks netlink besides.
 
 ``daemon``             the call of a plugin's privileged daemon, and links as the engine wants them
 ``observe``            read links; no privilege needed

@@ -267,10 +267,10 @@ def _configure_alike(link: Link, other: Link, rollback: contextlib.ExitStack) ->
         wanted, found = (sysctl.of_addresses(each.name, family) for each in (other, link))
         for name in wanted.keys() & found.keys():
             if found[name] != wanted[name]:  # the kernel may act on being told the same again
-                rollback.callback(_set_back, link.name, family, name, found[name])
+                rollback.callback(_restore, link.name, family, name, found[name])
                 sysctl.write_of_addresses(link.name, family, name, wanted[name])
     if other.has_ipv6 and link.attributes["disable_ipv6"]:
-        rollback.callback(_set_back, link.name, "ipv6", "disable_ipv6", "1")
+        rollback.callback(_restore, link.name, "ipv6", "disable_ipv6", "1")
         sysctl.write_of_addresses(link.name, "ipv6", "disable_ipv6", "0")
 
 
@@ -278,6 +278,6 @@ def _families(link: Link) -> set[str]:
     return {"ipv6" if ":" in address else "ipv4" for address in link.addresses}
 
 
-def _set_back(link: str, family: str, name: str, value: str) -> None:
+def _restore(link: str, family: str, name: str, value: str) -> None:
     with _logged():
         sysctl.write_of_addresses(link, family, name, value)

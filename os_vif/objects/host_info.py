@@ -143,7 +143,7 @@ class HostPluginInfo(
         for info in self.vif_info:
             if info.vif_object_name == name:
                 return info
-        raise exception.NoMatchingVIFClass.by_plugin(self.plugin_name, name)
+        raise exception.NoMatchingVIFClass(name=name)
 
     def filter_vif_types(self, permitted_vif_type_names: Collection[str]) -> None:
         """Keep some classes of VIF only.

@@ -267,7 +267,7 @@ class Engine:
         free = [job for job in releasing if job not in taken]
         self._change_links(free, deadline.at_least(ROLLBACK_SECONDS), _only(SetLink))
         taken = self._taken_again(_live(free), deadline)
-        self._change_links(taken, deadline.at_least(ROLLBACK_SECONDS / 2), _set_back)
+        self._change_links(taken, deadline.at_least(ROLLBACK_SECONDS / 2), _former_attributes)
 
     def _taken_again(self, jobs: list[_Job], deadline: Deadline) -> list[_Job]:
         """Return those of whose devices, whose ports were removed, there is a port again."""
@@ -449,12 +449,12 @@ class Engine:
         :param links: as they are now.
         """
 
-        def set_back(job: _Job) -> list[LinkStep]:
+        def restored(job: _Job) -> list[LinkStep]:
             plan = to_apply(job.wiring, replace(job.found, links=links))
             return [step for step in plan.links if isinstance(step, SetLink)]
 
         opened = [job for job in _live(jobs) if job.plan and job.plan.awaited]
-        self._change_links(opened, deadline.at_least(ROLLBACK_SECONDS), set_back)
+        self._change_links(opened, deadline.at_least(ROLLBACK_SECONDS), restored)
 
     def _roll_back(self, jobs: list[_Job], deadline: Deadline) -> None:
         """Roll back what failed wirings did, as far as that is possible."""
@@ -582,7 +582,7 @@ def _only(kind: type[L]) -> Callable[[_Job], list[L]]:
     return lambda job: [step for step in job.plan.links if isinstance(step, kind)]
 
 
-def _set_back(job: _Job) -> Sequence[LinkStep]:
+def _former_attributes(job: _Job) -> Sequence[LinkStep]:
     """Return the steps that roll those of ``_only(SetLink)`` back."""
     return links_back(_only(SetLink)(job), job.found, None)
 

@@ -5,7 +5,7 @@
 
     ExceptionBase
     +-- WiringError
-        +-- Contradiction       what stands there contradicts the wiring; nothing was changed
+        +-- Contradiction       what is there contradicts the wiring; nothing was changed
         +-- NotAsDescribed      it was made so, and ovs-vswitchd could not work with it
         +-- LinkFailed          the kernel refused a step
         +-- NotConnected        the OVSDB server could not be reached in time

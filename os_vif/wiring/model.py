@@ -16,11 +16,11 @@ class Wiring:
     it has until it is unplugged, and unplug removes all that it may have.
 
     :param elements: in the order in which they are made; they are removed in the opposite order.
-    :param detected_by: the element that stands on the host when this shape does.
-    :param device: the link without which the shape is dead though its rows stand: a reboot takes
-        devices away and leaves rows.
-    :param alternatives: shapes that this VIF may have instead; where one of them stands, applying
-        applies that one.
+    :param detected_by: the element that is on the host when this shape is.
+    :param device: the link without which the shape is dead though its rows are there: a reboot
+        removes devices and leaves rows.
+    :param alternatives: shapes that this VIF may have instead; where one of them is present,
+        applying applies that one.
     :param leftovers: elements that applying leaves alone.
 
     Removing removes the elements, and those of alternatives and leftovers wherever a mark or

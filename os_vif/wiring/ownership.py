@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whose a row or a link is that stands under a name which a VIF wants.
+"""Whose a row or a link is that has a name which a VIF wants.
 
 Names of devices (a representor, ``vif.vif_name``) are used by one VIF after another, and a late
 unplug, or a row that a crash left, must not be taken for the VIF's own. What a port's ids say of

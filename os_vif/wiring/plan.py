@@ -75,7 +75,7 @@ def _removed(
 
 
 def _dead_rows(wiring: Wiring, applied: Wiring, found: Found) -> tuple[RowStep, ...]:
-    """Return the steps that remove the rows of this VIF's other shapes that do not stand."""
+    """Return the steps that remove the rows of this VIF's other shapes that are not present."""
     shapes = (wiring, *wiring.alternatives)
     dead = (shape for shape in shapes if not (shape is applied or shape.is_present(found)))
     elements = unique(e for shape in dead for e in shape.elements)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pure: from plans that failed to the steps that roll them back.
 
-Of a plan that may have taken effect or not, that counts as executed which is found to stand now.
+Of a plan that may have taken effect or not, that counts as executed which is found in effect now.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -35,7 +35,7 @@ def rows_back(
         for plan, before in plans
         for step in reversed(plan.rows)
     )
-    back = unique(undo for step, before in in_effect if step for undo in step.inverse(before))
+    back = unique(each for step, before in in_effect if step for each in step.inverse(before))
     return in_order(step for step in back if _made_or_removed(step) not in kept)
 
 

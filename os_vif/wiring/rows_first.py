@@ -35,7 +35,7 @@ def _new_links(plan: Plan) -> int:
 
 
 def _opens_only_what_it_creates(plan: Plan) -> bool:
-    """Return whether no row stands already that ovs-vswitchd would have to look at again."""
+    """Return whether no row is there already that ovs-vswitchd would have to look at again."""
     created = {
         step.port.name if isinstance(step, CreatePort) else step.bridge.name
         for step in plan.rows

@@ -129,7 +129,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Found:
-    """What stands on the host under the names of the wirings of a batch."""
+    """What is on the host under the names of the wirings of a batch."""
 
     links: Mapping[str, Link] = field(default_factory=dict)
     bridges: Mapping[str, Bridge] = field(default_factory=dict)

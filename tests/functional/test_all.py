@@ -303,6 +303,19 @@ def test_an_error_in_one_chunk_is_the_failure_of_that_alone(
     assert set(ovs_dummy.dump()["Port"]) == {"br-int", *ports}
 
 
+def test_what_a_chunk_raises_is_the_failure_of_that_alone(
+    ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    """The administrator spoils an option while the first is being plugged."""
+    osvif_dummy.plug(BRIDGE_ONLY.vif(200), 200)
+    which = [(TAP, n) for n in range(1, CHUNK + 6)]
+    osvif_dummy.once_before_links(lambda: osvif_dummy.configure(ovsdb_connection="ssl:nonsense"))
+    found = failures(os_vif.plug_all(pairs(which)))
+    assert set(found) == set(range(CHUNK, CHUNK + 5))
+    assert {type(failure) for failure in found.values()} == {exception.InvalidValue}
+    assert missing_rows(ovs_dummy, which[:CHUNK]) == missing_links(which[:CHUNK]) == []
+
+
 # The same VIF twice -----------------------------------------------------------------------------
 
 

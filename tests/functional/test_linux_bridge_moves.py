@@ -173,7 +173,6 @@ BESIDE: dict[str, list[str]] = {
         f"address add 2001:db8:2::1/64 dev {OLD} nodad metric 77",
         f"address add 2001:db8:3::1/64 dev {OLD} nodad home",
         f"address add 2001:db8:3::2/64 dev {OLD} nodad mngtmpaddr",
-        f"address add 2001:db8:3::3/64 dev {OLD} optimistic",
     ],
     "as NetworkManager has it": [
         f"address add 10.0.1.1/24 dev {OLD} noprefixroute",

@@ -83,8 +83,7 @@ def _complete() -> Addressing | None:
         (link["ifname"], one["local"])
         for link in _ip("-6", "address")
         for one in link["addr_info"]
-        # An address whose uniqueness is not known yet has no route, unless it is optimistic.
-        if not _is_automatic(one) and (not one.get("tentative") or one.get("optimistic"))
+        if not _is_automatic(one) and not one.get("tentative")
     }
     return now if wanted <= there else None
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The library under test in this process, against a private Open vSwitch.
 
-The only module of the rig that imports the library. Plugins are those of ``pyproject.toml``, so
+Plugins are those of ``pyproject.toml``, so
 nothing need be installed; what is privileged runs in this process and is counted.
 """
 

@@ -105,8 +105,9 @@ def test_a_plugin_without_the_method_gets_one_vif_after_the_other(
     assert [result.vif for result in results] == [vif for vif, _ in given]
     assert types(results) == [type(None), verb.wrapper, type(None)]
     assert [call[1:] for call in installed.plugin("unlucky").calls] == given
-    (line,) = (r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR)
-    assert "out of cheese" in line
+    (line,) = (r for r in caplog.records if r.levelno >= logging.ERROR)
+    assert "out of cheese" in line.getMessage()
+    assert not line.exc_info  # a cause that all of a batch share would be there for each
     # The error is what the verb for one would have raised.
     with pytest.raises(verb.wrapper) as raised:
         verb.one(*given[1])
@@ -180,6 +181,8 @@ BAD = {
     "text-for-error": "return [plugin.Result(vif, 'out of cheese') for vif, _ in pairs]",
     "class-for-error": "return [plugin.Result(vif, ValueError) for vif, _ in pairs]",
     "false-for-error": "return [plugin.Result(vif, False) for vif, _ in pairs]",
+    "an-error-that-is-false": "return [plugin.Result(vif, type('Empty', (ValueError,), "
+    "{'__len__': lambda self: 0})()) for vif, _ in pairs]",
     "no-vif": "return [plugin.Result(None, None) for _ in pairs]",
     "other-order": f"{WELL}[::-1]",
 }

@@ -28,7 +28,7 @@ class Poller(ovs.poller.Poller):  # type: ignore[misc]
     def __init__(self, deadline: Deadline) -> None:
         super().__init__()
         self._masks: defaultdict[int, int] = defaultdict(int)
-        if hasattr(select, "poll"):  # eventlet takes it away
+        if hasattr(select, "poll"):  # eventlet removes it
             self.poll = select.poll()
         seconds = deadline.at_most(MAX_SECONDS).remaining()
         self.timer_wait(math.ceil(1000 * seconds))

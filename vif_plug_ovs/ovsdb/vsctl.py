@@ -192,11 +192,15 @@ class VsctlRows:
 
         :raises: as :meth:`commit`.
         """
+        status, said = 0, ""
         while True:
             try:
                 status, said = client.transact(self._remote, self._files, wanted, deadline)
             except (errors.DeadlineExceeded, errors.StateChanged):  # or the daemon has ended
                 status, said = 1, f"{client.NOT_ANSWERED}it does not answer)"
+            except errors.NotConnected:
+                if not said:  # else that is why, and not that no time is left
+                    raise
             except UnicodeError as err:  # on the way to the daemon
                 raise errors.TransactionRefused(reason=str(err)) from None
             if not status:

@@ -15,7 +15,7 @@ def shape(request: Request) -> Wiring:
         guest === tap --- port | br-int (OVS)
 
     The tap is made here when the profile says ``create_tap``, else by the hypervisor, later: the
-    port stands before its tap comes (bugs 1734320 and 1815989).
+    port is there before its tap comes (bugs 1734320 and 1815989).
     """
     mark = request.mark(KIND)
     tap = Tap(request.need_device(), request.mac, request.mtu, mark, multiqueue=request.multiqueue)

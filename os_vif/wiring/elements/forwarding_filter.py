@@ -28,7 +28,7 @@ class FilterBridge(LinkStep):
         return f"filter what bridge {self.bridge} forwards"
 
     def inverse(self, before: Found) -> Iterator[LinkStep]:
-        """Take the rules of a bridge that was not there before."""
+        """Remove the rules of a bridge that was not there before."""
         if self.bridge not in before.links:
             yield FilterBridge(self.bridge, None)
 

@@ -118,6 +118,8 @@ def test_look_up_of_port_profiles_and_what_errors_name(host: HostInfo) -> None:
         host.get_plugin("noop")
     with pytest.raises(exception.NoMatchingVIFClass, match="VIFDirect"):
         plugin.get_vif("VIFDirect")
+    with pytest.raises(exception.NoMatchingVIFClass):
+        HostPluginInfo(vif_info=[]).get_vif("VIFDirect")
 
 
 # Filtering

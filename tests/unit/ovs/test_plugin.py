@@ -26,7 +26,7 @@ from vif_plug_ovs.ovs import OvsPlugin
 #: A VIF that only a subclass of the plugin knows.
 OF_A_SUBCLASS = VIFGeneric(port_profile=VIFPortProfileOpenVSwitch(interface_id="x"))
 #: Options that os-vif 5.x does not have.
-NEW = {"verify_interface"}
+NEW = {"verify_interface", "ssl_key_file", "ssl_cert_file", "ssl_ca_cert_file"}
 
 
 def plugin(without: Collection[str] = (), **options: object) -> OvsPlugin:

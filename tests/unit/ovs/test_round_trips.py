@@ -177,3 +177,27 @@ def test_unplug_leaves_another_vif_alone(make: Make, profile: Profile, settings:
     plug(there, drawn(make, profile, number=5), settings)
     unplug(there, drawn(make, profile, number=5, unset=BARE))
     assert but_for_the_mtu(there.found) == before
+
+
+@every_setting
+@pytest.mark.parametrize("then", [WITH_PORT, WITH_TAP], ids=["create_port", "create_tap"])
+def test_a_vif_whose_firewall_driver_has_changed_is_unplugged_whole(
+    then: Any, settings: Settings
+) -> None:
+    """It is hybrid by now, and was never plugged so."""
+    there = host()
+    before = there.found
+    plug(there, drawn(*then), settings)
+    unplug(there, drawn(*HYBRID, unset=BARE))
+    assert there.found == before
+
+
+@every_setting
+def test_the_tap_of_a_vif_without_id_goes_when_create_tap_is_off_now(settings: Settings) -> None:
+    """Neutron's agent plugs such VIFs."""
+    there = host()
+    before = there.found
+    plug(there, drawn(*WITH_TAP, unset=["id"]), settings)
+    rest = [field for field in BARE if field not in ("id", "vif_name")]
+    unplug(there, drawn(*WITH_PORT, unset=["id", *rest]))
+    assert there.found == before

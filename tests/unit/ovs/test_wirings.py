@@ -546,3 +546,15 @@ def test_unplug_is_drawn_from_what_is_set(kind: str, what: str) -> None:
     bare = UNPLUGGED[kind][what]
     drawn = shapes.unplugged(bare.vif, instance(unset=["uuid", "name"]), FACTS)
     assert differing(kind, drawn) == bare.changes
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_unplug_looks_for_the_shapes_that_plug_may_find(kind: str) -> None:
+    """In whatever order: plug prefers that of today's settings."""
+    vif, settings, _ = KINDS[kind]
+
+    def shapes_of(wiring: Wiring) -> set[frozenset[str]]:
+        shapes = (wiring, *wiring.alternatives)
+        return {frozenset(p for e in one.elements for p in e.scope.ports) for one in shapes}
+
+    assert shapes_of(shapes.unplugged(vif, instance(), FACTS)) == shapes_of(plugged(vif, settings))
