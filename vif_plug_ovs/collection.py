@@ -133,7 +133,8 @@ def vif_of(one: Holding) -> tuple[VIFBase, InstanceInfo]:
     taps = [link.name for link in one.links.values() if link.kind == "tun"]
     of_bridges = ("internal", constants.OVS_PATCH_INTERFACE_TYPE)
     ports = [its.name for its in one.ports.values() if its.interface_type not in of_bridges]
-    fields |= {"vif_name": name for name in [*taps, *ports][:1]}
+    if taps or ports:
+        fields["vif_name"] = [*taps, *ports][0]
     cls = VIFVHostUser if one.kind == vhost_user.KIND else VIFOpenVSwitch
     return cls(**fields), instance
 
