@@ -64,7 +64,13 @@ def _name(path: str) -> str:
 #: The files of our modules, by the modules' names.
 SOURCES = {
     _name(path): path
-    for package in ("os_vif", "vif_plug_ovs", "vif_plug_linux_bridge", "vif_plug_noop")
+    for package in (
+        "os_vif",
+        "os_vif_start",
+        "vif_plug_ovs",
+        "vif_plug_linux_bridge",
+        "vif_plug_noop",
+    )
     for path in (each.relative_to(ROOT).as_posix() for each in (ROOT / package).rglob("*.py"))
 }
 

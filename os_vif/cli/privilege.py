@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The privileged daemons of a command that changes the host."""
+
+import importlib
+import os
+from collections.abc import Callable, Iterable
+
+from oslo_privsep import priv_context
+
+from os_vif.cli.exits import Exit, Failure
+
+#: The privileged contexts of our plugins, by the plugins' names.
+CONTEXTS = {
+    "linux_bridge": "vif_plug_linux_bridge.privsep",
+    "ovs": "vif_plug_ovs.privsep",
+}
+
+
+def need(plugins: Iterable[str]) -> None:
+    """Have the daemons of these plugins started, before there are threads.
+
+    As root they are forked, unless a command for them is configured, as for a service. An
+    ordinary user needs such a command.
+
+    :raises Failure: there is none; the text says what to do.
+    """
+    for plugin in sorted(set(plugins) & CONTEXTS.keys()):
+        context = importlib.import_module(CONTEXTS[plugin]).vif_plug
+        if context.conf.helper_command:
+            continue
+        if os.geteuid() != 0:
+            raise Failure(
+                f"the plugin {plugin} changes network devices, which takes CAP_NET_ADMIN: run "
+                f"the command as root, or set helper_command in [{context.cfg_section}] of a "
+                "--config-file",
+                Exit.HOST_NOT_READY,
+            )
+        if context.client_mode and context.channel is None:
+            context.start(priv_context.Method.FORK)
+
+
+def need_for_all(listed: Callable[[], Iterable[str]]) -> None:
+    """Have the daemons of all plugins started that have something on this host.
+
+    :param listed: returns these; root does not ask: the daemons come before there are threads.
+    :raises Failure: see :func:`need`.
+    """
+    need(CONTEXTS if os.geteuid() == 0 else listed())
+
+
+def hint(text: str) -> str:
+    """Return what an ordinary user can do about an error; empty for nothing."""
+    if "Permission denied" not in text or os.geteuid() == 0:
+        return ""
+    return "It is open to root alone: run the command as root, or as a user who may open it."

@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line, driven as a person drives it, beside what ovs-vsctl and ip say."""
+
+import csv
+import json
+import os
+import pty
+import re
+import resource
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests import vifs
+from tests.rig import run
+from tests.rig.ovs import PrivateOvs
+from tests.rig.plugin import HYBRID, PER_PORT_ONLY, TAP, Kind
+from tests.rig.snapshot import difference, links, snapshot
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Done:
+    """What a command did."""
+
+    status: int
+    out: str
+    err: str
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Its output, which is JSON."""
+        found: list[dict[str, Any]] = json.loads(self.out)
+        return found
+
+
+@dataclass
+class Program:
+    """The program os-vif, with the configuration of a private Open vSwitch."""
+
+    folder: Path
+    ovs: PrivateOvs
+    prefix: list[str] = field(default_factory=list)
+    environment: Mapping[str, str] = field(
+        default_factory=lambda: {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
+    )
+
+    def __post_init__(self) -> None:
+        self.configuration = self.folder / "os-vif.conf"
+        self.configure()
+
+    def configure(self, **options: object) -> None:
+        """Write the options of the plugin."""
+        every = {"ovsdb_connection": self.ovs.remote, "ovs_vsctl_timeout": 20, **options}
+        lines = [f"{name} = {value}" for name, value in every.items()]
+        self.configuration.write_text("\n".join(["[os_vif_ovs]", *lines, ""]))
+
+    def argv(self, *arguments: str) -> list[str]:
+        """The command line."""
+        start = [sys.executable, "-m", "os_vif_start", "--config-file", str(self.configuration)]
+        return [*self.prefix, *start, *arguments]
+
+    def __call__(self, *arguments: str, given: str = "") -> Done:
+        """Run it.
+
+        :param given: its standard input.
+        """
+        done = subprocess.run(
+            self.argv(*arguments),
+            env=self.environment,
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert "Traceback" not in done.stderr
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def file_of(self, kind: Kind, *numbers: int, **overrides: Any) -> str:
+        """Write a file with VIFs of a kind, as primitives."""
+        pairs = [
+            {
+                "vif": kind.vif(number, **overrides).obj_to_primitive(),
+                "instance": vifs.instance(number).obj_to_primitive(),
+            }
+            for number in numbers or (1,)
+        ]
+        path = self.folder / f"{kind.name}.json"
+        path.write_text(json.dumps(pairs, indent=2))
+        return str(path)
+
+
+@pytest.fixture
+def program(tmp_path: Path, ovs: PrivateOvs, br_int: str) -> Program:
+    return Program(tmp_path, ovs)
+
+
+KINDS = pytest.mark.parametrize("kind", [TAP, HYBRID, PER_PORT_ONLY], ids=lambda kind: kind.name)
+
+
+@KINDS
+def test_a_vif_comes_and_goes(kind: Kind, program: Program, ovs: PrivateOvs) -> None:
+    program.configure(**kind.options)
+    file, before = program.file_of(kind), snapshot(ovs)
+
+    would = program("plug", file, "--dry-run", "-f", "json")
+    assert would.status == 0
+    assert {one["outcome"] for one in would.rows()} == {"would plug"}
+    assert program("check", file).status == 1
+    assert not difference(before, snapshot(ovs))
+
+    (done,) = program("plug", file, "-f", "json").rows()
+    assert (done["vif_id"], done["outcome"]) == (vifs.vif_id(), "plugged")
+    assert set(kind.link_names()) <= set(links())
+    plugged = snapshot(ovs)
+
+    (listed,) = program("list", "-f", "json").rows()
+    port = next(p for p in listed["devices"] if "iface-id" in ids_of(ovs, p))
+    assert listed["ofport"] == int(ovs.vsctl("get", "Interface", port, "ofport"))
+    assert listed["bridge"] == ovs.vsctl("port-to-br", port).strip()
+    assert listed["instance"] == ids_of(ovs, port)["vm-uuid"]
+    assert program("check", file) == Done(0, "", "1 VIF: all is as built\n")
+    assert not difference(plugged, snapshot(ovs))
+
+    (would_go,) = program("unplug", file, "--dry-run", "-f", "json").rows()
+    assert set(would_go["detail"].split(", ")) == set(listed["devices"])
+    assert not difference(plugged, snapshot(ovs))
+    assert program("unplug", file).status == 0
+    assert program("unplug", file).status == 0
+    ovs.catch_up()
+    assert not difference(before, snapshot(ovs))
+
+
+def ids_of(ovs: PrivateOvs, name: str) -> Mapping[str, str]:
+    rows = ovs.dump()["Interface"]
+    return rows[name]["external_ids"] if name in rows else {}
+
+
+def test_all_formats_say_the_same(program: Program) -> None:
+    assert program("plug", program.file_of(TAP, 1, 2)).status == 0
+    columns = ["vif_id", "bridge", "ofport"]
+    options = [word for name in columns for word in ("-c", name)]
+    said = {
+        name: program("list", "-f", name, *options).out
+        for name in ("json", "yaml", "csv", "value", "table")
+    }
+    rows = json.loads(said["json"])
+    assert {one["vif_id"] for one in rows} == {vifs.vif_id(1), vifs.vif_id(2)}
+    assert yaml.safe_load(said["yaml"]) == rows
+    texts = [{key: str(value) for key, value in one.items()} for one in rows]
+    assert list(csv.DictReader(said["csv"].splitlines())) == texts
+    values = [" ".join(one.values()) for one in texts]
+    assert said["value"].splitlines() == values
+    cells = [line.strip("| ").split() for line in said["table"].splitlines() if "|" in line]
+    assert [" ".join(c for c in line if c != "|") for line in cells] == [
+        " ".join(columns),
+        *values,
+    ]
+
+
+def test_check_names_the_damage(program: Program, ovs: PrivateOvs) -> None:
+    file = program.file_of(TAP)
+    program("plug", file)
+    run(["ip", "link", "set", "dev", TAP.port(), "mtu", "1300"])
+    done = program("check", file, "-f", "json")
+    assert done.status == 1
+    (found,) = done.rows()
+    assert (found["element"], found["attribute"]) == (f"link {TAP.port()}", "mtu")
+    assert (found["wanted"], found["found"], found["repairable"]) == (vifs.MTU, 1300, True)
+    assert program("plug", file).status == 0
+    assert program("check", file).status == 0
+
+
+def test_gc(program: Program, ovs: PrivateOvs) -> None:
+    program("plug", program.file_of(HYBRID, 1, 2))
+    both = snapshot(ovs)
+    ids = f"# of this host\n{vifs.vif_id(1)}\n\n"
+    for options in (["--dry-run"], ["--dry-run", "--all"]):
+        would = program("gc", "--valid", "-", "--grace", "0", "-f", "json", *options, given=ids)
+        assert would.status == 1
+        decided = {one["vif_id"]: one["decision"] for one in would.rows()}
+        assert decided.pop(vifs.vif_id(2)) == "would remove"
+        assert decided == ({vifs.vif_id(1): "keep"} if "--all" in options else {})
+    assert program("gc", "--valid", "/dev/null").status == 2
+    assert not difference(both, snapshot(ovs))
+    done = program("gc", "--valid", "-", "--grace", "0", given=ids)
+    assert (done.status, done.err) == (0, "1 VIF removed, 1 kept\n")
+    (left,) = program("list", "-f", "json").rows()
+    assert left["vif_id"] == vifs.vif_id(1)
+
+
+def test_one_bad_vif_of_several(program: Program, ovs: PrivateOvs) -> None:
+    text = Path(program.file_of(TAP, 1, 2)).read_text()
+    pairs = json.loads(text)
+    data = "versioned_object.data"
+    del pairs[1]["vif"][data]["network"][data]["bridge"]
+    path = program.folder / "two.json"
+    path.write_text(json.dumps(pairs, indent=2))
+    done = program("plug", str(path), "-f", "json")
+    assert done.status == 2
+    good, bad = done.rows()
+    assert (good["outcome"], bad["outcome"]) == ("plugged", "bad_input")
+    line = 1 + path.read_text()[: path.read_text().rindex('"network": {')].count("\n")
+    assert f"two.json, line {line}: " in bad["detail"]
+    assert "vif.network.bridge" in bad["detail"]
+
+
+def test_exit_statuses_of_a_host_that_is_not_ready(program: Program, ovs: PrivateOvs) -> None:
+    file = program.file_of(TAP)
+    ovs.freeze("vswitchd")
+    done = program("--deadline", "1", "plug", file, "-f", "json")
+    assert (done.status, done.rows()[0]["outcome"]) in ((3, "deadline"), (4, "outcome_unknown"))
+    ovs.thaw("vswitchd")
+    ovs.kill("ovsdb-server")
+    started = time.monotonic()
+    done = program("--deadline", "1", "list")
+    assert done.status == 3
+    assert "No connection to the OVSDB server" in done.err
+    assert len(done.err.splitlines()) == 1
+    assert time.monotonic() - started < 15
+
+
+def test_a_connection_lost_at_the_wrong_moment(program: Program, ovs: PrivateOvs) -> None:
+    """Frozen after it has answered: the transaction is sent, and never answered."""
+    file = program.file_of(TAP)
+    argv = program.argv("--deadline", "3", "-v", "plug", file)
+    ovs.freeze("ovsdb-server")
+    done = subprocess.run(argv, env=program.environment, capture_output=True, text=True)
+    ovs.thaw("ovsdb-server")
+    assert done.returncode in (3, 4), done.stderr
+
+
+@pytest.fixture
+def ordinary(program: Program) -> Program:
+    """The program for a user who may read, and no more."""
+    may_run = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    if os.geteuid() != 0 or subprocess.call([*may_run, sys.executable, "-c", ""]):
+        pytest.skip("no ordinary user may run this Python")
+    program.prefix = may_run
+    program.environment = {**program.environment, "HOME": "/nonexistent"}
+    program.configuration.chmod(0o644)
+    return program
+
+
+def test_an_ordinary_user(program: Program, ovs: PrivateOvs, ordinary: Program) -> None:
+    folder, socket = Path(ovs.rundir), Path(ovs.rundir, "db.sock")
+    with tempfile.TemporaryDirectory() as home:
+        Path(home).chmod(0o755)
+        ordinary.configuration = Path(home, "os-vif.conf")
+        ordinary.configure()
+        file = ordinary.file_of(TAP)
+        given = Path(file).read_text()
+        ordinary.prefix, may_run = [], ordinary.prefix
+        assert program("plug", file).status == 0
+        ordinary.prefix = may_run
+        folder.chmod(0o755)
+        socket.chmod(0o777)
+        assert ordinary("list", "-f", "value", "-c", "vif_id").out.strip() == vifs.vif_id()
+        assert ordinary("check", "-", given=given).status == 0
+        for command in (["unplug", "-"], ["plug", "-"]):
+            done = ordinary(*command, given=given)
+            assert done.status == 3
+            assert "run the command as root, or set helper_command in" in done.err
+        socket.chmod(0o700)
+        done = ordinary("--deadline", "1", "list")
+        assert done.status == 3
+        assert "run the command as root" in done.err
+
+
+def on_terminal(program: Program, columns: int, *arguments: str) -> str:
+    """What a command prints on a terminal of that width."""
+    ours, theirs = pty.openpty()
+    environment = {k: v for k, v in program.environment.items() if k != "COLUMNS"}
+    run(["stty", "-F", os.ttyname(theirs), "cols", str(columns), "rows", "40"])
+    with subprocess.Popen(
+        program.argv(*arguments),
+        env={**environment, "TERM": "xterm-256color"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        close_fds=True,
+    ) as process:
+        os.close(theirs)
+        said = b""
+        try:
+            while select.select([ours], [], [], 60)[0]:
+                said += os.read(ours, 65536)
+        except OSError:  # how a terminal ends
+            pass
+        process.wait(60)
+    os.close(ours)
+    return said.decode().replace("\r\n", "\n")
+
+
+def visible(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_screens_fit(program: Program, columns: int) -> None:
+    file = program.file_of(HYBRID, 1, 2)
+    screens = {"plug": on_terminal(program, columns, "plug", file)}
+    for arguments in (["list"], ["list", "--long"], ["status", "--long"], ["host-info"]):
+        screens[" ".join(arguments)] = on_terminal(program, columns, *arguments)
+    for name, said in screens.items():
+        assert max(len(visible(line)) for line in said.splitlines()) <= columns, name
+    assert vifs.vif_id() in screens["list"]
+
+
+def test_no_colour_when_piped(program: Program) -> None:
+    program("plug", program.file_of(TAP))
+    for command in (["list"], ["status"], ["--help"]):
+        assert "\x1b" not in program(*command).out
+
+
+def spent(program: Program, *argv: str) -> float:
+    """Seconds of a processor that a command takes, at best."""
+    costs = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(argv, env=program.environment, capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        costs.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(costs)
+
+
+def test_it_starts_quickly(program: Program) -> None:
+    """In a third of a second, where Python itself starts in a fiftieth."""
+    slower = max(1.0, spent(program, sys.executable, "-c", "import oslo_config") / 0.02)
+    assert spent(program, *program.argv("--help")) < 0.35 * slower
+    assert spent(program, *program.argv("list")) < 0.40 * slower
