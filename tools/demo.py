@@ -18,12 +18,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from oslo_config import cfg
 
 import os_vif
-from os_vif import objects
+from os_vif import drawing, objects
 from tests.rig import run
 from tests.rig.guest import BridgeGuest, Guest, TapGuest
 from tests.rig.namespace import private_network
 from tests.rig.ovs import PrivateOvs
-from tests.rig.snapshot import Facts, difference, links, snapshot
+from tests.rig.snapshot import Facts, difference, snapshot
 
 BRIDGE = "br-int"
 MTU = 1450
@@ -102,29 +102,11 @@ def show_host_info() -> None:
             )
 
 
-def show_wiring(ovs: PrivateOvs) -> None:
-    """Draw what stands on the host, as found there."""
-    found = links()
-    rows = ovs.dump()
-    print(f"   {BRIDGE} (Open vSwitch bridge, {rows['Bridge'][BRIDGE]['datapath_type']} datapath)")
-    for name in sorted(set(rows["Bridge"][BRIDGE]["ports"]) - {BRIDGE}):
-        port = ovs.interface(name)
-        print(f"    |-- {name}  ofport {port['ofport']}, mtu {found[name]['mtu']}")
-        print(f"    |       iface-id {port['external_ids']['iface-id']}")
-        print(f"    |       mark     {port['external_ids']['os-vif']}")
-        for line in beyond(name, found):
-            print(f"    |       {line}")
-
-
-def beyond(name: str, found: dict[str, dict[str, object]]) -> Iterator[str]:
-    """What a veth pair leads to, on the far side from Open vSwitch."""
-    if found[name]["kind"] != "veth":
-        return
-    peer = name.replace("qvo", "qvb")
-    bridge = found[peer]["master"]
-    yield f"=== {peer} --- {bridge} (Linux bridge)"
-    for member in sorted(one for one in found if found[one]["master"] == bridge and one != peer):
-        yield f"{' ' * (len(peer) + 5)}|-- {member}"
+def show_wiring() -> None:
+    """Draw what stands on the host, as found there: what ``os-vif show --all`` prints."""
+    for one in os_vif.drawings():
+        for line in drawing.lines(one, width=90):
+            print(f"   {line.text}")
 
 
 @contextmanager
@@ -172,7 +154,7 @@ def tour(demo: Demo) -> None:
 
     with guests(*vifs) as (one, other):
         heading("The wiring found on the host, with a guest behind each VIF")
-        show_wiring(demo.ovs)
+        show_wiring()
         heading("Packets between the guests")
         send_packets(demo, one, other)
 

@@ -60,6 +60,7 @@ COMMANDS = (
     CommandPoint("host-info", f"{_LOOK}:HostInfo", "List the kinds of VIFs that can be plugged"),
     CommandPoint("list", f"{_LOOK}:List", "List everything that os-vif has made on this host"),
     CommandPoint("plug", f"{_CHANGE}:Plug", "Attach VIFs to the host"),
+    CommandPoint("show", "os_vif.cli.show:Show", "Draw the wiring of VIFs as it is on the host"),
     CommandPoint("status", f"{_LOOK}:Status", "Say whether this host can plug, right now"),
     CommandPoint("unplug", f"{_CHANGE}:Unplug", "Detach VIFs from the host"),
     CommandPoint("wait", f"{_LOOK}:Wait", "Wait until VIFs are attached, or wired"),

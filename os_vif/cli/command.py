@@ -152,7 +152,7 @@ class TableCommand(_Usual, Lister):
         if parsed_args.formatter == "table":
             if not data:
                 return 0
-            if self.app.stdout.isatty() and len(column_names) * _NARROWEST > _terminal_width():
+            if self.app.stdout.isatty() and len(column_names) * _NARROWEST > terminal_width():
                 self.app.stdout.write(_records(column_names, data))
                 return 0
         return int(super().produce_output(parsed_args, column_names, data) or 0)
@@ -164,14 +164,15 @@ class TableCommand(_Usual, Lister):
         return [*self.COLUMNS, *self.MORE_COLUMNS]
 
 
-def _terminal_width() -> int:
+def terminal_width() -> int:
+    """Return how many characters a line of the terminal has; 80 without one."""
     return shutil.get_terminal_size().columns
 
 
 def _records(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Return rows one below the other, for a terminal that is too narrow for the table."""
     width = max(map(len, columns)) + 2
-    room = max(_terminal_width() - width, 1)
+    room = max(terminal_width() - width, 1)
     blocks = []
     for one in rows:
         pairs = zip(columns, map(str, one), strict=True)

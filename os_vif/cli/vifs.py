@@ -24,15 +24,21 @@ class Pair:
     described: files.Described
 
 
-def add_files(parser: argparse.ArgumentParser, optional: bool = False) -> None:
+#: What a file of VIFs is, for the help.
+FILE = (
+    "YAML or JSON with one VIF or several, with the fields' names or as the objects' own "
+    "primitives, each with its instance; - is standard input"
+)
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
     """Add the arguments by which a command is given VIFs."""
-    parser.add_argument(
-        "files",
-        nargs="*" if optional else "+",
-        metavar="FILE",
-        help="YAML or JSON with one VIF or several, with the fields' names or as the objects' "
-        "own primitives, each with its instance; - is standard input",
-    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help=FILE)
+    add_instance(parser)
+
+
+def add_instance(parser: argparse.ArgumentParser) -> None:
+    """Add the options by which a command is given what a file does not say."""
     parser.add_argument(
         "--instance-uuid", metavar="UUID", help="the instance, where a file names none"
     )

@@ -8,6 +8,7 @@ import pty
 import re
 import resource
 import select
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -237,6 +238,81 @@ def test_a_connection_lost_at_the_wrong_moment(program: Program, ovs: PrivateOvs
     done = subprocess.run(argv, env=program.environment, capture_output=True, text=True)
     ovs.thaw("ovsdb-server")
     assert done.returncode in (3, 4), done.stderr
+
+
+# The wiring as a picture ------------------------------------------------------------------------
+
+#: What is drawn of each kind with a guest, from the guest to the integration bridge. The guest of
+#: the hybrid has one end of a veth pair in place of its tap.
+CHAINS = {
+    "tap": ["tap tap", "OVS port tap"],
+    "hybrid": ["veth tap", "Linux bridge qbr", "veth qvb", "veth qvo", "OVS port qvo"],
+}
+
+
+@pytest.mark.parametrize("kind", [TAP, HYBRID], ids=lambda kind: kind.name)
+def test_show_is_the_host(kind: Kind, program: Program, ovs: PrivateOvs) -> None:
+    file = program.file_of(kind)
+    program("plug", file)
+    with kind.guest():
+        ovs.vsctl("set", "Port", kind.port(), "tag=7", "other_config:tag=7")
+        (drawn,) = program("show", vifs.vif_id()[:8], "-f", "json").rows()
+        text = program("show", kind.port())
+        dot = program("show", "--all", "--format", "dot")
+        found, rows = links(), ovs.dump()
+    titles = [f"{node['what']} {node['name']}" for node in drawn["nodes"]]
+    assert titles[0] == f"instance {vifs.instance_id()}"
+    tail = vifs.vif_id()[:11]
+    assert titles[1:-1] == [f"{start}{tail}" for start in CHAINS[kind.name]]
+    assert titles[-1] == "OVS bridge br-int"
+    for node in drawn["nodes"]:
+        name, facts = node["name"], node["facts"]
+        if node["what"] == "OVS port":
+            assert facts["ofport"] == int(ovs.vsctl("get", "Interface", name, "ofport"))
+            assert facts["tag"] == 7
+            assert facts["iface-id"] == rows["Interface"][name]["external_ids"]["iface-id"]
+        elif name in found and node["what"] != "OVS bridge":
+            its = {key: found[name][key] for key in ("mac", "mtu", "up")}
+            assert {key: facts[key] for key in its} == its
+        assert name in text.out
+        assert name in dot.out
+    assert text.status == 0
+    assert len(dot.out.split("OVS bridge")) == 2
+
+
+def test_show_marks_the_damage(program: Program, ovs: PrivateOvs) -> None:
+    file = program.file_of(HYBRID)
+    missing = program("show", "--described", file)
+    assert missing.status == 1
+    assert f"- o OVS port {HYBRID.port()} (missing)" in missing.out
+    program("plug", file)
+    good = program("show", "--described", file)
+    assert good.status == 0
+    assert all(line.startswith(("VIF", " ")) for line in good.out.splitlines())
+    qbr, qvb, qvo = (vifs.device(prefix) for prefix in ("qbr", "qvb", "qvo"))
+    run(["ip", "link", "delete", "dev", qbr])
+    run(["ip", "link", "set", "dev", qvo, "mtu", "1300"])
+    done = program("show", "--described", file)
+    lines = done.out.splitlines()
+    assert done.status == 1
+    assert f"- o Linux bridge {qbr} (missing)" in lines
+    assert f"! o veth {qvb}" in lines
+    assert "! |   mtu should be 1450 and is 1300" in lines
+    for columns in (80, 200):
+        screen = on_terminal(program, columns, "show", "--described", file)
+        assert "\x1b[31m- o Linux bridge" in screen  # red
+        names = visible(screen).splitlines()
+        assert max(map(len, names[1:])) <= columns
+
+
+def test_show_of_what_is_not_there(program: Program) -> None:
+    assert program("show", "0000").status == 1
+    assert program("show").status == 2
+    assert program("show", "--all", "x").status == 2
+    assert program("show", "--all").status == 0
+    program("plug", program.file_of(TAP, 1, 2))
+    assert program("show", "a000").status == 2  # both
+    assert program("show", "--all", "-f", "svg").status == (0 if shutil.which("dot") else 3)
 
 
 @pytest.fixture
