@@ -20,7 +20,7 @@ from os_vif.cli.exits import Exit, Failure, cause_of, of_error
 #: Characters of the narrowest column that cliff makes, with its frame.
 _NARROWEST = 11
 #: Formats for programs: values keep their types, and all columns are there.
-_FOR_PROGRAMS = ("json", "yaml")
+_FOR_PROGRAMS = ("json", "yaml", "prometheus")
 
 
 class _Usual(Command):
@@ -102,7 +102,8 @@ class TableCommand(_Usual, Lister):
         """Rows are sorted already."""
         return False
 
-    def _formatters(self) -> Mapping[str, Any]:
+    def formatters(self) -> Mapping[str, Any]:
+        """Return what ``--format`` can be."""
         return {
             "csv": commaseparated.CSVLister(),
             "json": json_format.JSONFormatter(),
@@ -115,7 +116,7 @@ class TableCommand(_Usual, Lister):
         # What other distributions add to cliff's is not searched for: that takes long.
         point: Any = None
         return ExtensionManager.make_test_instance(
-            [Extension(name, point, point, one) for name, one in self._formatters().items()]
+            [Extension(name, point, point, one) for name, one in self.formatters().items()]
         )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -138,8 +139,9 @@ class TableCommand(_Usual, Lister):
             text = f"no such column: {', '.join(sorted(unknown))}; there are {known}"
             raise Failure(text, Exit.USAGE)
         for_programs = parsed_args.formatter in _FOR_PROGRAMS
-        rows = self.rows(parsed_args)
-        return columns, [[_shown(row.get(c), for_programs) for c in columns] for row in rows]
+        self.last = self.rows(parsed_args)
+        rows = [[_shown(row.get(c), for_programs) for c in columns] for row in self.last]
+        return columns, rows
 
     def rows(self, parsed_args: argparse.Namespace) -> Sequence[Mapping[str, Any]]:
         """Return the rows, column by column."""
@@ -150,12 +152,15 @@ class TableCommand(_Usual, Lister):
     ) -> int:
         """Print the rows; of none no table."""
         if parsed_args.formatter == "table":
-            if not data:
+            if not (data or parsed_args.print_empty):
                 return 0
-            if self.app.stdout.isatty() and len(column_names) * _NARROWEST > terminal_width():
+            if data and self._is_too_wide(column_names):
                 self.app.stdout.write(_records(column_names, data))
                 return 0
         return int(super().produce_output(parsed_args, column_names, data) or 0)
+
+    def _is_too_wide(self, columns: Sequence[str]) -> bool:
+        return self.app.stdout.isatty() and len(columns) * _NARROWEST > terminal_width()
 
     def _columns(self, parsed_args: argparse.Namespace) -> Sequence[str]:
         is_table = parsed_args.formatter == "table"

@@ -3,20 +3,22 @@
 
 import argparse
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import os_vif
-from os_vif.answers import Level, Until
+from os_vif.answers import Level, State, Until
 from os_vif.cli import vifs
 from os_vif.cli.command import PlainCommand, TableCommand, progress
 from os_vif.cli.exits import Exit, cause_of, of_error
+from os_vif.cli.watched import Metric, WatchedTable
 from os_vif.exception import ExceptionBase
 
 Row = Mapping[str, Any]
 
 
-class List(TableCommand):
+class List(WatchedTable):
     """List everything that os-vif has made on this host, VIF by VIF.
 
     What libvirt and others have made is not listed.
@@ -26,6 +28,8 @@ class List(TableCommand):
 os-vif list
 os-vif list --state orphan -f value -c vif_id
 os-vif --config-file /etc/nova/nova.conf list -f json
+os-vif list --watch
+os-vif list -f prometheus > /var/lib/node_exporter/os_vif_list.prom
 """
     COLUMNS: ClassVar[Sequence[str]] = ("vif_id", "kind", "state", "bridge")
     MORE_COLUMNS: ClassVar[Sequence[str]] = (
@@ -44,7 +48,7 @@ os-vif --config-file /etc/nova/nova.conf list -f json
         parser.add_argument(
             "--state",
             action="append",
-            choices=[str(one) for one in os_vif.answers.State],
+            choices=[str(one) for one in State],
             help="only VIFs in this state; may be repeated",
         )
         parser.add_argument("--instance", metavar="UUID", help="only those of this instance")
@@ -58,8 +62,18 @@ os-vif --config-file /etc/nova/nova.conf list -f json
             if not parsed_args.instance or one.instance == parsed_args.instance
         ]
 
+    def metrics(self, rows: Sequence[Row]) -> Iterator[Metric]:
+        """Yield how many VIFs there are of each plugin, kind and state."""
+        keys = ("plugin", "kind", "state")
+        counted = Counter(tuple(str(one[key]) for key in keys) for one in rows)
+        samples = [(dict(zip(keys, one, strict=True)), n) for one, n in sorted(counted.items())]
+        yield Metric("os_vif_vifs", "VIFs that os-vif has plugged on this host.", samples)
+        orphans = sum(one["state"] == State.ORPHAN for one in rows)
+        text = "VIFs of which only parts are left on this host."
+        yield Metric("os_vif_orphans", text, [({}, orphans)])
 
-class Status(TableCommand):
+
+class Status(WatchedTable):
     """Say whether this host can plug, right now, and what stands in its way.
 
     Exit status 3 if something makes plugging fail, 1 if something else is not as it should be.
@@ -68,6 +82,7 @@ class Status(TableCommand):
     EXAMPLES = """
 os-vif status
 os-vif --config-file /etc/nova/nova.conf status --long
+os-vif status -f prometheus > /var/lib/node_exporter/os_vif_status.prom
 """
     COLUMNS: ClassVar[Sequence[str]] = ("level", "plugin", "subject", "summary")
     MORE_COLUMNS: ClassVar[Sequence[str]] = ("remedy", "value", "unit")
@@ -77,9 +92,34 @@ os-vif --config-file /etc/nova/nova.conf status --long
         found = sorted(os_vif.status(), key=lambda one: list(Level)[::-1].index(one.level))
         for one in found:
             self.found(_OF_LEVEL[one.level])
-            if one.remedy and parsed_args.formatter == "table" and not parsed_args.long:
+            if one.remedy and _shows_remedies(parsed_args):
                 self.say(f"{one.plugin}, {one.subject}: {one.remedy}")
         return [one.as_dict() for one in found]
+
+    def metrics(self, rows: Sequence[Row]) -> Iterator[Metric]:
+        """Yield how grave each condition is, and what was measured."""
+        levels = list(Level)
+        text = "How a condition of this host is: 0 ok, 1 warning, 2 error."
+        yield Metric(
+            "os_vif_condition", text, [(_of(one), levels.index(one["level"])) for one in rows]
+        )
+        measured = [one for one in rows if one["unit"] == "s" and one["value"] is not None]
+        text = "Seconds that a condition of this host was measured at."
+        yield Metric(
+            "os_vif_condition_seconds", text, [(_of(one), one["value"]) for one in measured]
+        )
+        text = "Whether this host can plug: no condition is an error."
+        ready = all(one["level"] != Level.ERROR for one in rows)
+        yield Metric("os_vif_ready", text, [({}, ready)])
+
+
+def _shows_remedies(parsed_args: argparse.Namespace) -> bool:
+    once = parsed_args.formatter == "table" and parsed_args.watch is None
+    return once and not (parsed_args.long or parsed_args.columns)
+
+
+def _of(condition: Row) -> Row:
+    return {key: condition[key] for key in ("plugin", "subject")}
 
 
 _OF_LEVEL = {

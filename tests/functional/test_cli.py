@@ -8,7 +8,9 @@ import pty
 import re
 import resource
 import select
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -396,6 +398,74 @@ def test_no_colour_when_piped(program: Program) -> None:
     program("plug", program.file_of(TAP))
     for command in (["list"], ["status"], ["--help"]):
         assert "\x1b" not in program(*command).out
+
+
+class Screen:
+    """A command on a terminal, while it runs."""
+
+    def __init__(self, program: Program, *arguments: str) -> None:
+        self.ours, theirs = pty.openpty()
+        self.said = ""
+        self.process = subprocess.Popen(
+            program.argv(*arguments),
+            env={**program.environment, "TERM": "xterm"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            preexec_fn=os.setsid,
+        )
+        os.close(theirs)
+
+    def wait_for(self, text: str) -> str:
+        """Return what is on the screen when a text has come."""
+        end = time.monotonic() + 30
+        while text not in self.said.rpartition(CLEAR)[2] and time.monotonic() < end:
+            if select.select([self.ours], [], [], 1)[0]:
+                self.said += os.read(self.ours, 65536).decode()
+        screen = self.said.rpartition(CLEAR)[2]
+        assert text in screen
+        return screen
+
+    def end(self) -> int:
+        """Press Ctrl-C, as the terminal passes it on."""
+        self.process.send_signal(signal.SIGINT)
+        status = self.process.wait(30)
+        os.close(self.ours)
+        return status
+
+
+CLEAR = "\x1b[H\x1b[J"
+
+
+def test_watch_redraws_what_has_changed(program: Program, ovs: PrivateOvs) -> None:
+    program("plug", program.file_of(HYBRID, 1, 2))
+    screen = Screen(program, "list", "--watch", "0.2")
+    assert screen.wait_for(vifs.vif_id(2)).startswith("os-vif list, every 0.2 s; last change")
+    time.sleep(1)
+    assert screen.said.count(CLEAR) == 1  # nothing has changed
+    run(["ip", "link", "delete", "dev", vifs.device("qbr", 2)])
+    assert vifs.vif_id(1) in screen.wait_for("orphan")
+    assert screen.end() == 0
+
+
+#: What the script uses of the package bash-completion, which need not be installed.
+BASH_COMPLETION = """
+_get_comp_words_by_ref() { cur=${COMP_WORDS[COMP_CWORD]}; words=("${COMP_WORDS[@]}"); }
+"""
+
+
+def test_bash_completes(program: Program) -> None:
+    script = program("complete").out
+
+    def completed(*words: str) -> list[str]:
+        line = f"COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1}; _os_vif"
+        done = run(
+            ["bash", "-c", f'{BASH_COMPLETION}\n{script}\n{line}\necho "${{COMPREPLY[@]}}"']
+        )
+        return sorted(done.stdout.split())
+
+    assert {"check", "gc", "host-info", "list", "show"} <= set(completed("os-vif", ""))
+    assert {"--valid", "--dry-run", "--grace"} <= set(completed("os-vif", "gc", "--"))
 
 
 def spent(program: Program, *argv: str) -> float:
