@@ -101,6 +101,7 @@ os-vif --config-file /etc/nova/nova.conf plug *.json -f json
 
     def would(self, given: Sequence[vifs.Pair]) -> Iterator[Row]:
         """Yield what would be corrected, VIF by VIF."""
+        privilege.use_if_possible()
         by_id: dict[str, list[Row]] = {}
         for one in findings(given):
             by_id.setdefault(one["vif_id"], []).append(one)
@@ -152,6 +153,7 @@ openstack port list --host $HOSTNAME -f value -c id | os-vif gc --valid -
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add what is valid, and how careful it is."""
         super().add_arguments(parser)
+        vifs.add_plugin(parser)
         parser.add_argument(
             "--valid",
             metavar="FILE",
@@ -185,12 +187,15 @@ openstack port list --host $HOSTNAME -f value -c id | os-vif gc --valid -
             text = "no VIF is valid: --allow-empty, if that is meant"
             raise Failure(text, Exit.USAGE)
         if not parsed_args.dry_run:
-            privilege.need_for_all(lambda: {one.plugin for one in os_vif.list_vifs()})
+            privilege.need_for_all(
+                lambda: {one.plugin for one in os_vif.list_vifs(parsed_args.plugin)}
+            )
         decided = os_vif.gc(
             valid,
             dry_run=parsed_args.dry_run,
             grace=parsed_args.grace,
             allow_empty=parsed_args.allow_empty,
+            plugin=parsed_args.plugin,
         )
         shown = [one for one in decided if one.removes or one.error or parsed_args.all]
         if any(one.error or (parsed_args.dry_run and one.removes) for one in decided):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import os_vif
 from os_vif.answers import Level, State, Until
-from os_vif.cli import vifs
+from os_vif.cli import privilege, vifs
 from os_vif.cli.command import PlainCommand, TableCommand, progress
 from os_vif.cli.exits import Exit, cause_of, of_error
 from os_vif.cli.watched import Metric, WatchedTable
@@ -45,6 +45,7 @@ os-vif list -f prometheus > /var/lib/node_exporter/os_vif_list.prom
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add what narrows the list."""
         super().add_arguments(parser)
+        vifs.add_plugin(parser)
         parser.add_argument(
             "--state",
             action="append",
@@ -57,7 +58,7 @@ os-vif list -f prometheus > /var/lib/node_exporter/os_vif_list.prom
         """Return a row for each VIF."""
         return [
             one.as_dict()
-            for one in os_vif.list_vifs()
+            for one in os_vif.list_vifs(parsed_args.plugin)
             if not parsed_args.state or one.state in parsed_args.state
             if not parsed_args.instance or one.instance == parsed_args.instance
         ]
@@ -89,6 +90,7 @@ os-vif status -f prometheus > /var/lib/node_exporter/os_vif_status.prom
 
     def rows(self, parsed_args: argparse.Namespace) -> Sequence[Row]:
         """Return a row for each condition, the gravest first."""
+        privilege.use_if_possible()
         found = sorted(os_vif.status(), key=lambda one: list(Level)[::-1].index(one.level))
         for one in found:
             self.found(_OF_LEVEL[one.level])
@@ -173,6 +175,7 @@ os-vif check - < vif.json
     def rows(self, parsed_args: argparse.Namespace) -> Sequence[Row]:
         """Return a row for each finding."""
         described = vifs.read(parsed_args)
+        privilege.use_if_possible()
         found = list(findings(described))
         if found:
             self.found(Exit.FINDINGS)
@@ -246,7 +249,7 @@ os-vif wait vif.yaml --until wired --timeout 300 --settle 1
             with vifs.place_in_errors(one):
                 os_vif.wait(one.vif, one.instance, parsed_args.until, seconds, parsed_args.settle)
         except ExceptionBase as err:
-            if err.code not in ("deadline", "not_ready"):
+            if err.code != "not_ready":
                 raise
-            self.found(Exit.FINDINGS if seconds else of_error(err))
+            self.found(of_error(err))
             self.say(f"{vifs.name_of(one.vif)}: {cause_of(err)}")

@@ -3,7 +3,7 @@
 
 import importlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from oslo_privsep import priv_context
 
@@ -24,19 +24,37 @@ def need(plugins: Iterable[str]) -> None:
 
     :raises Failure: there is none; the text says what to do.
     """
-    for plugin in sorted(set(plugins) & CONTEXTS.keys()):
-        context = importlib.import_module(CONTEXTS[plugin]).vif_plug
-        if context.conf.helper_command:
-            continue
-        if os.geteuid() != 0:
+    for plugin, context in _contexts(plugins):
+        if os.geteuid() == 0:
+            _fork(context)
+        elif not context.conf.helper_command:
             raise Failure(
                 f"the plugin {plugin} changes network devices, which takes CAP_NET_ADMIN: run "
                 f"the command as root, or set helper_command in [{context.cfg_section}] of a "
                 "--config-file",
                 Exit.HOST_NOT_READY,
             )
-        if context.client_mode and context.channel is None:
-            context.start(priv_context.Method.FORK)
+
+
+def use_if_possible() -> None:
+    """Have daemons started for what can be looked at without them, too, but not all of it.
+
+    An ordinary user is not asked for a password.
+    """
+    if os.geteuid() == 0:
+        need(CONTEXTS)
+    else:
+        priv_context.init(root_helper=["sudo", "-n"])
+
+
+def _contexts(plugins: Iterable[str]) -> Iterator[tuple[str, priv_context.PrivContext]]:
+    for plugin in sorted(set(plugins) & CONTEXTS.keys()):
+        yield plugin, importlib.import_module(CONTEXTS[plugin]).vif_plug
+
+
+def _fork(context: priv_context.PrivContext) -> None:
+    if context.client_mode and context.channel is None and not context.conf.helper_command:
+        context.start(priv_context.Method.FORK)
 
 
 def need_for_all(listed: Callable[[], Iterable[str]]) -> None:

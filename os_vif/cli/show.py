@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import os_vif
 from os_vif import drawing
-from os_vif.cli import vifs
+from os_vif.cli import privilege, vifs
 from os_vif.cli.command import PlainCommand, terminal_width
 from os_vif.cli.exits import Exit, Failure
 from os_vif.drawing import Drawing, Node, Sign
@@ -53,6 +53,7 @@ os-vif show --all --format svg > wiring.svg
             help=f"VIFs to draw, and to compare with: {vifs.FILE}; may be repeated",
         )
         vifs.add_instance(parser)
+        vifs.add_plugin(parser)
         parser.add_argument(
             "-f",
             "--format",
@@ -68,7 +69,9 @@ os-vif show --all --format svg > wiring.svg
             text = "show needs a VIF, or --all, or --described; and one of these only"
             raise Failure(text, Exit.USAGE)
         described = vifs.read(parsed_args)
-        found = os_vif.drawings()
+        if described:
+            privilege.use_if_possible()
+        found = os_vif.drawings(parsed_args.plugin)
         if described:
             found = tuple(_compared(one, found) for one in described)
         elif not parsed_args.all:

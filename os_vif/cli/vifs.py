@@ -31,6 +31,15 @@ FILE = (
 )
 
 
+def add_plugin(parser: argparse.ArgumentParser) -> None:
+    """Add the option by which one plugin alone is asked."""
+    parser.add_argument(
+        "--plugin",
+        metavar="NAME",
+        help="ask this plugin alone, such as linux_bridge on a host without Open vSwitch",
+    )
+
+
 def add_files(parser: argparse.ArgumentParser) -> None:
     """Add the arguments by which a command is given VIFs."""
     parser.add_argument("files", nargs="+", metavar="FILE", help=FILE)

@@ -232,14 +232,33 @@ def test_exit_statuses_of_a_host_that_is_not_ready(program: Program, ovs: Privat
     assert time.monotonic() - started < 15
 
 
-def test_a_connection_lost_at_the_wrong_moment(program: Program, ovs: PrivateOvs) -> None:
-    """Frozen after it has answered: the transaction is sent, and never answered."""
+def test_wait(program: Program, ovs: PrivateOvs) -> None:
     file = program.file_of(TAP)
-    argv = program.argv("--deadline", "3", "-v", "plug", file)
-    ovs.freeze("ovsdb-server")
-    done = subprocess.run(argv, env=program.environment, capture_output=True, text=True)
-    ovs.thaw("ovsdb-server")
-    assert done.returncode in (3, 4), done.stderr
+    assert program("plug", file).status == 0
+    assert program("wait", file, "--timeout", "10") == Done(0, "", "")
+    ovs.vsctl("set", "Port", TAP.port(), "tag=4095")
+    done = program("wait", file, "--until", "wired", "--timeout", "1")
+    assert done.status == 1
+    assert done.err.startswith(f"{vifs.vif_id()}: Not wired after 1 s")
+    with subprocess.Popen(
+        program.argv("wait", file, "--until", "wired", "--timeout", "30"), env=program.environment
+    ) as waiting:
+        time.sleep(3)
+        assert waiting.poll() is None
+        ovs.vsctl("set", "Port", TAP.port(), "tag=7", "other_config:tag=7")
+        assert waiting.wait(20) == 0
+
+
+def test_status_is_that_of_the_host(program: Program, ovs: PrivateOvs) -> None:
+    good = program("status", "-f", "json")
+    assert {one["level"] for one in good.rows()} <= {"ok", "warning"}
+    assert good.status in (0, 1)
+    ovs.kill("ovsdb-server")
+    bad = program("--deadline", "1", "status", "-f", "json")
+    assert bad.status == 3
+    (first, *_) = bad.rows()
+    assert (first["level"], first["plugin"]) == ("error", "ovs")
+    assert program("--deadline", "1", "list", "--plugin", "noop").status == 2
 
 
 # The wiring as a picture ------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 
 import argparse
 import inspect
+import json
 import os
 import subprocess
 import sys
@@ -14,8 +15,11 @@ from oslo_config import cfg
 
 import os_vif_start
 from os_vif import exception
-from os_vif.cli import app, exits, privilege
+from os_vif.batch import Pair, Result
+from os_vif.cli import app, change, exits, privilege
 from os_vif.cli.exits import Exit, Failure
+from os_vif.wiring import errors
+from tests import vifs
 from vif_plug_ovs import privsep
 
 NAMES = [one.name for one in app.COMMANDS]
@@ -133,3 +137,42 @@ def test_the_global_options_may_stand_after_the_command() -> None:
     )
     assert isinstance(options, argparse.Namespace)
     assert (options.config_file, rest) == (["x"], ["list", "-f", "json"])
+
+
+ERRORS = {
+    errors.OutcomeUnknown(remote="x"): Exit.OUTCOME_UNKNOWN,
+    errors.NotConnected(remote="x", reason="y"): Exit.HOST_NOT_READY,
+    errors.Contradiction(report="x"): Exit.FINDINGS,
+    exception.InvalidValue(field="vif.id", value=1, reason="x"): Exit.USAGE,
+}
+
+
+@pytest.mark.parametrize("verb", ["plug", "unplug"])
+def test_of_several_vifs_the_gravest_counts(
+    verb: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path, wanted = tmp_path / "vifs.json", iter(ERRORS)
+    pairs = [
+        {"vif": vifs.vif_bridge(number).obj_to_primitive(), "instance": {"uuid": vifs.vif_id()}}
+        for number in range(len(ERRORS))
+    ]
+    path.write_text(json.dumps(pairs))
+
+    def failing(given: list[Pair]) -> list[Result]:
+        results = []
+        for vif, _ in given:
+            error = exception.PlugException(vif=vif, err="x")
+            error.__cause__ = next(wanted)
+            exception._take_after(error, error.__cause__)
+            results.append(Result(vif, error))
+        return results
+
+    monkeypatch.setattr(privilege, "need", lambda plugins: None)
+    monkeypatch.setattr(getattr(change, verb.capitalize()), "verb", staticmethod(failing))
+    assert app.main([verb, str(path), "-f", "json"]) == Exit.OUTCOME_UNKNOWN
+    rows = json.loads(capsys.readouterr().out)
+    assert [exits.OF_CODE[row["outcome"]] for row in rows] == [*ERRORS.values()]
+    assert "line 1: Invalid value of vif.id" in rows[-1]["detail"]

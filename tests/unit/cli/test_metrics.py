@@ -37,7 +37,7 @@ CONDITIONS = (
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    monkeypatch.setattr(os_vif, "list_vifs", lambda: VIFS)
+    monkeypatch.setattr(os_vif, "list_vifs", lambda plugin: VIFS)
     monkeypatch.setattr(os_vif, "status", lambda: CONDITIONS)
 
     def run(*arguments: str) -> tuple[int, str]:
