@@ -109,6 +109,29 @@ def show_wiring() -> None:
             print(f"   {line.text}")
 
 
+def show_list() -> None:
+    for one in os_vif.list_vifs():
+        print(f"   {one.vif_id}  {one.kind:11}  {one.state:6}  {one.bridge} port {one.ofport}")
+
+
+def damage_and_repair(demo: Demo, vif: objects.vif.VIFBase) -> None:
+    run(["ip", "link", "set", "dev", vif.vif_name, "mtu", "1300"])
+    findings = os_vif.check(vif, INSTANCE)
+    for finding in findings:
+        print(f"   {finding}")
+    demo.check("check names it", [one.attribute for one in findings] == ["mtu"])
+    demo.timed(os_vif.plug, vif)
+    demo.check("check finds nothing any more", not os_vif.check(vif, INSTANCE))
+
+
+def collect(demo: Demo, valid: objects.vif.VIFBase) -> None:
+    decisions = os_vif.gc([valid], dry_run=False, grace=0, plugin="ovs")
+    for one in decisions:
+        print(f"   {one.vif_id}  {'removed' if one.removes else 'kept   '}  {one.reason}")
+    left = [one.vif_id for one in os_vif.list_vifs()]
+    demo.check("what is valid is left, and nothing else", left == [valid.id])
+
+
 @contextmanager
 def guests(*vifs: objects.vif.VIFBase) -> Iterator[tuple[Guest, Guest]]:
     """The two virtual machines: an IP stack behind each VIF."""
@@ -155,6 +178,8 @@ def tour(demo: Demo) -> None:
     with guests(*vifs) as (one, other):
         heading("The wiring found on the host, with a guest behind each VIF")
         show_wiring()
+        heading("Everything that os-vif has made here (os_vif.list_vifs)")
+        show_list()
         heading("Packets between the guests")
         send_packets(demo, one, other)
 
@@ -164,6 +189,12 @@ def tour(demo: Demo) -> None:
         demo.timed(os_vif.plug, vif)
     demo.check("nothing was written", demo.ovs.next_cfg() == written)
     check_same(demo, "every row and link is as it was", plugged)
+
+    heading("Check: somebody changes an MTU; plugging again repairs it")
+    damage_and_repair(demo, tapped)
+
+    heading("Garbage collection: the hybrid VIF is valid no more")
+    collect(demo, tapped)
 
     heading("Unplug")
     for vif in vifs:

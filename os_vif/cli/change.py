@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import os_vif
 from os_vif.answers import Decision
 from os_vif.cli import files, privilege, vifs
-from os_vif.cli.command import TableCommand, progress
+from os_vif.cli.command import TableCommand, busy, progress
 from os_vif.cli.exits import Exit, Failure, cause_of, of_error
 from os_vif.cli.look import findings
 from os_vif.exception import ExceptionBase
@@ -186,17 +186,20 @@ openstack port list --host $HOSTNAME -f value -c id | os-vif gc --valid -
         if not (valid or parsed_args.allow_empty):
             text = "no VIF is valid: --allow-empty, if that is meant"
             raise Failure(text, Exit.USAGE)
-        if not parsed_args.dry_run:
+        if parsed_args.dry_run:
+            privilege.use_if_possible()
+        else:
             privilege.need_for_all(
                 lambda: {one.plugin for one in os_vif.list_vifs(parsed_args.plugin)}
             )
-        decided = os_vif.gc(
-            valid,
-            dry_run=parsed_args.dry_run,
-            grace=parsed_args.grace,
-            allow_empty=parsed_args.allow_empty,
-            plugin=parsed_args.plugin,
-        )
+        with busy("looking twice at what is not valid"):
+            decided = os_vif.gc(
+                valid,
+                dry_run=parsed_args.dry_run,
+                grace=parsed_args.grace,
+                allow_empty=parsed_args.allow_empty,
+                plugin=parsed_args.plugin,
+            )
         shown = [one for one in decided if one.removes or one.error or parsed_args.all]
         if any(one.error or (parsed_args.dry_run and one.removes) for one in decided):
             self.found(Exit.FINDINGS)

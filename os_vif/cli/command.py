@@ -19,6 +19,10 @@ from os_vif.cli.exits import Exit, Failure, cause_of, of_error
 
 #: Characters of the narrowest column that cliff makes, with its frame.
 _NARROWEST = 11
+#: Columns of names.
+_IN_ONE_PIECE = {"vif_id", "element"}
+#: Steps from which on a work is long.
+_MANY = 20
 #: Formats for programs: values keep their types, and all columns are there.
 _FOR_PROGRAMS = ("json", "yaml", "prometheus")
 
@@ -87,6 +91,25 @@ class PlainCommand(_Usual):
     """A command that prints by itself."""
 
 
+class _Table(table.TableFormatter):  # type: ignore[misc,unused-ignore]
+    """cliff's, with names in one piece where there is room: they are copied."""
+
+    @staticmethod
+    def _assign_max_widths(found: Any, *arguments: Any) -> None:
+        table.TableFormatter._assign_max_widths(found, *arguments)
+        widths = found.max_width
+        given = 0
+        for name in widths.keys() & _IN_ONE_PIECE:
+            at = found.field_names.index(name)
+            whole = max(len(str(row[at])) for row in found.rows)
+            given += max(0, whole - widths[name])
+            widths[name] = max(whole, widths[name])
+        for name in reversed([one for one in widths if one not in _IN_ONE_PIECE]):
+            taken = min(given, max(0, widths[name] - _NARROWEST))
+            widths[name] -= taken
+            given -= taken
+
+
 class TableCommand(_Usual, Lister):
     """A command that prints a table: as such, or as json, yaml, csv, or plain values.
 
@@ -107,7 +130,7 @@ class TableCommand(_Usual, Lister):
         return {
             "csv": commaseparated.CSVLister(),
             "json": json_format.JSONFormatter(),
-            "table": table.TableFormatter(),
+            "table": _Table(),
             "value": value.ValueFormatter(),
             "yaml": yaml_format.YAMLFormatter(),
         }
@@ -154,13 +177,19 @@ class TableCommand(_Usual, Lister):
         if parsed_args.formatter == "table":
             if not (data or parsed_args.print_empty):
                 return 0
-            if data and self._is_too_wide(column_names):
+            if data and self._is_too_wide(column_names, data):
                 self.app.stdout.write(_records(column_names, data))
                 return 0
         return int(super().produce_output(parsed_args, column_names, data) or 0)
 
-    def _is_too_wide(self, columns: Sequence[str]) -> bool:
-        return self.app.stdout.isatty() and len(columns) * _NARROWEST > terminal_width()
+    def _is_too_wide(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bool:
+        if not self.app.stdout.isatty():
+            return False
+        widths = [
+            max(len(str(row[i])) for row in rows) + 3 if name in _IN_ONE_PIECE else _NARROWEST
+            for i, name in enumerate(columns)
+        ]
+        return sum(widths) >= terminal_width()
 
     def _columns(self, parsed_args: argparse.Namespace) -> Sequence[str]:
         is_table = parsed_args.formatter == "table"
@@ -191,6 +220,8 @@ def _records(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 def _shown(one: Any, for_programs: bool) -> Any:
     if isinstance(one, tuple | list):
         return list(one) if for_programs else ", ".join(map(str, one))
+    if isinstance(one, dict) and not for_programs:
+        return ", ".join(f"{key} {value}" for key, value in one.items() if value) or "none"
     if isinstance(one, str):
         return str(one)  # of an enumeration, its value
     if for_programs:
@@ -247,7 +278,7 @@ def progress(total: int, what: str) -> Iterator[Any]:
 
     :returns: a function that takes the number of steps done since.
     """
-    if total < 2 or not sys.stderr.isatty():
+    if total < _MANY or not sys.stderr.isatty():
         yield lambda _: None
         return
     from rich.console import Console
@@ -256,3 +287,15 @@ def progress(total: int, what: str) -> Iterator[Any]:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda steps: bar.advance(task, steps)
+
+
+@contextmanager
+def busy(what: str) -> Iterator[None]:
+    """Show that something goes on, if standard error is a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield

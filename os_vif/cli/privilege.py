@@ -68,6 +68,10 @@ def need_for_all(listed: Callable[[], Iterable[str]]) -> None:
 
 def hint(text: str) -> str:
     """Return what an ordinary user can do about an error; empty for nothing."""
-    if "Permission denied" not in text or os.geteuid() == 0:
+    if os.geteuid() == 0:
         return ""
-    return "It is open to root alone: run the command as root, or as a user who may open it."
+    if "sudo" in text or "privsep" in text:
+        return "This takes CAP_NET_ADMIN: run the command as root, or ask another --plugin."
+    if "Permission denied" in text:
+        return "It is open to root alone: run the command as root, or as a user who may open it."
+    return ""

@@ -410,7 +410,12 @@ def test_screens_fit(program: Program, columns: int) -> None:
         screens[" ".join(arguments)] = on_terminal(program, columns, *arguments)
     for name, said in screens.items():
         assert max(len(visible(line)) for line in said.splitlines()) <= columns, name
-    assert vifs.vif_id() in screens["list"]
+    gc = on_terminal(
+        program, columns, "gc", "--valid", "/dev/null", "--allow-empty", "--dry-run", "--grace=0"
+    )
+    for said in (screens["list"], gc):  # in one piece
+        assert vifs.vif_id() in said
+    assert max(map(len, visible(gc).splitlines()[-5:])) <= columns
 
 
 def test_no_colour_when_piped(program: Program) -> None:

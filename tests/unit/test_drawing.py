@@ -6,6 +6,7 @@ import pytest
 from os_vif import drawing
 from os_vif.answers import Finding
 from os_vif.drawing import Drawing, Node, Sign
+from os_vif.wiring.state import Vlan
 
 TAP = Node("tap", "tap1", (("mtu", 1450), ("up", True), ("open", False)))
 PORT = Node("OVS port", "tap1", (("ofport", None), ("iface-id", "x" * 36)))
@@ -43,6 +44,10 @@ def test_a_narrow_text_breaks_between_facts() -> None:
     ("found", "line"),
     [
         (finding("link tap1", "mtu", 1450, 1300), "! |   mtu should be 1450 and is 1300"),
+        (
+            finding("OVS port tap1", "vlan", Vlan(), Vlan(7)),
+            "! |   vlan should be None and is 'tag 7'",
+        ),
         (finding("OVS port tap1", "present", True, False), "- o OVS port tap1 (missing)"),
         (finding("OVS port tap1", "present", False, True), "+ o OVS port tap1 (left over)"),
         (finding("link qbr1", "present", True, False), "- o link qbr1 (missing)"),

@@ -131,6 +131,22 @@ def test_an_ordinary_user_is_told_what_is_needed(monkeypatch: pytest.MonkeyPatch
         cfg.CONF.clear_override("helper_command", group="vif_plug_ovs_privileged")
 
 
+@pytest.mark.parametrize(
+    ("text", "user", "said"),
+    [
+        ("unix:db.sock: Permission denied", 1000, "open to root alone"),
+        ("[Errno 2] No such file or directory: 'sudo'", 1000, "CAP_NET_ADMIN"),
+        ("unix:db.sock: Connection refused", 1000, ""),
+        ("unix:db.sock: Permission denied", 0, ""),
+    ],
+)
+def test_hints(text: str, user: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    hint = privilege.hint(text)
+    assert said in hint
+    assert bool(hint) == bool(said)
+
+
 def test_the_global_options_may_stand_after_the_command() -> None:
     options, rest = app.Program().parser.parse_known_args(
         ["list", "--config-file", "x", "-f", "json"]
