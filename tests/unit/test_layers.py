@@ -53,7 +53,9 @@ MODULES = [
         for package in PACKAGES
         for path in (ROOT / package).rglob("*.py")
     ),
+    "os_vif/drawing.py",
     "vif_plug_linux_bridge/forwarding_rules.py",
+    "vif_plug_ovs/drawings.py",
 ]
 
 
