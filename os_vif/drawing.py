@@ -6,12 +6,13 @@ What is not as described is marked by a sign: ``!`` differs, ``-`` is missing, `
 """
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from os_vif.answers import Finding
+from os_vif.wiring.state import Link
 
 
 class Sign(StrEnum):
@@ -21,6 +22,9 @@ class Sign(StrEnum):
     DIFFERS = "!"
     MISSING = "-"
     LEFT_OVER = "+"
+
+
+Fact = tuple[str, str | int | bool | None]
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Node:
 
     what: str
     name: str
-    facts: tuple[tuple[str, str | int | bool | None], ...] = ()
+    facts: tuple[Fact, ...] = ()
     sign: Sign = Sign.NONE
     remarks: tuple[str, ...] = ()
     shared: bool = False
@@ -110,6 +114,34 @@ class Line:
 
     text: str
     sign: Sign = Sign.NONE
+
+
+#: What people call the kinds of links.
+_KINDS = {"bridge": "Linux bridge", "tun": "tap", "veth": "veth", "vlan": "VLAN device"}
+
+
+def link_node(name: str, links: Mapping[str, Link], what: str = "") -> Node:
+    """Return the node of a link.
+
+    :param links: those that were found.
+    :param what: what it is called, if not by its kind.
+    """
+    link = links.get(name)
+    if link is None:
+        return Node(what or "device", name, sign=Sign.MISSING)
+    return Node(what or _KINDS.get(link.kind, "device"), name, tuple(_link_facts(link)))
+
+
+def _link_facts(link: Link) -> Iterator[Fact]:
+    attributes = link.attributes
+    for key in ("mac", "mtu", "vlan"):
+        if key in attributes:
+            yield key, attributes[key]
+    yield "up", bool(attributes.get("up"))
+    if link.kind == "tun":
+        yield "open", link.carrier
+    if attributes.get("multiqueue"):
+        yield "multiqueue", True
 
 
 def compared(drawing: Drawing, findings: Iterable[Finding]) -> Drawing:

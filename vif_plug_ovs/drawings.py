@@ -3,18 +3,12 @@
 
 from collections.abc import Iterator
 
-from os_vif.drawing import Drawing, Node, Sign
+from os_vif.drawing import Drawing, Fact, Node, Sign, link_node
 from os_vif.wiring.ownership import ATTACHED_MAC, IFACE_ID
-from os_vif.wiring.state import Bridge, Found, Link, Port
+from os_vif.wiring.state import Bridge, Found, Port
 from vif_plug_ovs import constants, inventory
 from vif_plug_ovs.inventory import Holding
 from vif_plug_ovs.shapes import names
-
-#: What people call the kinds of links.
-_KINDS = {"bridge": "Linux bridge", "tun": "tap", "veth": "veth"}
-
-
-_Fact = tuple[str, str | int | bool | None]
 
 
 def drawn(found: Found) -> tuple[Drawing, ...]:
@@ -55,8 +49,8 @@ def _chain(one: Holding, found: Found) -> Iterator[Node]:
 def _hybrid(one: Holding, found: Found) -> Iterator[Node]:
     bridge, (qvb, qvo) = names.hybrid_bridge(one.owner), names.veth_pair(one.owner)
     yield from _members(bridge, found, {qvb})
-    for name, kind in ((bridge, "bridge"), (qvb, "veth"), (qvo, "veth")):
-        yield _link(name, found, _KINDS[kind])
+    for name, what in ((bridge, "Linux bridge"), (qvb, "veth"), (qvo, "veth")):
+        yield link_node(name, found.links, what)
     yield _port(qvo, found)
 
 
@@ -74,7 +68,7 @@ def _plain(one: Holding, found: Found) -> Iterator[Node]:
     ports = [one.port] if one.port else []
     for name in one.links:
         if name not in one.ports:
-            yield _link(name, found)
+            yield link_node(name, found.links)
     for port in ports:
         yield from _port_with_link(port, found)
 
@@ -82,33 +76,14 @@ def _plain(one: Holding, found: Found) -> Iterator[Node]:
 def _members(bridge: str, found: Found, but: set[str]) -> Iterator[Node]:
     for link in found.links.values():
         if link.attributes.get("master") == bridge and link.name not in but:
-            yield _link(link.name, found)
+            yield link_node(link.name, found.links)
 
 
 def _port_with_link(port: Port, found: Found) -> Iterator[Node]:
     # A vhost-user socket and what DPDK drives are no devices of the kernel.
     if port.name in found.links or not port.interface_type:
-        yield _link(port.name, found)
+        yield link_node(port.name, found.links)
     yield _port(port.name, found)
-
-
-def _link(name: str, found: Found, what: str = "") -> Node:
-    link = found.links.get(name)
-    if link is None:
-        return Node(what or "device", name, sign=Sign.MISSING)
-    return Node(what or _KINDS.get(link.kind, "device"), name, tuple(_link_facts(link)))
-
-
-def _link_facts(link: Link) -> Iterator[_Fact]:
-    attributes = link.attributes
-    for key in ("mac", "mtu"):
-        if key in attributes:
-            yield key, attributes[key]
-    yield "up", bool(attributes.get("up"))
-    if link.kind == "tun":
-        yield "open", link.carrier
-    if attributes.get("multiqueue"):
-        yield "multiqueue", True
 
 
 def _port(name: str, found: Found) -> Node:
@@ -124,7 +99,7 @@ def _port(name: str, found: Found) -> Node:
     )
 
 
-def _port_facts(port: Port) -> Iterator[_Fact]:
+def _port_facts(port: Port) -> Iterator[Fact]:
     yield "ofport", port.ofport
     vlan = port.vlan
     for key, value in (

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from cliff.command import Command
-from cliff.formatters import commaseparated, json_format, table, value, yaml_format
+from cliff.formatters import commaseparated, json_format, table, value
+from cliff.formatters.base import ListFormatter
 from cliff.lister import Lister
 from stevedore.extension import Extension, ExtensionManager
 
@@ -110,6 +111,19 @@ class _Table(table.TableFormatter):  # type: ignore[misc,unused-ignore]
             given -= taken
 
 
+class _Yaml(ListFormatter):
+    """cliff's, which is imported when it is used."""
+
+    def add_argument_group(self, parser: argparse.ArgumentParser) -> None:
+        """It has no options."""
+
+    def emit_list(self, *arguments: Any) -> None:
+        """Print rows."""
+        from cliff.formatters.yaml_format import YAMLFormatter
+
+        YAMLFormatter().emit_list(*arguments)
+
+
 class TableCommand(_Usual, Lister):
     """A command that prints a table: as such, or as json, yaml, csv, or plain values.
 
@@ -132,7 +146,7 @@ class TableCommand(_Usual, Lister):
             "json": json_format.JSONFormatter(),
             "table": _Table(),
             "value": value.ValueFormatter(),
-            "yaml": yaml_format.YAMLFormatter(),
+            "yaml": _Yaml(),
         }
 
     def _load_formatter_plugins(self) -> Any:

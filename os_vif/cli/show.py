@@ -13,6 +13,7 @@ from os_vif.cli import privilege, vifs
 from os_vif.cli.command import PlainCommand, terminal_width
 from os_vif.cli.exits import Exit, Failure
 from os_vif.drawing import Drawing, Node, Sign
+from os_vif.objects.base import get
 
 #: Colours, of the terminal and of graphviz. The sign says the same.
 _COLOURS = {
@@ -98,7 +99,9 @@ def _chosen(name: str, found: Sequence[Drawing]) -> Drawing:
 
 def _compared(one: vifs.Pair, found: Sequence[Drawing]) -> Drawing:
     name = vifs.name_of(one.vif)
-    its = [each for each in found if each.vif_id == name]
+    # A Linux bridge serves all VIFs of its network.
+    known_as = {name, get(one.vif, "bridge_name")}
+    its = [each for each in found if each.plugin == one.vif.plugin and each.vif_id in known_as]
     with vifs.place_in_errors(one):
         findings = os_vif.check(one.vif, one.instance)
     return drawing.compared(its[0] if its else drawing.nothing(name, one.vif.plugin), findings)

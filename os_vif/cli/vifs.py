@@ -6,13 +6,16 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from os_vif.cli import files
 from os_vif.cli.exits import Exit, Failure, cause_of
 from os_vif.exception import ExceptionBase
 from os_vif.objects.base import get
 from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.vif import VIFBase
+
+if TYPE_CHECKING:
+    from os_vif.cli.files import Described
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Pair:
 
     vif: VIFBase
     instance: InstanceInfo
-    described: files.Described
+    described: "Described"
 
 
 #: What a file of VIFs is, for the help.
@@ -59,6 +62,8 @@ def read(parsed_args: argparse.Namespace) -> list[Pair]:
 
     :raises Failure: a file is wrong, or a VIF has no instance.
     """
+    from os_vif.cli import files  # and YAML, which most commands do without
+
     given = _given_instance(parsed_args)
     pairs = []
     for one in files.read(parsed_args.files):

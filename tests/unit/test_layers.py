@@ -54,6 +54,7 @@ MODULES = [
         for path in (ROOT / package).rglob("*.py")
     ),
     "os_vif/drawing.py",
+    "vif_plug_linux_bridge/drawings.py",
     "vif_plug_linux_bridge/forwarding_rules.py",
     "vif_plug_ovs/drawings.py",
 ]
