@@ -2,14 +2,20 @@
 """The start of the program os-vif, which comes before the library is imported.
 
 A program that answers in a third of a second cannot import what it never uses. The versioned
-objects import oslo.messaging for one class, the parent of a serializer, and oslo.privsep imports
-eventlet if it is installed. Both take longer than all the rest; the command line uses neither.
+objects import oslo.messaging for one class, the parent of a serializer; oslo.privsep and
+python-ovs import eventlet if it is installed. Both take longer than all the rest, and the command
+line uses neither.
 """
 
+import contextlib
 import gc
+import importlib
 import sys
 from types import ModuleType
 from typing import Any
+
+#: What imports them, and has to be imported before plugins of others are.
+_IMPORTERS = ("oslo_versionedobjects.base", "oslo_privsep.daemon", "ovs.poller")
 
 
 class _NoOpSerializer:
@@ -28,22 +34,39 @@ class _NoOpSerializer:
         return context
 
 
-def _replace_what_is_not_used() -> None:
-    messaging = ModuleType("oslo_messaging")
-    messaging.NoOpSerializer = _NoOpSerializer  # type: ignore[attr-defined]
-    sys.modules.setdefault("oslo_messaging", messaging)
-    sys.modules.setdefault("eventlet", None)  # type: ignore[arg-type]
+_messaging = ModuleType("oslo_messaging")
+_messaging.NoOpSerializer = _NoOpSerializer  # type: ignore[attr-defined]
+#: None: not installed.
+_STAND_INS: dict[str, ModuleType | None] = {"oslo_messaging": _messaging, "eventlet": None}
+
+
+def use_stand_ins() -> None:
+    """Have stand-ins imported in place of what is not used."""
+    for name, stand_in in _STAND_INS.items():
+        sys.modules.setdefault(name, stand_in)  # type: ignore[arg-type]
+
+
+def end_stand_ins() -> None:
+    """Have the real modules imported from now on, as plugins of others may want to."""
+    if any(name in sys.modules and sys.modules[name] is one for name, one in _STAND_INS.items()):
+        for name in _IMPORTERS:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+    for name, stand_in in _STAND_INS.items():
+        if name in sys.modules and sys.modules[name] is stand_in:
+            del sys.modules[name]
 
 
 def main() -> int:
     """Run the program with the arguments of this process; return its exit status."""
-    _replace_what_is_not_used()
+    use_stand_ins()
     gc.disable()  # modules are no garbage, and the process ends soon
     try:
         from os_vif.cli.app import main as run
     except ModuleNotFoundError as err:
-        if err.name not in ("cliff", "rich", "graphviz"):
+        needed = (err.name or "").partition(".")[0]
+        if needed not in ("cliff", "rich", "graphviz"):
             raise
-        print(f"os-vif needs {err.name}: pip install 'os-vif[cli]'", file=sys.stderr)
+        print(f"os-vif needs {needed}: pip install 'os-vif[cli]'", file=sys.stderr)
         return 3
     return run(sys.argv[1:])

@@ -256,7 +256,9 @@ def initialize(options: argparse.Namespace, changes: bool) -> None:
     from oslo_config import cfg
 
     import os_vif
+    import os_vif_start
 
+    os_vif_start.end_stand_ins()
     arguments = [f"--config-file={name}" for name in options.config_file]
     arguments += [f"--config-dir={name}" for name in options.config_dir]
     try:

@@ -51,6 +51,26 @@ def test_the_stand_in_is_like_what_it_stands_for() -> None:
     assert methods == {name for name in vars(os_vif_start._NoOpSerializer) if name[0] != "_"}
 
 
+def test_plugins_of_others_get_the_real_modules() -> None:
+    imported(
+        "import os_vif_start, sys; os_vif_start.use_stand_ins(); import os_vif;"
+        "os_vif_start.end_stand_ins(); os_vif.initialize(); before = set(sys.modules);"
+        "assert not before & {'eventlet', 'oslo_messaging', 'kombu'}, before;"
+        "import oslo_messaging; oslo_messaging.Target; import eventlet"
+    )
+
+
+@pytest.mark.parametrize("missing", ["cliff"])
+def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
+    code = f"import sys; sys.modules['{missing}'] = None; import os_vif_start; "
+    code += "sys.exit(os_vif_start.main())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (
+        3,
+        f"os-vif needs {missing}: pip install 'os-vif[cli]'\n",
+    )
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_each_command_has_help_with_examples(
     name: str, capsys: pytest.CaptureFixture[str]
