@@ -11,6 +11,7 @@ import contextlib
 import gc
 import importlib
 import sys
+import warnings
 from types import ModuleType
 from typing import Any
 
@@ -49,12 +50,26 @@ def use_stand_ins() -> None:
 def end_stand_ins() -> None:
     """Have the real modules imported from now on, as plugins of others may want to."""
     if any(name in sys.modules and sys.modules[name] is one for name, one in _STAND_INS.items()):
-        for name in _IMPORTERS:
+        try:
+            _import_importers()
+        except ImportError:  # older versions of oslo.privsep need eventlet
+            _remove("eventlet")
             with contextlib.suppress(ImportError):
-                importlib.import_module(name)
-    for name, stand_in in _STAND_INS.items():
-        if name in sys.modules and sys.modules[name] is stand_in:
-            del sys.modules[name]
+                _import_importers()
+    for name in _STAND_INS:
+        _remove(name)
+
+
+def _import_importers() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # eventlet's, that it is deprecated
+        for name in _IMPORTERS:
+            importlib.import_module(name)
+
+
+def _remove(name: str) -> None:
+    if name in sys.modules and sys.modules[name] is _STAND_INS[name]:
+        del sys.modules[name]
 
 
 def main() -> int:

@@ -4,10 +4,12 @@
 import importlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-
-from oslo_privsep import priv_context
+from typing import TYPE_CHECKING
 
 from os_vif.cli.exits import Exit, Failure
+
+if TYPE_CHECKING:
+    from oslo_privsep.priv_context import PrivContext
 
 #: The privileged contexts of our plugins, by the plugins' names.
 CONTEXTS = {
@@ -44,15 +46,19 @@ def use_if_possible() -> None:
     if os.geteuid() == 0:
         need(CONTEXTS)
     else:
+        from oslo_privsep import priv_context
+
         priv_context.init(root_helper=["sudo", "-n"])
 
 
-def _contexts(plugins: Iterable[str]) -> Iterator[tuple[str, priv_context.PrivContext]]:
+def _contexts(plugins: Iterable[str]) -> Iterator[tuple[str, "PrivContext"]]:
     for plugin in sorted(set(plugins) & CONTEXTS.keys()):
         yield plugin, importlib.import_module(CONTEXTS[plugin]).vif_plug
 
 
-def _fork(context: priv_context.PrivContext) -> None:
+def _fork(context: "PrivContext") -> None:
+    from oslo_privsep import priv_context
+
     if context.client_mode and context.channel is None and not context.conf.helper_command:
         context.start(priv_context.Method.FORK)
 

@@ -54,8 +54,8 @@ def test_the_stand_in_is_like_what_it_stands_for() -> None:
 def test_plugins_of_others_get_the_real_modules() -> None:
     imported(
         "import os_vif_start, sys; os_vif_start.use_stand_ins(); import os_vif;"
-        "os_vif_start.end_stand_ins(); os_vif.initialize(); before = set(sys.modules);"
-        "assert not before & {'eventlet', 'oslo_messaging', 'kombu'}, before;"
+        "os_vif_start.end_stand_ins(); os_vif.initialize();"
+        "assert 'oslo_messaging' not in sys.modules;"
         "import oslo_messaging; oslo_messaging.Target; import eventlet"
     )
 
