@@ -113,13 +113,15 @@ def _text(found: Iterable[Drawing], out: Any) -> None:
 
     width = terminal_width()
     console = Console(file=out, width=width, highlight=False)
-    for i, one in enumerate(found):
-        if i:
-            console.print()
-        for line in drawing.lines(one, width):
-            style = _COLOURS[line.sign][0] if line.sign else ""
-            # A name is never broken: it is copied.
-            console.print(Text(line.text, style), soft_wrap=True)
+    with console.capture() as captured:  # a closed pipe is the program's to notice
+        for i, one in enumerate(found):
+            if i:
+                console.print()
+            for line in drawing.lines(one, width):
+                style = _COLOURS[line.sign][0] if line.sign else ""
+                # A name is never broken: it is copied.
+                console.print(Text(line.text, style), soft_wrap=True)
+    out.write(captured.get())
 
 
 def _json(found: Iterable[Drawing], out: Any) -> None:
