@@ -75,7 +75,7 @@ def _remove(name: str) -> None:
 def main() -> int:
     """Run the program with the arguments of this process; return its exit status."""
     use_stand_ins()
-    gc.disable()  # modules are no garbage, and the process ends soon
+    gc.disable()  # until all is imported: modules are no garbage
     try:
         from os_vif.cli.app import main as run
     except ModuleNotFoundError as err:

@@ -2,6 +2,7 @@
 """What the commands have in common: the library made ready, errors, output."""
 
 import argparse
+import gc
 import shutil
 import sys
 import textwrap
@@ -268,6 +269,7 @@ def initialize(options: argparse.Namespace, changes: bool) -> None:
     except (cfg.ConfigFileParseError, cfg.ConfigFileValueError, cfg.ConfigDirNotFoundError) as err:
         raise Failure(str(err), Exit.USAGE) from err
     os_vif.initialize()
+    gc.enable()  # --watch runs for long; see os_vif_start
     _set_deadline(cfg.CONF, options.deadline, changes)
 
 

@@ -60,6 +60,13 @@ def test_plugins_of_others_get_the_real_modules() -> None:
     )
 
 
+def test_garbage_is_collected_once_all_is_imported() -> None:
+    imported(
+        "import gc, sys, os_vif_start; sys.argv[1:] = ['host-info'];"
+        "os_vif_start.main(); assert gc.isenabled()"
+    )
+
+
 @pytest.mark.parametrize("missing", ["cliff"])
 def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
     code = f"import sys; sys.modules['{missing}'] = None; import os_vif_start; "
