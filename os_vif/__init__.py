@@ -16,6 +16,7 @@ from oslo_log import log as logging
 from os_vif import exception, objects, observers, registry
 from os_vif.answers import Condition, Decision, Finding, Level, PluggedVif, Until
 from os_vif.batch import Batch, Pair, Result
+from os_vif.drawing import Drawing
 from os_vif.objects.host_info import HostInfo, HostPluginInfo
 from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.vif import VIFBase
@@ -25,6 +26,7 @@ from os_vif.plugin import PluginBase
 __all__ = [
     "Result",
     "check",
+    "drawings",
     "gc",
     "host_info",
     "initialize",
@@ -174,6 +176,18 @@ def list_vifs(plugin: str | None = None) -> tuple[PluggedVif, ...]:
     :raises QueryFailed: a plugin cannot tell; the cause is its ``__cause__``.
     """
     return tuple(one for found in _answers("list_vifs", plugin) for one in found)
+
+
+def drawings(plugin: str | None = None) -> tuple[Drawing, ...]:
+    """Return what each VIF looks like on this host that os-vif has made anything for.
+
+    Plugins that do not support it are left out.
+
+    :param plugin: see :func:`list_vifs`.
+    :raises NoMatchingPlugin: there is no such plugin.
+    :raises QueryFailed: a plugin cannot tell; the cause is its ``__cause__``.
+    """
+    return tuple(one for found in _answers("drawings", plugin) for one in found)
 
 
 def gc(

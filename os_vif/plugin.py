@@ -9,6 +9,7 @@ from oslo_config import cfg
 
 from os_vif.answers import Condition, Decision, Finding, PluggedVif, Until
 from os_vif.batch import Batch, Pair, Result
+from os_vif.drawing import Drawing
 from os_vif.objects.host_info import HostPluginInfo, HostPortProfileInfo, HostVIFInfo
 from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.vif import VIFBase, VIFPortProfileBase
@@ -108,6 +109,10 @@ class PluginBase(abc.ABC):
 
     def list_vifs(self) -> Sequence[PluggedVif]:
         """Return everything that this plugin has made on the host."""
+        raise NotImplementedError
+
+    def drawings(self) -> Sequence[Drawing]:
+        """Return what each VIF that this plugin has made looks like on the host."""
         raise NotImplementedError
 
     def collect(

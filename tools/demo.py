@@ -18,12 +18,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from oslo_config import cfg
 
 import os_vif
-from os_vif import objects
+from os_vif import drawing, objects
 from tests.rig import run
 from tests.rig.guest import BridgeGuest, Guest, TapGuest
 from tests.rig.namespace import private_network
 from tests.rig.ovs import PrivateOvs
-from tests.rig.snapshot import Facts, difference, links, snapshot
+from tests.rig.snapshot import Facts, difference, snapshot
 
 BRIDGE = "br-int"
 MTU = 1450
@@ -102,29 +102,34 @@ def show_host_info() -> None:
             )
 
 
-def show_wiring(ovs: PrivateOvs) -> None:
-    """Draw what stands on the host, as found there."""
-    found = links()
-    rows = ovs.dump()
-    print(f"   {BRIDGE} (Open vSwitch bridge, {rows['Bridge'][BRIDGE]['datapath_type']} datapath)")
-    for name in sorted(set(rows["Bridge"][BRIDGE]["ports"]) - {BRIDGE}):
-        port = ovs.interface(name)
-        print(f"    |-- {name}  ofport {port['ofport']}, mtu {found[name]['mtu']}")
-        print(f"    |       iface-id {port['external_ids']['iface-id']}")
-        print(f"    |       mark     {port['external_ids']['os-vif']}")
-        for line in beyond(name, found):
-            print(f"    |       {line}")
+def show_wiring() -> None:
+    """Draw what stands on the host, as found there: what ``os-vif show --all`` prints."""
+    for one in os_vif.drawings():
+        for line in drawing.lines(one, width=90):
+            print(f"   {line.text}")
 
 
-def beyond(name: str, found: dict[str, dict[str, object]]) -> Iterator[str]:
-    """What a veth pair leads to, on the far side from Open vSwitch."""
-    if found[name]["kind"] != "veth":
-        return
-    peer = name.replace("qvo", "qvb")
-    bridge = found[peer]["master"]
-    yield f"=== {peer} --- {bridge} (Linux bridge)"
-    for member in sorted(one for one in found if found[one]["master"] == bridge and one != peer):
-        yield f"{' ' * (len(peer) + 5)}|-- {member}"
+def show_list() -> None:
+    for one in os_vif.list_vifs():
+        print(f"   {one.vif_id}  {one.kind:11}  {one.state:6}  {one.bridge} port {one.ofport}")
+
+
+def damage_and_repair(demo: Demo, vif: objects.vif.VIFBase) -> None:
+    run(["ip", "link", "set", "dev", vif.vif_name, "mtu", "1300"])
+    findings = os_vif.check(vif, INSTANCE)
+    for finding in findings:
+        print(f"   {finding}")
+    demo.check("check names it", [one.attribute for one in findings] == ["mtu"])
+    demo.timed(os_vif.plug, vif)
+    demo.check("check finds nothing any more", not os_vif.check(vif, INSTANCE))
+
+
+def collect(demo: Demo, valid: objects.vif.VIFBase) -> None:
+    decisions = os_vif.gc([valid], dry_run=False, grace=0, plugin="ovs")
+    for one in decisions:
+        print(f"   {one.vif_id}  {'removed' if one.removes else 'kept   '}  {one.reason}")
+    left = [one.vif_id for one in os_vif.list_vifs()]
+    demo.check("what is valid is left, and nothing else", left == [valid.id])
 
 
 @contextmanager
@@ -172,7 +177,9 @@ def tour(demo: Demo) -> None:
 
     with guests(*vifs) as (one, other):
         heading("The wiring found on the host, with a guest behind each VIF")
-        show_wiring(demo.ovs)
+        show_wiring()
+        heading("Everything that os-vif has made here (os_vif.list_vifs)")
+        show_list()
         heading("Packets between the guests")
         send_packets(demo, one, other)
 
@@ -182,6 +189,12 @@ def tour(demo: Demo) -> None:
         demo.timed(os_vif.plug, vif)
     demo.check("nothing was written", demo.ovs.next_cfg() == written)
     check_same(demo, "every row and link is as it was", plugged)
+
+    heading("Check: somebody changes an MTU; plugging again repairs it")
+    damage_and_repair(demo, tapped)
+
+    heading("Garbage collection: the hybrid VIF is valid no more")
+    collect(demo, tapped)
 
     heading("Unplug")
     for vif in vifs:

@@ -10,6 +10,7 @@ from typing import ClassVar
 from oslo_config import cfg
 
 from os_vif.answers import Condition, Decision, Finding, Level, PluggedVif
+from os_vif.drawing import Drawing
 from os_vif.exception import NoMatchingVIFClass
 from os_vif.kernel import daemon
 from os_vif.kernel.daemon import KernelLinks
@@ -25,7 +26,7 @@ from os_vif.wiring.engine import Engine
 from os_vif.wiring.errors import StateChanged
 from os_vif.wiring.model import Wiring
 from os_vif.wiring.steps import DeleteLink
-from vif_plug_linux_bridge import constants, privileged, shapes
+from vif_plug_linux_bridge import constants, drawings, privileged, shapes
 from vif_plug_linux_bridge.shapes import gc as garbage
 from vif_plug_linux_bridge.shapes.request import Request
 
@@ -148,6 +149,10 @@ class LinuxBridgePlugin(PluginBase):
     def list_vifs(self) -> tuple[PluggedVif, ...]:
         """Return the bridges and VLAN devices that serve guests of a network on this host."""
         return garbage.listed(self._host((), frozenset()))
+
+    def drawings(self) -> tuple[Drawing, ...]:
+        """Return what the bridges of networks look like on this host."""
+        return drawings.drawn(self._host((), frozenset()))
 
     def collect(
         self, valid: Collection[VIFBase | str], *, dry_run: bool, grace: float

@@ -12,6 +12,7 @@ from oslo_log import log as logging
 
 from os_vif.answers import Condition, Decision, Finding, PluggedVif, Until
 from os_vif.batch import Batch, Pair, Result
+from os_vif.drawing import Drawing
 from os_vif.exception import ExceptionBase
 from os_vif.kernel import observe
 from os_vif.kernel.daemon import KernelLinks
@@ -29,6 +30,7 @@ from os_vif.wiring.state import Found
 from vif_plug_ovs import (
     collection,
     constants,
+    drawings,
     examination,
     health,
     inventory,
@@ -217,6 +219,10 @@ class OvsPlugin(PluginBase):
     def list_vifs(self) -> tuple[PluggedVif, ...]:
         """Return what is on this host of each VIF."""
         return inventory.listed(self._everything(), time.time())
+
+    def drawings(self) -> tuple[Drawing, ...]:
+        """Return what each VIF looks like on this host."""
+        return drawings.drawn(self._everything())
 
     def collect(
         self, valid: Collection[VIFBase | str], *, dry_run: bool, grace: float

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings of the documentation."""
 
+import os
 from typing import Any
 
+from docutils import nodes
+from docutils.parsers.rst import Directive
 from oslo_versionedobjects.base import VersionedObject
+
+from os_vif.cli.app import COMMANDS, Program
 
 project = "os-vif"
 copyright = "OpenStack Foundation"
@@ -11,6 +16,10 @@ extensions = ["sphinx.ext.autodoc", "oslo_config.sphinxext"]
 html_theme = "alabaster"
 html_theme_options = {"description": "virtual interfaces of an OpenStack host"}
 html_sidebars = {"**": ["about.html", "navigation.html", "searchbox.html"]}
+
+man_pages = [
+    ("cli/index", "os-vif", "network interfaces of virtual machines", ["The os-vif developers"], 8)
+]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
@@ -33,5 +42,30 @@ def list_fields(
         ]
 
 
+class Commands(Directive):
+    """The help of each command, as ``--help`` prints it."""
+
+    def run(self) -> list[nodes.Node]:
+        os.environ["COLUMNS"] = "88"
+        program = Program()
+        parsers = {
+            each.name: each.load()(program, None, cmd_name=each.name).get_parser(
+                f"os-vif {each.name}"
+            )
+            for each in COMMANDS
+        }
+        helps = {"os-vif": program.parser.format_help()}
+        helps |= {name: parser.format_help() for name, parser in parsers.items()}
+        return [_section(name, text) for name, text in helps.items()]
+
+
+def _section(name: str, text: str) -> nodes.section:
+    section = nodes.section(ids=[f"command-{name}"], names=[name])
+    section += nodes.title(name, name)
+    section += nodes.literal_block(text, text, language="none")
+    return section
+
+
 def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", list_fields)
+    app.add_directive("os-vif-commands", Commands)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import os_vif
+from os_vif import drawing
 from tests import vifs
 from tests.rig import run
 from tests.rig.guest import BridgeGuest
@@ -113,6 +114,21 @@ def test_a_bridge_is_listed_by_whether_it_is_used(plugin: OsVif, wire: BridgeGue
     with guest():
         (used,) = os_vif.list_vifs(PLUGIN)
         assert used.state == "in use"
+
+
+def test_a_bridge_is_drawn(plugin: OsVif, wire: BridgeGuest) -> None:
+    plugin.plug(vif())
+    with guest():
+        (drawn,) = os_vif.drawings(PLUGIN)
+    assert [node.title for node in drawn.nodes] == [f"Linux bridge {BRIDGE}", f"veth {INTERFACE}"]
+    facts = dict(drawn.nodes[0].facts)
+    assert (facts["guests"], facts["up"]) == (vifs.device("tap"), True)
+    assert drawn.state == "in use"
+    (empty,) = os_vif.drawings(PLUGIN)
+    assert "no guests" in empty.nodes[0].texts
+    run(["ip", "link", "set", "dev", BRIDGE, "mtu", "1300"])
+    marked = drawing.compared(empty, os_vif.check(vif(), vifs.instance()))
+    assert marked.nodes[0].sign == "!"
 
 
 def test_gc_takes_ids_for_nothing_and_vifs_for_what_they_use(

@@ -53,7 +53,10 @@ MODULES = [
         for package in PACKAGES
         for path in (ROOT / package).rglob("*.py")
     ),
+    "os_vif/drawing.py",
+    "vif_plug_linux_bridge/drawings.py",
     "vif_plug_linux_bridge/forwarding_rules.py",
+    "vif_plug_ovs/drawings.py",
 ]
 
 
@@ -64,7 +67,13 @@ def _name(path: str) -> str:
 #: The files of our modules, by the modules' names.
 SOURCES = {
     _name(path): path
-    for package in ("os_vif", "vif_plug_ovs", "vif_plug_linux_bridge", "vif_plug_noop")
+    for package in (
+        "os_vif",
+        "os_vif_start",
+        "vif_plug_ovs",
+        "vif_plug_linux_bridge",
+        "vif_plug_noop",
+    )
     for path in (each.relative_to(ROOT).as_posix() for each in (ROOT / package).rglob("*.py"))
 }
 

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The privileged daemons of a command that changes the host."""
+
+import importlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from os_vif.cli.exits import Exit, Failure
+
+if TYPE_CHECKING:
+    from oslo_privsep.priv_context import PrivContext
+
+#: The privileged contexts of our plugins, by the plugins' names.
+CONTEXTS = {
+    "linux_bridge": "vif_plug_linux_bridge.privsep",
+    "ovs": "vif_plug_ovs.privsep",
+}
+
+
+def need(plugins: Iterable[str]) -> None:
+    """Have the daemons of these plugins started, before there are threads.
+
+    As root they are forked, unless a command for them is configured, as for a service. An
+    ordinary user needs such a command.
+
+    :raises Failure: there is none; the text says what to do.
+    """
+    for plugin, context in _contexts(plugins):
+        if os.geteuid() == 0:
+            _fork(context)
+        elif not context.conf.helper_command:
+            raise Failure(
+                f"the plugin {plugin} changes network devices, which takes CAP_NET_ADMIN: run "
+                f"the command as root, or set helper_command in [{context.cfg_section}] of a "
+                "--config-file",
+                Exit.HOST_NOT_READY,
+            )
+
+
+def use_if_possible() -> None:
+    """Have daemons started for what can be looked at without them, too, but not all of it.
+
+    An ordinary user is not asked for a password.
+    """
+    if os.geteuid() == 0:
+        need(CONTEXTS)
+    else:
+        from oslo_privsep import priv_context
+
+        priv_context.init(root_helper=["sudo", "-n"])
+
+
+def _contexts(plugins: Iterable[str]) -> Iterator[tuple[str, "PrivContext"]]:
+    for plugin in sorted(set(plugins) & CONTEXTS.keys()):
+        yield plugin, importlib.import_module(CONTEXTS[plugin]).vif_plug
+
+
+def _fork(context: "PrivContext") -> None:
+    from oslo_privsep import priv_context
+
+    if context.client_mode and context.channel is None and not context.conf.helper_command:
+        context.start(priv_context.Method.FORK)
+
+
+def need_for_all(listed: Callable[[], Iterable[str]]) -> None:
+    """Have the daemons of all plugins started that have something on this host.
+
+    :param listed: returns these; root does not ask: the daemons come before there are threads.
+    :raises Failure: see :func:`need`.
+    """
+    need(CONTEXTS if os.geteuid() == 0 else listed())
+
+
+def hint(text: str) -> str:
+    """Return what an ordinary user can do about an error; empty for nothing."""
+    if os.geteuid() == 0:
+        return ""
+    if "sudo" in text or "privsep" in text:
+        return "This takes CAP_NET_ADMIN: run the command as root, or ask another --plugin."
+    if "Permission denied" in text:
+        return "It is open to root alone: run the command as root, or as a user who may open it."
+    return ""

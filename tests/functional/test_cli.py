@@ -1,0 +1,528 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line, driven as a person drives it, beside what ovs-vsctl and ip say."""
+
+import csv
+import json
+import os
+import pty
+import re
+import resource
+import select
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests import vifs
+from tests.rig import run
+from tests.rig.ovs import PrivateOvs
+from tests.rig.plugin import HYBRID, PER_PORT_ONLY, TAP, Kind
+from tests.rig.snapshot import difference, links, snapshot
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Done:
+    """What a command did."""
+
+    status: int
+    out: str
+    err: str
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Its output, which is JSON."""
+        found: list[dict[str, Any]] = json.loads(self.out)
+        return found
+
+
+@dataclass
+class Program:
+    """The program os-vif, with the configuration of a private Open vSwitch."""
+
+    folder: Path
+    ovs: PrivateOvs
+    prefix: list[str] = field(default_factory=list)
+    environment: Mapping[str, str] = field(
+        default_factory=lambda: {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
+    )
+
+    def __post_init__(self) -> None:
+        self.configuration = self.folder / "os-vif.conf"
+        self.configure()
+
+    def configure(self, **options: object) -> None:
+        """Write the options of the plugin."""
+        every = {"ovsdb_connection": self.ovs.remote, "ovs_vsctl_timeout": 20, **options}
+        lines = [f"{name} = {value}" for name, value in every.items()]
+        self.configuration.write_text("\n".join(["[os_vif_ovs]", *lines, ""]))
+
+    def argv(self, *arguments: str) -> list[str]:
+        """The command line."""
+        start = [sys.executable, "-m", "os_vif_start", "--config-file", str(self.configuration)]
+        return [*self.prefix, *start, *arguments]
+
+    def __call__(self, *arguments: str, given: str = "") -> Done:
+        """Run it.
+
+        :param given: its standard input.
+        """
+        done = subprocess.run(
+            self.argv(*arguments),
+            env=self.environment,
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert "Traceback" not in done.stderr
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def file_of(self, kind: Kind, *numbers: int, **overrides: Any) -> str:
+        """Write a file with VIFs of a kind, as primitives."""
+        pairs = [
+            {
+                "vif": kind.vif(number, **overrides).obj_to_primitive(),
+                "instance": vifs.instance(number).obj_to_primitive(),
+            }
+            for number in numbers or (1,)
+        ]
+        path = self.folder / f"{kind.name}.json"
+        path.write_text(json.dumps(pairs, indent=2))
+        return str(path)
+
+
+@pytest.fixture
+def program(tmp_path: Path, ovs: PrivateOvs, br_int: str) -> Program:
+    return Program(tmp_path, ovs)
+
+
+KINDS = pytest.mark.parametrize("kind", [TAP, HYBRID, PER_PORT_ONLY], ids=lambda kind: kind.name)
+
+
+@KINDS
+def test_a_vif_comes_and_goes(kind: Kind, program: Program, ovs: PrivateOvs) -> None:
+    program.configure(**kind.options)
+    file, before = program.file_of(kind), snapshot(ovs)
+
+    would = program("plug", file, "--dry-run", "-f", "json")
+    assert would.status == 0
+    assert {one["outcome"] for one in would.rows()} == {"would plug"}
+    assert program("check", file).status == 1
+    assert not difference(before, snapshot(ovs))
+
+    (done,) = program("plug", file, "-f", "json").rows()
+    assert (done["vif_id"], done["outcome"]) == (vifs.vif_id(), "plugged")
+    assert set(kind.link_names()) <= set(links())
+    plugged = snapshot(ovs)
+
+    (listed,) = program("list", "-f", "json").rows()
+    port = next(p for p in listed["devices"] if "iface-id" in ids_of(ovs, p))
+    assert listed["ofport"] == int(ovs.vsctl("get", "Interface", port, "ofport"))
+    assert listed["bridge"] == ovs.vsctl("port-to-br", port).strip()
+    assert listed["instance"] == ids_of(ovs, port)["vm-uuid"]
+    assert program("check", file) == Done(0, "", "1 VIF: all is as built\n")
+    assert not difference(plugged, snapshot(ovs))
+
+    (would_go,) = program("unplug", file, "--dry-run", "-f", "json").rows()
+    assert set(would_go["detail"].split(", ")) == set(listed["devices"])
+    assert not difference(plugged, snapshot(ovs))
+    assert program("unplug", file).status == 0
+    assert program("unplug", file).status == 0
+    ovs.catch_up()
+    assert not difference(before, snapshot(ovs))
+
+
+def ids_of(ovs: PrivateOvs, name: str) -> Mapping[str, str]:
+    rows = ovs.dump()["Interface"]
+    return rows[name]["external_ids"] if name in rows else {}
+
+
+def test_all_formats_say_the_same(program: Program) -> None:
+    assert program("plug", program.file_of(TAP, 1, 2)).status == 0
+    columns = ["vif_id", "bridge", "ofport"]
+    options = [word for name in columns for word in ("-c", name)]
+    said = {
+        name: program("list", "-f", name, *options).out
+        for name in ("json", "yaml", "csv", "value", "table")
+    }
+    rows = json.loads(said["json"])
+    assert {one["vif_id"] for one in rows} == {vifs.vif_id(1), vifs.vif_id(2)}
+    assert yaml.safe_load(said["yaml"]) == rows
+    texts = [{key: str(value) for key, value in one.items()} for one in rows]
+    assert list(csv.DictReader(said["csv"].splitlines())) == texts
+    values = [" ".join(one.values()) for one in texts]
+    assert said["value"].splitlines() == values
+    cells = [line.strip("| ").split() for line in said["table"].splitlines() if "|" in line]
+    assert [" ".join(c for c in line if c != "|") for line in cells] == [
+        " ".join(columns),
+        *values,
+    ]
+
+
+def test_check_names_the_damage(program: Program, ovs: PrivateOvs) -> None:
+    file = program.file_of(TAP)
+    program("plug", file)
+    run(["ip", "link", "set", "dev", TAP.port(), "mtu", "1300"])
+    done = program("check", file, "-f", "json")
+    assert done.status == 1
+    (found,) = done.rows()
+    assert (found["element"], found["attribute"]) == (f"link {TAP.port()}", "mtu")
+    assert (found["wanted"], found["found"], found["repairable"]) == (vifs.MTU, 1300, True)
+    assert program("plug", file).status == 0
+    assert program("check", file).status == 0
+
+
+def test_gc(program: Program, ovs: PrivateOvs) -> None:
+    program("plug", program.file_of(HYBRID, 1, 2))
+    both = snapshot(ovs)
+    ids = f"# of this host\n{vifs.vif_id(1)}\n\n"
+    for options in (["--dry-run"], ["--dry-run", "--all"]):
+        would = program("gc", "--valid", "-", "--grace", "0", "-f", "json", *options, given=ids)
+        assert would.status == 1
+        decided = {one["vif_id"]: one["decision"] for one in would.rows()}
+        assert decided.pop(vifs.vif_id(2)) == "would remove"
+        assert decided == ({vifs.vif_id(1): "keep"} if "--all" in options else {})
+    assert program("gc", "--valid", "/dev/null").status == 2
+    assert not difference(both, snapshot(ovs))
+    done = program("gc", "--valid", "-", "--grace", "0", given=ids)
+    assert (done.status, done.err) == (0, "1 VIF removed, 1 kept\n")
+    (left,) = program("list", "-f", "json").rows()
+    assert left["vif_id"] == vifs.vif_id(1)
+
+
+def test_one_bad_vif_of_several(program: Program, ovs: PrivateOvs) -> None:
+    text = Path(program.file_of(TAP, 1, 2)).read_text()
+    pairs = json.loads(text)
+    data = "versioned_object.data"
+    del pairs[1]["vif"][data]["network"][data]["bridge"]
+    path = program.folder / "two.json"
+    path.write_text(json.dumps(pairs, indent=2))
+    done = program("plug", str(path), "-f", "json")
+    assert done.status == 2
+    good, bad = done.rows()
+    assert (good["outcome"], bad["outcome"]) == ("plugged", "bad_input")
+    line = 1 + path.read_text()[: path.read_text().rindex('"network": {')].count("\n")
+    assert f"two.json, line {line}: " in bad["detail"]
+    assert "vif.network.bridge" in bad["detail"]
+
+
+def test_exit_statuses_of_a_host_that_is_not_ready(program: Program, ovs: PrivateOvs) -> None:
+    file = program.file_of(TAP)
+    ovs.freeze("vswitchd")
+    done = program("--deadline", "1", "plug", file, "-f", "json")
+    assert (done.status, done.rows()[0]["outcome"]) in ((3, "deadline"), (4, "outcome_unknown"))
+    ovs.thaw("vswitchd")
+    ovs.kill("ovsdb-server")
+    started = time.monotonic()
+    done = program("--deadline", "1", "list")
+    assert done.status == 3
+    assert "No connection to the OVSDB server" in done.err
+    assert len(done.err.splitlines()) == 1
+    assert time.monotonic() - started < 15
+
+
+def test_wait(program: Program, ovs: PrivateOvs) -> None:
+    file = program.file_of(TAP)
+    assert program("plug", file).status == 0
+    assert program("wait", file, "--timeout", "10") == Done(0, "", "")
+    ovs.vsctl("set", "Port", TAP.port(), "tag=4095")
+    done = program("wait", file, "--until", "wired", "--timeout", "1")
+    assert done.status == 1
+    assert done.err.startswith(f"{vifs.vif_id()}: Not wired after 1 s")
+    with subprocess.Popen(
+        program.argv("wait", file, "--until", "wired", "--timeout", "30"), env=program.environment
+    ) as waiting:
+        time.sleep(3)
+        assert waiting.poll() is None
+        ovs.vsctl("set", "Port", TAP.port(), "tag=7", "other_config:tag=7")
+        assert waiting.wait(20) == 0
+
+
+def test_status_is_that_of_the_host(program: Program, ovs: PrivateOvs) -> None:
+    good = program("status", "-f", "json")
+    assert {one["level"] for one in good.rows()} <= {"ok", "warning"}
+    assert good.status in (0, 1)
+    ovs.kill("ovsdb-server")
+    bad = program("--deadline", "1", "status", "-f", "json")
+    assert bad.status == 3
+    (first, *_) = bad.rows()
+    assert (first["level"], first["plugin"]) == ("error", "ovs")
+    assert program("--deadline", "1", "list", "--plugin", "noop").status == 2
+
+
+# The wiring as a picture ------------------------------------------------------------------------
+
+#: What is drawn of each kind with a guest, from the guest to the integration bridge. The guest of
+#: the hybrid has one end of a veth pair in place of its tap.
+CHAINS = {
+    "tap": ["tap tap", "OVS port tap"],
+    "hybrid": ["veth tap", "Linux bridge qbr", "veth qvb", "veth qvo", "OVS port qvo"],
+}
+
+
+@pytest.mark.parametrize("kind", [TAP, HYBRID], ids=lambda kind: kind.name)
+def test_show_is_the_host(kind: Kind, program: Program, ovs: PrivateOvs) -> None:
+    file = program.file_of(kind)
+    program("plug", file)
+    with kind.guest():
+        ovs.vsctl("set", "Port", kind.port(), "tag=7", "other_config:tag=7")
+        (drawn,) = program("show", vifs.vif_id()[:8], "-f", "json").rows()
+        text = program("show", kind.port())
+        dot = program("show", "--all", "--format", "dot")
+        found, rows = links(), ovs.dump()
+    titles = [f"{node['what']} {node['name']}" for node in drawn["nodes"]]
+    assert titles[0] == f"instance {vifs.instance_id()}"
+    tail = vifs.vif_id()[:11]
+    assert titles[1:-1] == [f"{start}{tail}" for start in CHAINS[kind.name]]
+    assert titles[-1] == "OVS bridge br-int"
+    for node in drawn["nodes"]:
+        name, facts = node["name"], node["facts"]
+        if node["what"] == "OVS port":
+            assert facts["ofport"] == int(ovs.vsctl("get", "Interface", name, "ofport"))
+            assert facts["tag"] == 7
+            assert facts["iface-id"] == rows["Interface"][name]["external_ids"]["iface-id"]
+        elif name in found and node["what"] != "OVS bridge":
+            its = {key: found[name][key] for key in ("mac", "mtu", "up")}
+            assert {key: facts[key] for key in its} == its
+        assert name in text.out
+        assert name in dot.out
+    assert text.status == 0
+    assert len(dot.out.split("OVS bridge")) == 2
+
+
+def test_show_marks_the_damage(program: Program, ovs: PrivateOvs) -> None:
+    file = program.file_of(HYBRID)
+    missing = program("show", "--described", file)
+    assert missing.status == 1
+    assert f"- o OVS port {HYBRID.port()} (missing)" in missing.out
+    program("plug", file)
+    good = program("show", "--described", file)
+    assert good.status == 0
+    assert all(line.startswith(("VIF", " ")) for line in good.out.splitlines())
+    qbr, qvb, qvo = (vifs.device(prefix) for prefix in ("qbr", "qvb", "qvo"))
+    run(["ip", "link", "delete", "dev", qbr])
+    run(["ip", "link", "set", "dev", qvo, "mtu", "1300"])
+    done = program("show", "--described", file)
+    lines = done.out.splitlines()
+    assert done.status == 1
+    assert f"- o Linux bridge {qbr} (missing)" in lines
+    assert f"! o veth {qvb}" in lines
+    assert "! |   mtu should be 1450 and is 1300" in lines
+    for columns in (80, 200):
+        screen = on_terminal(program, columns, "show", "--described", file)
+        assert "\x1b[31m- o Linux bridge" in screen  # red
+        names = visible(screen).splitlines()
+        assert max(map(len, names[1:])) <= columns
+
+
+def test_show_of_what_is_not_there(program: Program) -> None:
+    assert program("show", "0000").status == 1
+    assert program("show").status == 2
+    assert program("show", "--all", "x").status == 2
+    assert program("show", "--all").status == 0
+    program("plug", program.file_of(TAP, 1, 2))
+    assert program("show", "a000").status == 2  # both
+    assert program("show", "--all", "-f", "svg").status == (0 if shutil.which("dot") else 3)
+
+
+@pytest.fixture
+def ordinary(program: Program) -> Program:
+    """The program for a user who may read, and no more."""
+    may_run = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    if os.geteuid() != 0 or subprocess.call([*may_run, sys.executable, "-c", ""]):
+        pytest.skip("no ordinary user may run this Python")
+    program.prefix = may_run
+    program.environment = {**program.environment, "HOME": "/nonexistent"}
+    program.configuration.chmod(0o644)
+    return program
+
+
+def test_an_ordinary_user(program: Program, ovs: PrivateOvs, ordinary: Program) -> None:
+    folder, socket = Path(ovs.rundir), Path(ovs.rundir, "db.sock")
+    with tempfile.TemporaryDirectory() as home:
+        Path(home).chmod(0o755)
+        ordinary.configuration = Path(home, "os-vif.conf")
+        ordinary.configure()
+        file = ordinary.file_of(TAP)
+        given = Path(file).read_text()
+        ordinary.prefix, may_run = [], ordinary.prefix
+        assert program("plug", file).status == 0
+        ordinary.prefix = may_run
+        folder.chmod(0o755)
+        socket.chmod(0o777)
+        assert ordinary("list", "-f", "value", "-c", "vif_id").out.strip() == vifs.vif_id()
+        assert ordinary("check", "-", given=given).status == 0
+        for command in (["unplug", "-"], ["plug", "-"]):
+            done = ordinary(*command, given=given)
+            assert done.status == 3
+            assert "run the command as root, or set helper_command in" in done.err
+        socket.chmod(0o700)
+        done = ordinary("--deadline", "1", "list")
+        assert done.status == 3
+        assert "run the command as root" in done.err
+
+
+def on_terminal(program: Program, columns: int, *arguments: str) -> str:
+    """What a command prints on a terminal of that width."""
+    ours, theirs = pty.openpty()
+    environment = {k: v for k, v in program.environment.items() if k != "COLUMNS"}
+    run(["stty", "-F", os.ttyname(theirs), "cols", str(columns), "rows", "40"])
+    with subprocess.Popen(
+        program.argv(*arguments),
+        env={**environment, "TERM": "xterm-256color"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        close_fds=True,
+    ) as process:
+        os.close(theirs)
+        said = b""
+        try:
+            while select.select([ours], [], [], 60)[0]:
+                said += os.read(ours, 65536)
+        except OSError:  # how a terminal ends
+            pass
+        process.wait(60)
+    os.close(ours)
+    return said.decode().replace("\r\n", "\n")
+
+
+def visible(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_screens_fit(program: Program, columns: int) -> None:
+    file = program.file_of(HYBRID, 1, 2)
+    screens = {"plug": on_terminal(program, columns, "plug", file)}
+    for arguments in (["list"], ["list", "--long"], ["status", "--long"], ["host-info"]):
+        screens[" ".join(arguments)] = on_terminal(program, columns, *arguments)
+    for name, said in screens.items():
+        assert max(len(visible(line)) for line in said.splitlines()) <= columns, name
+    gc = on_terminal(
+        program, columns, "gc", "--valid", "/dev/null", "--allow-empty", "--dry-run", "--grace=0"
+    )
+    for said in (screens["list"], gc):  # in one piece
+        assert vifs.vif_id() in said
+    assert max(map(len, visible(gc).splitlines()[-5:])) <= columns
+
+
+@pytest.mark.parametrize("command", [["list"], ["show", "--all"], ["list", "-f", "json"]])
+def test_a_pipe_that_is_closed(program: Program, command: list[str]) -> None:
+    program("plug", program.file_of(TAP))
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        program.argv(*command),
+        env=program.environment,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writing)
+    assert done.returncode in (0, 141)  # as of the signal; or all was in a buffer
+    assert done.stderr == ""
+
+
+def test_no_colour_when_piped(program: Program) -> None:
+    program("plug", program.file_of(TAP))
+    for command in (["list"], ["status"], ["--help"]):
+        assert "\x1b" not in program(*command).out
+
+
+class Screen:
+    """A command on a terminal, while it runs."""
+
+    def __init__(self, program: Program, *arguments: str) -> None:
+        self.ours, theirs = pty.openpty()
+        self.said = ""
+        self.process = subprocess.Popen(
+            program.argv(*arguments),
+            env={**program.environment, "TERM": "xterm"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            preexec_fn=os.setsid,
+        )
+        os.close(theirs)
+
+    def wait_for(self, text: str) -> str:
+        """Return what is on the screen when a text has come."""
+        end = time.monotonic() + 30
+        while text not in self.said.rpartition(CLEAR)[2] and time.monotonic() < end:
+            if select.select([self.ours], [], [], 1)[0]:
+                self.said += os.read(self.ours, 65536).decode()
+        screen = self.said.rpartition(CLEAR)[2]
+        assert text in screen
+        return screen
+
+    def end(self) -> int:
+        """Press Ctrl-C, as the terminal passes it on."""
+        self.process.send_signal(signal.SIGINT)
+        status = self.process.wait(30)
+        os.close(self.ours)
+        return status
+
+
+CLEAR = "\x1b[H\x1b[J"
+
+
+def test_watch_redraws_what_has_changed(program: Program, ovs: PrivateOvs) -> None:
+    program("plug", program.file_of(HYBRID, 1, 2))
+    screen = Screen(program, "list", "--watch", "0.2")
+    assert screen.wait_for(vifs.vif_id(2)).startswith("os-vif list, every 0.2 s; last change")
+    time.sleep(1)
+    assert screen.said.count(CLEAR) == 1  # nothing has changed
+    run(["ip", "link", "delete", "dev", vifs.device("qbr", 2)])
+    assert vifs.vif_id(1) in screen.wait_for("orphan")
+    assert screen.end() == 0
+
+
+#: What the script uses of the package bash-completion, which need not be installed.
+BASH_COMPLETION = """
+_get_comp_words_by_ref() { cur=${COMP_WORDS[COMP_CWORD]}; words=("${COMP_WORDS[@]}"); }
+"""
+
+
+def test_bash_completes(program: Program) -> None:
+    script = program("complete").out
+
+    def completed(*words: str) -> list[str]:
+        line = f"COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1}; _os_vif"
+        done = run(
+            ["bash", "-c", f'{BASH_COMPLETION}\n{script}\n{line}\necho "${{COMPREPLY[@]}}"']
+        )
+        return sorted(done.stdout.split())
+
+    assert {"check", "gc", "host-info", "list", "show"} <= set(completed("os-vif", ""))
+    assert {"--valid", "--dry-run", "--grace"} <= set(completed("os-vif", "gc", "--"))
+
+
+def spent(program: Program, *argv: str) -> float:
+    """Seconds of a processor that a command takes, at best."""
+    costs = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(argv, env=program.environment, capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        costs.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(costs)
+
+
+def test_it_starts_quickly(program: Program) -> None:
+    """In a third of a second on a machine that does nothing else, where Python itself starts in a
+    fiftieth; neighbours in its caches cost more than is measured by that."""
+    slower = max(1.0, spent(program, sys.executable, "-c", "import oslo_config") / 0.02)
+    assert spent(program, *program.argv("--help")) < 0.35 * slower
+    assert spent(program, *program.argv("list")) < 0.50 * slower

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The program: its commands, what it imports, its exit statuses."""
+
+import argparse
+import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import oslo_messaging
+import pytest
+from oslo_config import cfg
+
+import os_vif_start
+from os_vif import exception
+from os_vif.batch import Pair, Result
+from os_vif.cli import app, change, exits, privilege
+from os_vif.cli.exits import Exit, Failure
+from os_vif.wiring import errors
+from tests import vifs
+from vif_plug_ovs import privsep
+
+NAMES = [one.name for one in app.COMMANDS]
+
+
+def imported(source: str) -> set[str]:
+    """The top-level modules that a program imports."""
+    code = f"{source}\nimport sys; print(*filter(sys.modules.get, sys.modules), file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
+    )
+    return {name.partition(".")[0] for name in done.stderr.split()}
+
+
+def test_the_library_does_not_import_what_the_command_line_needs() -> None:
+    found = imported("import os_vif; os_vif.initialize()")
+    assert not found & {"cliff", "rich", "graphviz"}
+
+
+def test_the_program_does_not_import_what_it_does_not_use() -> None:
+    program = "import os_vif_start, sys; sys.argv[1:] = ['--help']; os_vif_start.main()"
+    found = imported(program)
+    assert not found & {"eventlet", "kombu", "rich", "graphviz", "prettytable", "ovs"}
+
+
+def test_the_stand_in_is_like_what_it_stands_for() -> None:
+    theirs = inspect.getmembers(oslo_messaging.NoOpSerializer, inspect.isfunction)
+    methods = {name for name, _ in theirs if not name.startswith("__")}
+    assert methods == {name for name in vars(os_vif_start._NoOpSerializer) if name[0] != "_"}
+
+
+def test_plugins_of_others_get_the_real_modules() -> None:
+    imported(
+        "import os_vif_start, sys; os_vif_start.use_stand_ins(); import os_vif;"
+        "os_vif_start.end_stand_ins(); os_vif.initialize();"
+        "assert 'oslo_messaging' not in sys.modules;"
+        "import oslo_messaging; oslo_messaging.Target; import eventlet"
+    )
+
+
+def test_garbage_is_collected_once_all_is_imported() -> None:
+    imported(
+        "import gc, sys, os_vif_start; sys.argv[1:] = ['host-info'];"
+        "os_vif_start.main(); assert gc.isenabled()"
+    )
+
+
+@pytest.mark.parametrize("missing", ["cliff"])
+def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
+    code = f"import sys; sys.modules['{missing}'] = None; import os_vif_start; "
+    code += "sys.exit(os_vif_start.main())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (
+        3,
+        f"os-vif needs {missing}: pip install 'os-vif[cli]'\n",
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_command_has_help_with_examples(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.main([name, "--help"]) == Exit.GOOD
+    said = capsys.readouterr().out
+    assert f"os-vif {name}" in said.partition("examples:")[2]
+    assert max(map(len, said.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_the_help_lists_the_commands(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main([option]) == Exit.GOOD
+    said = capsys.readouterr().out
+    assert all(f"  {name} " in said for name in NAMES)
+    assert max(map(len, said.splitlines())) <= 80
+
+
+def test_the_help_tells_every_exit_status() -> None:
+    lines = app.EXIT_STATUS.splitlines()[1:]
+    assert [int(line.split()[0]) for line in lines] == sorted(Exit)
+
+
+def test_every_code_has_an_exit_status() -> None:
+    assert exception.CODES.keys() <= exits.OF_CODE.keys()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--no-such-option"],
+        ["plugg"],
+        ["plug"],
+        ["list", "-f", "xml"],
+        ["list", "-c", "colour"],
+        ["--config-file", "/none", "list"],
+        ["wait", "x", "--timeout", "-1"],
+        ["wait", "x", "--until", "ready"],
+        ["plug", "/none"],
+    ],
+)
+def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(arguments) == Exit.USAGE
+    assert "Traceback" not in "".join(capsys.readouterr())
+
+
+def test_a_configuration_that_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "nova.conf"
+    path.write_text("[os_vif_ovs\n")
+    assert app.main(["--config-file", str(path), "list"]) == Exit.USAGE
+    assert str(path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (None, Exit.GOOD),
+        (Failure("x", Exit.USAGE), Exit.USAGE),
+        (exception.InvalidValue(field="vif.id", value=1, reason="x"), Exit.USAGE),
+        (ValueError("x"), Exit.HOST_NOT_READY),
+    ],
+)
+def test_exit_status_of_errors(error: Exception | None, status: Exit) -> None:
+    assert exits.of_error(error) is status
+
+
+def test_an_ordinary_user_is_told_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(privsep.vif_plug, "start", lambda method: pytest.fail("started"))
+    with pytest.raises(Failure, match=r"run the command as root, or set helper_command") as caught:
+        privilege.need(["ovs", "noop"])
+    assert caught.value.exit_status is Exit.HOST_NOT_READY
+    cfg.CONF.set_override("helper_command", "helper", group="vif_plug_ovs_privileged")
+    try:
+        privilege.need(["ovs"])
+    finally:
+        cfg.CONF.clear_override("helper_command", group="vif_plug_ovs_privileged")
+
+
+@pytest.mark.parametrize(
+    ("text", "user", "said"),
+    [
+        ("unix:db.sock: Permission denied", 1000, "open to root alone"),
+        ("[Errno 2] No such file or directory: 'sudo'", 1000, "CAP_NET_ADMIN"),
+        ("unix:db.sock: Connection refused", 1000, ""),
+        ("unix:db.sock: Permission denied", 0, ""),
+    ],
+)
+def test_hints(text: str, user: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    hint = privilege.hint(text)
+    assert said in hint
+    assert bool(hint) == bool(said)
+
+
+def test_the_global_options_may_stand_after_the_command() -> None:
+    options, rest = app.Program().parser.parse_known_args(
+        ["list", "--config-file", "x", "-f", "json"]
+    )
+    assert isinstance(options, argparse.Namespace)
+    assert (options.config_file, rest) == (["x"], ["list", "-f", "json"])
+
+
+ERRORS = {
+    errors.OutcomeUnknown(remote="x"): Exit.OUTCOME_UNKNOWN,
+    errors.NotConnected(remote="x", reason="y"): Exit.HOST_NOT_READY,
+    errors.Contradiction(report="x"): Exit.FINDINGS,
+    exception.InvalidValue(field="vif.id", value=1, reason="x"): Exit.USAGE,
+}
+
+
+@pytest.mark.parametrize("verb", ["plug", "unplug"])
+def test_of_several_vifs_the_gravest_counts(
+    verb: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path, wanted = tmp_path / "vifs.json", iter(ERRORS)
+    pairs = [
+        {"vif": vifs.vif_bridge(number).obj_to_primitive(), "instance": {"uuid": vifs.vif_id()}}
+        for number in range(len(ERRORS))
+    ]
+    path.write_text(json.dumps(pairs))
+
+    def failing(given: list[Pair]) -> list[Result]:
+        results = []
+        for vif, _ in given:
+            error = exception.PlugException(vif=vif, err="x")
+            error.__cause__ = next(wanted)
+            exception._take_after(error, error.__cause__)
+            results.append(Result(vif, error))
+        return results
+
+    monkeypatch.setattr(privilege, "need", lambda plugins: None)
+    monkeypatch.setattr(getattr(change, verb.capitalize()), "verb", staticmethod(failing))
+    assert app.main([verb, str(path), "-f", "json"]) == Exit.OUTCOME_UNKNOWN
+    rows = json.loads(capsys.readouterr().out)
+    assert [exits.OF_CODE[row["outcome"]] for row in rows] == [*ERRORS.values()]
+    assert "line 1: Invalid value of vif.id" in rows[-1]["detail"]
