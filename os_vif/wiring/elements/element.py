@@ -196,5 +196,8 @@ class Element:
 
 def unique(items: Iterable[T]) -> tuple[T, ...]:
     """Return each of some values once, hashable or not."""
-    every = tuple(items)
-    return tuple(item for i, item in enumerate(every) if item not in every[:i])
+    found: list[T] = []
+    for item in items:
+        if item not in found:
+            found.append(item)
+    return tuple(found)
