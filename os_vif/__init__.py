@@ -209,12 +209,31 @@ def gc(
     :param plugin: the name of the only plugin to ask.
     :returns: what was decided of each VIF, and why.
     :raises InvalidValue: ``valid`` is empty, or holds what is neither a VIF nor an id.
-    :raises QueryFailed: a plugin cannot tell what it has made; the cause is its ``__cause__``.
+    A plugin that cannot tell what it has made is one with an ``error`` and without a ``vif_id``.
     """
     wanted = _valid(valid, allow_empty)
     _seconds("grace", grace)
-    answers = _answers("collect", plugin, wanted, dry_run=dry_run, grace=grace)
-    return tuple(one for decided in answers for one in decided)
+    names = sorted(_loaded().plugins) if plugin is None else [plugin]
+    return tuple(one for name in names for one in _collected(name, wanted, dry_run, grace))
+
+
+def _collected(
+    name: str, valid: list[VIFBase | str], dry_run: bool, grace: float
+) -> list[Decision]:
+    """Return what a plugin has decided; that it cannot is a decision without a VIF, so that what
+    the others have done is known."""
+    try:
+        with observers.verb("gc", name) as running, _asked("gc", name):
+            decided = list(_loaded().get(name).collect(valid, dry_run=dry_run, grace=grace))
+            if any(one.error for one in decided):
+                running.outcome = "refused"
+            return decided
+    except exception.NotSupported as err:
+        LOG.debug("%s", err)
+        return []
+    except exception.QueryFailed as err:
+        LOG.error("%s", err, exc_info=True)
+        return [Decision("", name, False, "the plugin cannot tell what it has made", (), str(err))]
 
 
 def status() -> tuple[Condition, ...]:
@@ -245,6 +264,8 @@ def _answers(verb: str, only: str | None, *arguments: Any, **options: Any) -> It
     :param only: the name of the only plugin to ask; None for all.
     :raises QueryFailed: one cannot answer: what the others say would pass for the whole.
     """
+    if only is None and (failed := sorted(_loaded().failures)):
+        _loaded().get(failed[0])  # raises why: it may have made something here
     every = _loaded().plugins if only is None else {only: _loaded().get(only)}
     for name, plugin in sorted(every.items()):
         try:
@@ -283,6 +304,9 @@ def _until(wanted: str) -> Until:
 
 
 def _valid(given: Iterable[VIFBase | str], allow_empty: bool) -> list[VIFBase | str]:
+    if isinstance(given, str | bytes):
+        reason = "it must be several VIFs or ids, in a list for instance"
+        raise exception.InvalidValue(field="valid", value=given, reason=reason)
     valid = list(given)
     for one in valid:
         if not (isinstance(one, str) and one) and not (isinstance(one, VIFBase) and "id" in one):

@@ -7,7 +7,7 @@ mark, or ids, say that it belongs to; so all that unplug takes care of is taken 
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from os_vif.answers import Decision
 from os_vif.objects.instance_info import InstanceInfo
@@ -21,9 +21,9 @@ from os_vif.objects.vif import (
     VIFVHostUser,
 )
 from os_vif.wiring.ownership import IFACE_ID
-from os_vif.wiring.state import Found
+from os_vif.wiring.state import Found, Port
 from vif_plug_ovs import constants
-from vif_plug_ovs.inventory import Holding, holdings, use
+from vif_plug_ovs.inventory import Holding, holdings, names_of, use
 from vif_plug_ovs.shapes import host_device, hybrid, names, vhost_user
 
 #: Seconds between two looks.
@@ -39,14 +39,14 @@ class Look:
 
     :param at: seconds since 1970.
     :param received: packets that each device has received from its guest.
-    :param drivers: driver of the virtual function behind each representor; empty if it has none,
-        None if nobody can tell.
+    :param holders: what holds the virtual function behind each representor; empty if nothing
+        does, None if nobody can tell.
     """
 
     found: Found
     at: float
     received: Mapping[str, int] = field(default_factory=dict)
-    drivers: Mapping[str, str | None] = field(default_factory=dict)
+    holders: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def decisions(
@@ -57,6 +57,7 @@ def decisions(
     :param valid: ids of VIFs (or iface-ids) that stay.
     :param grace: seconds for which what is new stays.
     """
+    valid = {_comparable(one) for one in valid}
     before = {one.owner: one for one in holdings(first.found)}
     decided = []
     for one in holdings(second.found):
@@ -76,45 +77,67 @@ def _kept(
     grace: float,
 ) -> str:
     """Return why a VIF stays; empty if it does not."""
-    iface_ids = {port.interface_ids.get(IFACE_ID) for port in one.ports.values()}
-    if one.owner in valid or not iface_ids.isdisjoint(valid):
+    ids = {one.owner, *(port.interface_ids.get(IFACE_ID, "") for port in one.ports.values())}
+    if not {_comparable(each) for each in ids}.isdisjoint(valid):
         return "it is valid"
+    if theirs := {name for each in valid for name in names_of(each)} & set(one.devices):
+        return f"a valid VIF has the same name: {', '.join(sorted(theirs))}"
     if one.owner in one.devices:
         return "it was plugged without a VIF id: nothing tells whether it is wanted"
     if any(names.is_trunk_bridge(port.bridge) for port in one.ports.values()):
         return "it is on the bridge of a trunk, which Neutron removes"
     if using := use(one, second.found):
         return f"it is in use: {using}"
-    for device in one.devices:
-        if second.received.get(device, 0) != first.received.get(device, 0):
-            return f"it is in use: {device} has received packets"
-        driver = second.drivers.get(device, "")
-        if driver is None:
-            return f"nobody can tell whether a guest has the virtual function behind {device}"
-        if driver in GUEST_DRIVERS:
-            return f"it is in use: the virtual function behind {device} is bound to {driver}"
-    if one.since is not None and second.at - one.since < grace:
+    for port in one.ports.values():
+        if kept := _kept_port(one, port, first, second):
+            return kept
+    if one.since is not None and 0 <= second.at - one.since < grace:
         return f"it is {second.at - one.since:.0f} s old, which is younger than {grace:g} s"
     if before is None or _identity(before) != _identity(one):
         return "it has changed while it was looked at: somebody is plugging or unplugging it"
     return ""
 
 
-#: Drivers of a virtual function that a guest has.
-GUEST_DRIVERS = frozenset({"vfio-pci", "uio_pci_generic", "igb_uio"})
+def _kept_port(one: Holding, port: Port, first: Look, second: Look) -> str:
+    """Return why a VIF stays because of one of its ports; empty if it does not."""
+    name, link = port.name, second.found.links.get(port.name)
+    if second.received.get(name, 0) != first.received.get(name, 0):
+        return f"it is in use: {name} has received packets"
+    holder = second.holders.get(name, "")
+    if holder is None:
+        return f"nobody can tell whether a guest has the virtual function behind {name}"
+    if holder:
+        return f"it is in use: {holder}"
+    if port.interface_type.startswith("dpdkvhostuser") and port.connected is None:
+        return f"nobody can tell whether a guest is connected to {name}"
+    if port.bond:
+        return f"{name} is a bond"
+    known = link is None or link.kind in ("tun", "openvswitch") or name in second.holders
+    if not known and name not in one.links:  # the end of a container's veth, for instance
+        return f"nobody can tell who uses the device {name}, which os-vif has not made"
+    return ""
+
+
+def _comparable(one: str) -> str:
+    """Return an id as it is compared: what holds VIF ids may write them in capitals."""
+    return one.strip().lower()
 
 
 def _identity(one: Holding) -> object:
     """Return what stays the same of what nobody touches."""
     links = {name: link.index for name, link in one.links.items()}
-    ports = {name: (port.bridge, port.interface_ids) for name, port in one.ports.items()}
+    ports = {
+        name: (port.bridge, port.interface_ids, port.external_ids)
+        for name, port in one.ports.items()
+    }
     return links, ports, set(one.bridges)
 
 
 def vif_of(one: Holding) -> tuple[VIFBase, InstanceInfo]:
     """Return a VIF whose unplugging removes what one has."""
     port = one.port
-    profile = VIFPortProfileOpenVSwitch(create_port=True)
+    taps = [link.name for link in one.links.values() if link.kind == "tun"]
+    profile = VIFPortProfileOpenVSwitch(create_port=True, create_tap=bool(taps))
     if port and IFACE_ID in port.interface_ids:
         profile.interface_id = port.interface_ids[IFACE_ID]
     fields = {
@@ -130,13 +153,26 @@ def vif_of(one: Holding) -> tuple[VIFBase, InstanceInfo]:
         return VIFBridge(bridge_name=bridge, **fields), instance
     if one.kind == host_device.KIND:
         return VIFHostDevice(**fields), instance
-    taps = [link.name for link in one.links.values() if link.kind == "tun"]
     of_bridges = ("internal", constants.OVS_PATCH_INTERFACE_TYPE)
     ports = [its.name for its in one.ports.values() if its.interface_type not in of_bridges]
     if taps or ports:
         fields["vif_name"] = [*taps, *ports][0]
     cls = VIFVHostUser if one.kind == vhost_user.KIND else VIFOpenVSwitch
     return cls(**fields), instance
+
+
+def result(decision: Decision, errors: Mapping[str, str], left: Collection[str]) -> Decision:
+    """Return what has become of a VIF.
+
+    :param errors: why VIFs were not removed, by id.
+    :param left: ids of those of which something is there still.
+    """
+    if not decision.removes:
+        return decision
+    error = errors.get(decision.vif_id)
+    if error is None and decision.vif_id in left:
+        error = "something of it is there still"
+    return replace(decision, error=error)
 
 
 def ids_of(valid: Iterable[VIFBase | str]) -> frozenset[str]:

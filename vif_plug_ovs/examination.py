@@ -12,6 +12,7 @@ from os_vif.wiring.deadline import Deadline
 from vif_plug_ovs import privileged
 from vif_plug_ovs.health import PATIENCE_SECONDS, Answer, Facts, Switch
 from vif_plug_ovs.ovsdb import drivers
+from vif_plug_ovs.ovsdb.connection import STUCK_AFTER_SECONDS
 
 #: What is said of in ``versions``.
 DISTRIBUTIONS = ("os-vif", "ovs", "ovsdbapp", "pyroute2")
@@ -55,7 +56,9 @@ def _vswitchd(config: Any, switch: Switch) -> Answer:
     if switch.cur_cfg >= switch.next_cfg:
         return Answer()
     wanted = switch.next_cfg
-    reached, answer = _timed(lambda: drivers.rows(config).wait_for_vswitchd(wanted, _soon()))
+    # Who waits longer in vain has further verbs fail soon.
+    soon = Deadline(min(PATIENCE_SECONDS, STUCK_AFTER_SECONDS - 1))
+    reached, answer = _timed(lambda: drivers.rows(config).wait_for_vswitchd(wanted, soon))
     if reached or answer.error:
         return answer
     late = f"it has reached configuration {switch.cur_cfg}, and not {wanted}, which was asked for"

@@ -62,7 +62,7 @@ class Holding:
     def since(self) -> float | None:
         """When its newest port was written, in seconds since 1970; None if that is not known."""
         written = [port.external_ids.get(SINCE, "") for port in self.ports.values()]
-        known = [float(text) for text in written if text.isdigit()]
+        known = [float(text) for text in written if text.isascii() and text.isdigit()]
         return max(known) if known else None
 
     @property
@@ -83,7 +83,7 @@ def holdings(found: Found) -> list[Holding]:
         return one
 
     for port in found.ports.values():
-        if owned := _owner_of_port(port):
+        if owned := _owner_of_port(port, found.links.get(port.name)):
             holding(*owned).ports[port.name] = port
     for bridge in found.bridges.values():
         mark = _ours(Mark.read(bridge.external_ids))
@@ -98,12 +98,20 @@ def holdings(found: Found) -> list[Holding]:
     return sorted(every.values(), key=lambda one: one.owner)
 
 
-def _owner_of_port(port: Port) -> tuple[str, str, bool] | None:
-    """Return whose a port is, the kind, and whether a mark says so."""
+def _owner_of_port(port: Port, link: Link | None) -> tuple[str, str, bool] | None:
+    """Return whose a port is, the kind, and whether a mark says so.
+
+    :param link: its device. That of a container is a veth, and kuryr-kubernetes writes the same
+        ids as os-vif.
+    """
     if mark := _ours(Mark.read(port.external_ids)):
-        return mark.owner, mark.kind, True
+        # A bridge's own port bears the mark of the VIF for which the bridge was made.
+        shared = port.name == port.bridge != names.port_bridge(mark.owner)
+        return None if shared else (mark.owner, mark.kind, True)
     ids = port.interface_ids
     if VM_UUID not in ids or ATTACHED_MAC not in ids:
+        return None
+    if port.name.startswith("tap") and link is not None and link.kind != "tun":
         return None
     vif_id = ids.get(IFACE_ID, "")
     for prefix, (kind, length) in _OF_OS_VIF_5.items():
@@ -116,7 +124,7 @@ def _ours(mark: Mark | None) -> Mark | None:
     return mark if mark and mark.plugin == constants.PLUGIN_NAME else None
 
 
-def _names(vif_id: str) -> Mapping[str, str]:
+def names_of(vif_id: str) -> Mapping[str, str]:
     """Return the names that are made of a VIF's id, each with the kind of link it has."""
     qvb, qvo = names.veth_pair(vif_id)
     return {
@@ -130,7 +138,7 @@ def _names(vif_id: str) -> Mapping[str, str]:
 
 def _add_by_name(one: Holding, found: Found) -> None:
     """Add what os-vif 5 made for a VIF and did not mark; not what bears another mark."""
-    for name, kind in _names(one.owner).items():
+    for name, kind in names_of(one.owner).items():
         link = found.links.get(name)
         if link and kind and link.kind == kind and not link.alias:
             one.links.setdefault(name, link)
@@ -153,11 +161,15 @@ def _uses(one: Holding, found: Found) -> Iterator[str]:
         port, link = one.ports.get(name), found.links.get(name)
         if ownership.is_in_use(port, link):
             yield f"a guest has {name} open"
-    for name, bridge in one.links.items():
-        if bridge.kind == "bridge":
-            for link in found.links.values():
-                if link.attributes.get("master") == name and link.name not in one.links:
-                    yield f"{link.name} is in the bridge {name}"
+    ends = {*names.veth_pair(one.owner)}
+    masters = {found.links[end].attributes.get("master") for end in ends & found.links.keys()}
+    for bridge in {name for name, link in one.links.items() if link.kind == "bridge"} | masters:
+        for link in found.links.values():
+            if bridge and link.attributes.get("master") == bridge and link.name not in ends:
+                yield f"{link.name} is in the bridge {bridge}"
+    for port in found.ports.values():
+        if port.bridge in one.bridges and port.name not in one.ports:
+            yield f"the port {port.name} of others is on its bridge {port.bridge}"
 
 
 def state(one: Holding, found: Found) -> tuple[State, str]:

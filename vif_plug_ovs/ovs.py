@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The plugin for Open vSwitch: it reads its configuration and drives the engine."""
 
+import functools
 import math
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -24,7 +25,7 @@ from os_vif.plugin import PluginBase, supported
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.differences import finding
 from os_vif.wiring.engine import Engine
-from os_vif.wiring.errors import NotReady
+from os_vif.wiring.errors import NotReady, StateChanged
 from os_vif.wiring.model import Wiring
 from os_vif.wiring.state import Found
 from vif_plug_ovs import (
@@ -196,13 +197,16 @@ class OvsPlugin(PluginBase):
         deadline = Deadline(timeout)
         wiring = self._plugged(vif, instance_info, deadline)
         rows, ports = drivers.rows(self.config), wiring.scope.ports
-        isolated = self.config.isolate_vif
+        on_trunk = any(is_trunk_bridge(bridge) for bridge in ports.values())
+        isolated = self.config.isolate_vif and not on_trunk
 
-        def missing(found: Found, switch: Switch, agent: bool) -> str:
-            has_agent = agent or isolated
-            return readiness.missing(wiring, found, switch, until, has_agent=has_agent)
+        def missing(found: Found, switch: Switch, agent: Callable[[], bool]) -> str:
+            there = replace(found, links=observe.links(ports))
+            return readiness.missing(
+                wiring, there, switch, until, has_agent=lambda: isolated or agent()
+            )
 
-        def lost(found: Found, switch: Switch, agent: bool) -> str:
+        def lost(found: Found, switch: Switch, agent: Callable[[], bool]) -> str:
             return "" if missing(found, switch, agent) else "it is"
 
         while not (seen := rows.watch(ports, missing, deadline)):
@@ -230,18 +234,45 @@ class OvsPlugin(PluginBase):
         """Unplug the VIFs that are not valid, and that nothing uses."""
         ids, first = collection.ids_of(valid), self._look()
         decided = collection.decisions(first, first, ids, grace)
-        if any(one.removes for _, one in decided):
-            time.sleep(collection.PAUSE_SECONDS)
+        if not any(one.removes for _, one in decided):
+            return [one for _, one in decided]
+        time.sleep(collection.PAUSE_SECONDS)
+        decided = collection.decisions(first, self._look(), ids, grace)
+        if dry_run:
+            return [one for _, one in decided]
+        going = [held for held, one in decided if one.removes]
+        errors: dict[str, str] = {}
+        for start in range(0, len(going), CHUNK):
+            errors |= self._collect_chunk(going[start : start + CHUNK], first, ids, grace)
+        left = {one.owner for one in inventory.holdings(self._everything())}
+        return [collection.result(one, errors, left) for _, one in decided]
+
+    def _collect_chunk(
+        self,
+        going: Sequence[inventory.Holding],
+        first: collection.Look,
+        ids: frozenset[str],
+        grace: float,
+    ) -> dict[str, str]:
+        """Unplug VIFs that are still as they were, and unused; return why others stay, by id.
+
+        The last look is taken when no other thread of this process has them any more.
+        """
+
+        @functools.cache
+        def reasons() -> dict[str, str]:
             decided = collection.decisions(first, self._look(), ids, grace)
-        going = [(held, one) for held, one in decided if one.removes and not dry_run]
-        errors = {
-            one.vif_id: str(result.error)
-            for (_, one), result in zip(
-                going, self.unplug_all([collection.vif_of(held) for held, _ in going]), strict=True
-            )
-            if result.error
-        }
-        return [replace(one, error=errors.get(one.vif_id)) for _, one in decided]
+            return {one.vif_id: "" if one.removes else one.reason for _, one in decided}
+
+        def describe(vif: VIFBase, instance_info: InstanceInfo, deadline: Deadline) -> Wiring:
+            reason = reasons().get(vif.id, "it has gone")
+            if reason:
+                raise StateChanged(what=reason)
+            return self._unplugged(vif, instance_info, deadline)
+
+        pairs = [collection.vif_of(one) for one in going]
+        results = self._in_chunks(pairs, describe, Engine.remove_all)
+        return {result.vif.id: str(result.error) for result in results if result.error}
 
     def status(self) -> tuple[Condition, ...]:
         """Return whether this host can plug now; nothing is changed."""
@@ -255,13 +286,13 @@ class OvsPlugin(PluginBase):
 
     def _look(self) -> collection.Look:
         found = self._everything()
-        vf_drivers = {
-            port.name: representors.driver_of(port.name, port.options.get("dpdk-devargs"))
+        holders = {
+            port.name: representors.holder_of(port.name, port.options.get("dpdk-devargs"))
             for one in inventory.holdings(found)
             if one.kind == host_device.KIND
             for port in one.ports.values()
         }
-        return collection.Look(found, time.time(), observe.received(), vf_drivers)
+        return collection.Look(found, time.time(), observe.received(), holders)
 
     def _in_chunks(self, pairs: Sequence[Pair], describe: _Describe, verb: _Verb) -> list[Result]:
         results: list[Result] = []

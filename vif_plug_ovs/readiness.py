@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether a VIF's port is ready, from what OVSDB says of it. Everything here is pure."""
 
+from collections.abc import Callable
+
 from os_vif.answers import Until
 from os_vif.wiring.model import Wiring
 from os_vif.wiring.ownership import IFACE_ID, Whose
@@ -14,10 +16,18 @@ OVN_INSTALLED = "ovn-installed"
 OVN_BRIDGE, OVN_DEFAULT_BRIDGE = "ovn-bridge", "br-int"
 
 
-def missing(wiring: Wiring, found: Found, switch: Switch, until: Until, *, has_agent: bool) -> str:
+def missing(
+    wiring: Wiring,
+    found: Found,
+    switch: Switch,
+    until: Until,
+    *,
+    has_agent: Callable[[], bool],
+) -> str:
     """Return what a VIF still lacks; empty when it is ready.
 
-    :param has_agent: whether Neutron's agent is known to give ports on this bridge their VLAN.
+    :param has_agent: whether Neutron's agent is known to give ports on this bridge their VLAN; it
+        is asked only where that matters, as it looks at all of them.
     """
     owners = {name: its for e in wiring.all_elements for name, its in e.owners(found).items()}
     ports = [found.ports[name] for name, whose in owners.items() if whose is Whose.THIS]
@@ -26,7 +36,8 @@ def missing(wiring: Wiring, found: Found, switch: Switch, until: Until, *, has_a
     for port in ports:
         if port.error:
             return f"{port.name}: {port.error}"
-        if not port.works:
+        link = found.links.get(port.name)
+        if not port.works_with(link.index if link else 0) or (link is None and port.ifindex):
             return f"{port.name} has no OpenFlow port: ovs-vswitchd has not found its device"
     if until is Until.ATTACHED:
         return ""
@@ -34,7 +45,7 @@ def missing(wiring: Wiring, found: Found, switch: Switch, until: Until, *, has_a
     return _not_wired((with_ids or ports)[0], switch, has_agent)
 
 
-def _not_wired(port: Port, switch: Switch, has_agent: bool) -> str:
+def _not_wired(port: Port, switch: Switch, has_agent: Callable[[], bool]) -> str:
     if port.interface_ids.get(OVN_INSTALLED) == "true":
         return ""
     ovn_bridge = switch.external_ids.get(OVN_BRIDGE, OVN_DEFAULT_BRIDGE)
@@ -42,6 +53,6 @@ def _not_wired(port: Port, switch: Switch, has_agent: bool) -> str:
         return f"{port.name}: ovn-controller has not set {OVN_INSTALLED}"
     if port.vlan.tag == DEAD_VLAN:
         return f"{port.name} is on the dead VLAN {DEAD_VLAN}"
-    if port.vlan.tag is None and has_agent:
+    if port.vlan.tag is None and has_agent():
         return f"{port.name}: Neutron's agent has not given it a VLAN"
     return ""

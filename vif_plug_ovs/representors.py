@@ -138,9 +138,12 @@ def interface(
     return name
 
 
-def driver_of(device: str, devargs: str | None = None, root: str = sysfs.ROOT) -> str | None:
-    """Return the driver of the VF behind a representor, empty if it has none; None if nothing
-    tells which VF that is, as before kernel 5.8.
+def holder_of(device: str, devargs: str | None = None, root: str = sysfs.ROOT) -> str | None:
+    """Return what holds the VF behind a representor, for people; empty if nothing does, None if
+    nothing tells which VF that is, as before kernel 5.8.
+
+    A VF without a driver is free, and so is one whose own network device is there and down. Any
+    other driver may serve a guest: vfio-pci and its variants, or the card's own with vDPA.
 
     :param devargs: what DPDK was told of it, if it is no device of the kernel.
     :raises OSError: the kernel refused to say.
@@ -152,9 +155,17 @@ def driver_of(device: str, devargs: str | None = None, root: str = sysfs.ROOT) -
         vf = vf_port(port.port_name) if port else None
         if port is None or port.parent is None or vf is None:
             return None
+        if vf.pf not in (None, *_pf_numbers(port.parent, sysfs.netdevs_of(port.parent, root))):
+            return None
         pf_address, number = port.parent, vf.vf
     pf = sysfs.pci_function(pf_address, root)
-    return sysfs.driver(pf.virtfns[number], root) if pf and number in pf.virtfns else None
+    if pf is None or number not in pf.virtfns:
+        return None
+    address = pf.virtfns[number]
+    driver, devices = sysfs.driver(address, root), sysfs.netdevs_of(address, root)
+    if not driver or (devices and not any(sysfs.is_up(one.name, root) for one in devices)):
+        return ""
+    return f"the virtual function {address} is bound to {driver}"
 
 
 def function_of(ifname: str, root: str = sysfs.ROOT) -> PciFunction | None:

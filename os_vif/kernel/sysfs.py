@@ -96,6 +96,12 @@ def driver(address: str, root: str = ROOT) -> str:
     return _end_of_link(f"{_pci_folder(pci_address(address), root)}/driver") or ""
 
 
+def is_up(name: str, root: str = ROOT) -> bool:
+    """Return whether a network device is set up; True if the kernel does not say."""
+    flags = _content(f"{root}/class/net/{name}/flags")
+    return flags is None or bool(int(flags, 16) & 1)
+
+
 def netdevs(root: str = ROOT) -> tuple[Netdev, ...]:
     """Read every network device, each attribute once, in the order of the listing.
 

@@ -87,7 +87,7 @@ def is_in_use(port: Port | None, link: Link | None) -> bool:
     """
     opened = link is not None and link.kind == "tun" and link.carrier
     vhost_user = port is not None and port.interface_type.startswith("dpdkvhostuser")
-    return opened or (port is not None and vhost_user and port.connected)
+    return opened or (port is not None and vhost_user and bool(port.connected))
 
 
 def owner_of(port: Port) -> str:

@@ -13,7 +13,7 @@ from os_vif.wiring.differences import PRESENT, Action, Difference
 from os_vif.wiring.elements.element import Element, Plan, Removing, RowStep, Scope, unique
 from os_vif.wiring.elements.link import created
 from os_vif.wiring.model import Wiring
-from os_vif.wiring.ownership import Whose
+from os_vif.wiring.ownership import Mark, Whose
 from os_vif.wiring.state import Found
 from os_vif.wiring.steps import RemoveBridge, RemovePort
 
@@ -115,7 +115,8 @@ def damage(wiring: Wiring, found: Found) -> tuple[Difference, ...]:
     shape = present_shape(wiring, found)
     every = [one for e in shape.elements for one in (*e.differences(found), *e.damage(found))]
     others = (e for e in wiring.all_elements if e not in shape.elements)
-    left = {name for e in others for name, whose in e.owners(found).items() if whose is Whose.THIS}
+    owned = {name for e in others for name, its in e.owners(found).items() if its is Whose.THIS}
+    left = {name for name in owned if Mark.KEY in found.ports[name].external_ids}
     described = {name for e in shape.elements for name in e.scope.ports}
     every += [
         Difference(f"OVS port {name}", PRESENT, False, True, Action.REPORT)

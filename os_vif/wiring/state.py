@@ -85,8 +85,9 @@ class Port:
     ofport: int | None = None  # None: ovs-vswitchd has not seen it; -1: it could not open it
     error: str = ""  # in ovs-vswitchd's words
     vlan: Vlan = field(default_factory=Vlan)
-    #: Of a vhost-user interface: whether the peer is connected. No wiring describes it.
-    connected: bool = field(default=False, compare=False)
+    #: Of a vhost-user interface: whether the peer is connected; None: ovs-vswitchd has not said.
+    #: No wiring describes it.
+    connected: bool | None = field(default=None, compare=False)
     #: What Neutron's agent writes down of the VLAN into which it has moved the port, in
     #: ``other_config:tag``; and the type of the QoS row that the port refers to.
     neutron_tag: int | None = field(default=None, compare=False)

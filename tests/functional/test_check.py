@@ -234,5 +234,18 @@ def test_a_port_that_neutron_has_moved_is_as_built(
 def test_what_another_shape_has_left_is_found(ovs: PrivateOvs, osvif: OsVif, br_int: str) -> None:
     osvif.plug_kind(TAP)
     ids = f"external_ids:iface-id={vifs.interface_id(1)}"
-    ovs.vsctl("--no-wait", "add-port", "br-int", QVO, "--", "set", "Interface", QVO, ids)
+    mark = f'external_ids:os-vif="{HYBRID.mark_of()}"'
+    new = ["add-port", "br-int", QVO, "--", "set", "Interface", QVO, ids]
+    ovs.vsctl("--no-wait", *new, "--", "set", "Port", QVO, mark)
     assert findings(TAP) == {(f"OVS port {QVO}", "present", False)}
+
+
+def test_the_port_that_libvirt_makes_is_not_left_over(
+    ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    """Without ``create_port`` os-vif sees to the bridge alone."""
+    osvif.plug_kind(BRIDGE_ONLY)
+    run(["ip", "tuntap", "add", "dev", TAP1, "mode", "tap"])
+    ids = f"external_ids:iface-id={vifs.interface_id(1)}"
+    ovs.vsctl("add-port", "br-int", TAP1, "--", "set", "Interface", TAP1, ids)
+    assert findings(BRIDGE_ONLY) == set()

@@ -53,7 +53,7 @@ class NativeRows:
     def watch(
         self,
         ports: Mapping[str, str],
-        missing: Callable[[Found, Switch, bool], str],
+        missing: Callable[[Found, Switch, Callable[[], bool]], str],
         deadline: Deadline,
     ) -> str:
         """Wait until ports lack nothing; return what they lack when the deadline comes.

@@ -5,7 +5,7 @@ See ovs-vswitchd.conf.db(5) for what the columns mean.
 """
 
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from os_vif.wiring.errors import TransactionRefused
@@ -223,12 +223,17 @@ def state_of_switch(replica: Replica) -> Switch:
     )
 
 
-def readiness(replica: Replica, likely_bridges: Mapping[str, str]) -> tuple[Found, Switch, bool]:
-    """Return ports, the switch, and whether Neutron's agent gives ports on a bridge of theirs
-    their VLAN."""
+def readiness(
+    replica: Replica, likely_bridges: Mapping[str, str]
+) -> tuple[Found, Switch, Callable[[], bool]]:
+    """Return ports, the switch, and what tells whether Neutron's agent gives ports on a bridge of
+    theirs their VLAN."""
     there = found(replica, (), likely_bridges)
     bridges = {port.bridge for port in there.ports.values()}
-    agent = any(has_agent(replica, bridge) for bridge in bridges)
+
+    def agent() -> bool:
+        return any(has_agent(replica, bridge) for bridge in bridges)
+
     return there, state_of_switch(replica), agent
 
 
@@ -321,7 +326,7 @@ def _port(replica: Replica, row: Row, bridge_name: str) -> Port:
         vlan=_vlan(row),
         neutron_tag=_neutron_tag(row),
         qos_type=_qos_type(replica, row),
-        connected=mapping(interface, "status").get("status") == "connected",
+        connected=_connected(interface),
         interface_type=scalar(interface, "type"),
         interface_ids=mapping(interface, "external_ids"),
         options=mapping(interface, "options"),
@@ -337,9 +342,14 @@ def _vlan(port: Row) -> Vlan:
     return Vlan(scalar(port, "tag"), scalar(port, "vlan_mode"), trunks)
 
 
+def _connected(interface: Row) -> bool | None:
+    status = mapping(interface, "status").get("status")
+    return None if status is None else status == "connected"
+
+
 def _neutron_tag(port: Row) -> int | None:
     tag = mapping(port, "other_config").get("tag", "")
-    return int(tag) if tag.isdigit() else None
+    return int(tag) if tag.isascii() and tag.isdigit() else None
 
 
 def _qos_type(replica: Replica, port: Row) -> str | None:

@@ -73,7 +73,7 @@ class VsctlRows:
     def watch(
         self,
         ports: Mapping[str, str],
-        missing: Callable[[Found, Switch, bool], str],
+        missing: Callable[[Found, Switch, Callable[[], bool]], str],
         deadline: Deadline,
     ) -> str:
         """See :meth:`vif_plug_ovs.ovsdb.backend.NativeRows.watch`; it reads again and again."""

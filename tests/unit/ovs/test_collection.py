@@ -139,8 +139,8 @@ def test_what_nobody_wants_or_uses_goes(there: Any) -> None:
         pytest.param(look(*HYBRID, GUESTS), "tap-libvirts is in the bridge", id="a guest's tap"),
         pytest.param(look(VHU), "a guest has vhu1 open", id="vhost-user"),
         pytest.param(look(*A_TAP, received={TAP: 1}), "has received packets", id="traffic"),
-        pytest.param(look(VF, drivers={"eth0_0": "vfio-pci"}), "bound to vfio-pci", id="a VF"),
-        pytest.param(look(VF, drivers={"eth0_0": None}), "nobody can tell", id="an unknown VF"),
+        pytest.param(look(VF, holders={"eth0_0": "bound to x"}), "bound to x", id="a VF"),
+        pytest.param(look(VF, holders={"eth0_0": None}), "nobody can tell", id="an unknown VF"),
         pytest.param(
             look(port(TAP, external_ids=mark("x", TAP))), "without a VIF id", id="without an id"
         ),
