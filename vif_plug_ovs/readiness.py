@@ -37,7 +37,8 @@ def missing(
         if port.error:
             return f"{port.name}: {port.error}"
         link = found.links.get(port.name)
-        if not port.works_with(link.index if link else 0) or (link is None and port.ifindex):
+        of_kernel = not port.interface_type  # in user space ovs-vswitchd holds on to what is gone
+        if not port.works_with(link.index if link else 0) or (of_kernel and link is None):
             return f"{port.name} has no OpenFlow port: ovs-vswitchd has not found its device"
     if until is Until.ATTACHED:
         return ""
