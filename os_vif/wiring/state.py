@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 #: Besides those of every link (mac, mtu in bytes, up, promisc, master by name, parent by name: the
 #: one that it is stacked on) the options of a bridge (ageing and forward_delay in seconds, stp,
 #: mcast_snooping), multiqueue of a tap, vlan of a VLAN device, and `SYSCTLS`. ``group`` can be
-#: told only, and only to be 0.
+#: told only, and only to be 0; parent, multiqueue and vlan can be asked only.
 Attribute = str
 Value = str | int | bool
 

@@ -19,7 +19,7 @@ from os_vif.wiring import errors
 from os_vif.wiring.steps import JoinBridge
 from tests import vifs
 from tests.fakes import NO_HOST_STACK
-from tests.rig import run, wait_until
+from tests.rig import command_lines, run, wait_until
 from tests.rig.addressing import addressing, changes
 from tests.rig.guest import BridgeGuest
 from tests.rig.linux_bridge import (
@@ -565,8 +565,7 @@ def plugged_and_collected(helper_command: str) -> Facts:
 
 def is_running(settings: Path) -> bool:
     """Whether there is a process that was told of a configuration file."""
-    lines = (path for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists())
-    return any(str(settings).encode() in path.read_bytes() for path in lines)
+    return any(str(settings) in line for line in command_lines())
 
 
 # The functions for callers outside of this repository --------------------------------------------

@@ -18,7 +18,7 @@ from os_vif.exception import InvalidValue
 from os_vif.kernel import daemon
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
-from tests.rig import wait_until
+from tests.rig import command_lines, wait_until
 from tests.rig.ovs import PrivateOvs
 from tests.rig.plugin import GROUP, HYBRID, OsVif, deviations
 from tests.rig.privsep import PrivsepHelper
@@ -98,7 +98,7 @@ def test_a_server_that_is_frozen_is_an_error_by_the_deadline(
 
 def programs(ovs: PrivateOvs) -> list[str]:
     """The programs that speak with the server."""
-    lines = [path.read_text() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    lines = command_lines()
     return [line for line in lines if ovs.remote in line and client.PROGRAM in line.split("\0")[0]]
 
 

@@ -11,7 +11,8 @@ import resource
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -74,3 +75,12 @@ def kept(argv: Sequence[str]) -> list[str]:
     and exec, which is not safe beside other threads (as ``preexec_fn`` would).
     """
     return ["setpriv", "--pdeathsig", "KILL", *argv]
+
+
+def command_lines() -> list[str]:
+    """Return the command lines of all processes; one that ends meanwhile is left out."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found.append(path.read_text(errors="replace"))
+    return found

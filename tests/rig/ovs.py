@@ -74,8 +74,9 @@ class PrivateOvs:
         self.certificate = certificate
         self.tls_port = tls_port
         self.schema = SCHEMA
-        #: Seconds for an answer; the kernel with that datapath may run on an emulated processor.
-        self.patience = 60 if datapath == "system" else 30
+        #: Seconds for an answer: the kernel with that datapath may run on an emulated processor,
+        #: and DPDK keeps processors busy while it starts.
+        self.patience = 60 if datapath in ("system", "dpdk") else 30
         self._daemons: dict[Daemon, subprocess.Popen[bytes]] = {}
         self._frozen: set[Daemon] = set()
 

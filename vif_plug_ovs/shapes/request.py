@@ -41,7 +41,8 @@ class Settings:
 
 @dataclass(frozen=True)
 class Facts:
-    """What had to be read off the host first: the NIC's function behind a VIFHostDevice."""
+    """What had to be read off the host first: the NIC's function behind a VIFHostDevice, from
+    ``/sys``, and the ports that it has, from OVSDB."""
 
     representor: str | None = None  # the kernel's network device
     pf_address: str | None = None  # PCI address of the physical function

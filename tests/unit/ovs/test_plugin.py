@@ -6,6 +6,7 @@ from collections.abc import Collection
 import pytest
 from oslo_config import cfg
 
+from os_vif.exception import InvalidValue
 from os_vif.objects.host_info import HostPluginInfo, HostVIFInfo
 from os_vif.objects.vif import VIFBase, VIFGeneric, VIFPortProfileOpenVSwitch
 from os_vif.wiring import errors
@@ -22,6 +23,7 @@ from vif_plug_ovs import ovs as module
 from vif_plug_ovs import shapes
 from vif_plug_ovs.exception import MissingPortProfile
 from vif_plug_ovs.ovs import OvsPlugin
+from vif_plug_ovs.ovsdb import drivers
 
 #: A VIF that only a subclass of the plugin knows.
 OF_A_SUBCLASS = VIFGeneric(port_profile=VIFPortProfileOpenVSwitch(interface_id="x"))
@@ -143,3 +145,9 @@ def test_bad_input_is_refused_before_the_server_is_asked(verb: str) -> None:
     ovs = plugin(ovsdb_connection="unix:/nonexistent/db.sock", ovs_vsctl_timeout=1)
     with pytest.raises(MissingPortProfile):
         getattr(ovs, verb)(vif_open_vswitch(unset="port_profile"), instance())
+
+
+def test_an_older_group_that_wants_tls_is_told_which_option_it_lacks() -> None:
+    old = plugin(without=NEW, ovsdb_connection="ssl:127.0.0.1:6640")
+    with pytest.raises(InvalidValue, match="ssl_"):
+        drivers.remote(old.config)
