@@ -497,7 +497,7 @@ MUTANTS = (
         "ownership",
         "plug takes over the port of another VIF whose guest runs",
         "os_vif/wiring/ownership.py",
-        "return opened or (port is not None and vhost_user and port.connected)",
+        "return opened or (port is not None and vhost_user and bool(port.connected))",
         "return False",
         "tests/contract/test_engine.py -k 'whose_guest_runs'",
     ),
