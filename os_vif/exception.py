@@ -26,6 +26,7 @@ A plugin derives its own from ExceptionBase and gives them a ``msg_fmt``.
 """
 
 import copyreg
+import functools
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
@@ -77,11 +78,12 @@ class ExceptionBase(Exception):
         except (KeyError, TypeError, ValueError):
             return self.msg_fmt
 
-    @property
+    @functools.cached_property  # which a plugin's error may set
     def element(self) -> str | None:
         """What it is about, where that is one thing: a field, or a link or row of the host, as in
         ``vif.address`` or ``OVS port tap1``."""
-        element = self.kwargs.get("element", self.kwargs.get("field"))
+        kwargs = vars(self).get("kwargs", {})  # a subclass may not call our constructor
+        element = kwargs.get("element", kwargs.get("field"))
         return None if element is None else str(element)
 
     def format_message(self) -> str:
@@ -153,9 +155,15 @@ class UnplugException(ExceptionBase):
 
 
 def _take_after(error: ExceptionBase, cause: object) -> None:
-    """Give the error of a verb what is known of its cause, even where that is not carried."""
-    if isinstance(cause, ExceptionBase):
-        error.code, error.retryable = cause.code, cause.retryable
+    """Give the error of a verb what is known of its cause, even where that is not carried.
+
+    A plugin's error may have attributes of these names that mean something else.
+    """
+    if not isinstance(cause, ExceptionBase):
+        return
+    if cause.code in list(CODES):
+        error.code, error.retryable = cause.code, bool(cause.retryable)
+    if isinstance(cause.element, str):
         error.kwargs.setdefault("element", cause.element)
 
 

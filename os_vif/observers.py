@@ -6,6 +6,7 @@ greenthread); without one it counts nothing.
 """
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -67,25 +68,35 @@ class Verb:
 Observer = Callable[[Verb], object]
 
 _observers: tuple[Observer, ...] = ()
+_registering = threading.Lock()
 _tally: ContextVar[Tally | None] = ContextVar("os_vif_tally", default=None)
+#: Whether an observer runs in this context.
+_observing: ContextVar[bool] = ContextVar("os_vif_observing", default=False)
 
 
 def observe(callback: Observer) -> Callable[[], None]:
     """Have a function called with each verb that has ended, in the thread that ran it.
 
-    What it raises is logged and harms no verb; what it takes the verb's caller waits for.
+    What it raises is logged and harms no verb, but for what interrupts the caller
+    (KeyboardInterrupt, a greenthread's timeout); what it takes the verb's caller waits for. Verbs
+    that an observer calls itself are not observed.
 
-    :returns: a function that ends it.
+    :returns: a function that ends it, and nothing else where a callback is registered twice.
     """
-    global _observers
     if not callable(callback):
         raise TypeError(f"{callback!r} cannot be called")
-    _observers = (*_observers, callback)
+
+    def registered(ended: Verb) -> None:
+        callback(ended)
 
     def end() -> None:
         global _observers
-        _observers = tuple(one for one in _observers if one is not callback)
+        with _registering:
+            _observers = tuple(one for one in _observers if one is not registered)
 
+    global _observers
+    with _registering:
+        _observers = (*_observers, registered)
     return end
 
 
@@ -124,8 +135,18 @@ def verb(
 
 def _report(ended: Verb) -> None:
     LOG.info("%s", ended)
-    for callback in _observers:
-        try:
-            callback(ended)
-        except Exception:
-            LOG.exception("An observer of os-vif failed on %s", ended)
+    if not _observers or _observing.get():
+        return
+    token = _observing.set(True)
+    try:
+        for observer in _observers:
+            _tell(observer, ended)
+    finally:
+        _observing.reset(token)
+
+
+def _tell(observer: Observer, ended: Verb) -> None:
+    try:
+        observer(ended)
+    except (Exception, SystemExit):
+        LOG.exception("An observer of os-vif failed on %s", ended)

@@ -149,3 +149,22 @@ def test_the_error_of_a_verb_carries_what_is_known_of_its_cause(
         assert (carried.code, carried.element) == ("bad_input", "vif.address")
     foreign = verb(vif="a VIF", err=ValueError("?"))
     assert (foreign.code, foreign.retryable, foreign.element) == ("internal", False, None)
+
+
+class OwnAttributes(exception.ExceptionBase):
+    """What a plugin defined before os-vif had attributes of these names."""
+
+    code: Any = 500
+    retryable: Any = None
+
+    def __init__(self, element: object) -> None:
+        if element:
+            self.element: Any = element
+
+
+@pytest.mark.parametrize("element", ["tap0", object(), None])
+def test_a_plugins_error_may_have_attributes_of_these_names(element: object) -> None:
+    """And a constructor that does not call ours."""
+    error = exception.PlugException(vif="a VIF", err=OwnAttributes(element))
+    named = element if isinstance(element, str) else None
+    assert (error.code, error.retryable, error.element) == ("internal", False, named)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each verb leaves one line in the log, and calls who has registered."""
 
+import contextlib
 import importlib
 import logging
 import re
@@ -76,6 +77,54 @@ def test_an_observer_that_raises_harms_no_verb_and_no_other(
     os_vif.unplug(vifs.vif_vhost_user(plugin="noop"), vifs.instance())
     assert [one.name for one in found] == ["plug"]
     assert "the observer's own fault" in caplog.text
+
+
+def test_an_observer_that_exits_harms_no_verb(
+    installed: Installed, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its KeyboardInterrupt, or a greenthread's timeout, is the caller's."""
+    os_vif.initialize()
+    for error, raised in ((SystemExit, ()), (KeyboardInterrupt, KeyboardInterrupt)):
+
+        def exits(_: observers.Verb, error: type[BaseException] = error) -> None:
+            raise error
+
+        end = os_vif.observe(exits)
+        with pytest.raises(raised) if raised else contextlib.nullcontext():
+            os_vif.plug(vifs.vif_vhost_user(plugin="noop"), vifs.instance())
+        end()
+    assert "An observer of os-vif failed" in caplog.text
+
+
+def test_a_callback_that_is_registered_twice_is_ended_twice() -> None:
+    found: list[observers.Verb] = []
+    callback = found.append
+    ends = [os_vif.observe(callback), os_vif.observe(callback)]
+    for end in ends:
+        with observers.verb("x"):
+            pass
+        end()
+        end()
+    with observers.verb("x"):
+        pass
+    assert len(found) == 2 + 1
+
+
+def test_an_observer_may_use_verbs_of_which_nobody_is_told(
+    installed: Installed, seen: list[observers.Verb]
+) -> None:
+    os_vif.initialize()
+
+    def looks(_: observers.Verb) -> None:
+        os_vif.status()
+        observers.count("waits")
+
+    end = os_vif.observe(looks)
+    os_vif.plug(vifs.vif_vhost_user(plugin="noop"), vifs.instance())
+    end()
+    assert [(one.name, one.tally) for one in seen] == [("plug", observers.Tally())]
+    os_vif.unplug(vifs.vif_vhost_user(plugin="noop"), vifs.instance())
+    assert [one.name for one in seen] == ["plug", "unplug"]
 
 
 def test_what_cannot_be_called_is_refused() -> None:
