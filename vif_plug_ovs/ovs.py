@@ -42,6 +42,7 @@ from vif_plug_ovs import (
 )
 from vif_plug_ovs.health import Switch
 from vif_plug_ovs.ovsdb import drivers
+from vif_plug_ovs.ovsdb.connection import FIRST_LOOK_SECONDS
 from vif_plug_ovs.shapes import host_device, names, request
 
 #: VIFs that go into one transaction: few enough for ovs-vswitchd to stay responsive.
@@ -195,7 +196,7 @@ class OvsPlugin(PluginBase):
         :raises NotReady: it is not by then.
         """
         deadline = Deadline(timeout)
-        wiring = self._plugged(vif, instance_info, deadline)
+        wiring = self._plugged(vif, instance_info, deadline.at_least(FIRST_LOOK_SECONDS))
         rows, ports = drivers.rows(self.config), wiring.scope.ports
         on_trunk = any(is_trunk_bridge(bridge) for bridge in ports.values())
         isolated = self.config.isolate_vif and not on_trunk

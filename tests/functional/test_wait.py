@@ -60,6 +60,8 @@ def test_what_is_ready_is_not_waited_for(
     osvif.plug_kind(kind)
     with within(1):
         wait(kind, until=until)
+        wait(kind, until=until, timeout=0)
+    fails(kind, "after 0 s: it has no port", number=2, timeout=0)
 
 
 @pytest.mark.parametrize("driver", ["native", "vsctl"])
@@ -92,6 +94,16 @@ def test_with_ovn_it_is_wired_when_ovn_says_so(
     installed = "external_ids:ovn-installed=true"
     waiting = pool.submit(wait, TAP, until="wired")
     is_done_by(waiting, lambda: ovs.vsctl("set", "Interface", TAP1, installed))
+
+
+def test_ovn_may_go_meanwhile(
+    ovs: PrivateOvs, osvif: OsVif, br_int: str, pool: ThreadPoolExecutor
+) -> None:
+    osvif.plug_kind(TAP)
+    ovs.vsctl("set", "Open_vSwitch", ".", "external_ids:ovn-remote=tcp:127.0.0.1:6642")
+    waiting = pool.submit(wait, TAP, until="wired")
+    remove = ("remove", "Open_vSwitch", ".", "external_ids", "ovn-remote")
+    is_done_by(waiting, lambda: ovs.vsctl(*remove))
 
 
 def test_an_isolated_port_is_wired_when_it_has_a_vlan(
@@ -146,6 +158,18 @@ def test_a_restart_of_the_server_is_survived(
     ovs.kill("ovsdb-server")
     ovs.start_server()
     is_done_by(waiting, lambda: run(["ip", "tuntap", "add", "dev", TAP1, "mode", "tap"]))
+
+
+def test_a_connection_that_is_closed_ends_it(
+    osvif: OsVif, br_int: str, pool: ThreadPoolExecutor
+) -> None:
+    osvif.plug_kind(PORT_ONLY)
+    waiting = pool.submit(wait, PORT_ONLY)
+    time.sleep(0.3)
+    connection.close_all()
+    with within(2), pytest.raises(exception.QueryFailed, match="was closed") as failure:
+        waiting.result(AMPLE)
+    assert failure.value.code == "not_connected"
 
 
 @pytest.mark.parametrize(

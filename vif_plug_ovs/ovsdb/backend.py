@@ -12,7 +12,7 @@ from os_vif.wiring.steps import RowStep
 from vif_plug_ovs.health import Switch
 from vif_plug_ovs.ovsdb import connection, rows
 from vif_plug_ovs.ovsdb.operations import Operation, operations
-from vif_plug_ovs.ovsdb.python_ovs import Replica
+from vif_plug_ovs.ovsdb.python_ovs import SWITCH, Replica
 
 #: An operation that changes nothing; next_cfg is counted up with it.
 _NOTHING: Operation = {"op": "comment", "comment": "os-vif: go over the configuration again"}
@@ -70,7 +70,7 @@ class NativeRows:
             lacking = missing(*rows.readiness(tables, ports))
             return not lacking
 
-        self._connection.watch(ports, is_ready, deadline)
+        self._connection.watch([*ports, SWITCH], is_ready, deadline)
         return lacking
 
     def everything(self, deadline: Deadline) -> Found:

@@ -38,11 +38,14 @@ RETRY_SECONDS = 0.2
 #: Seconds between reads of what the server has sent while no caller waits for it. A server may
 #: want an answer to its probe within a second (inactivity_probe, ovs-vswitchd.conf.db(5)).
 KEEP_ALIVE_SECONDS = 0.4
+#: Seconds for the first of many looks; a verb may outlive its deadline by one second.
+FIRST_LOOK_SECONDS = 0.9
 #: Seconds without progress after which a caller has seen that ovs-vswitchd is stuck.
 STUCK_AFTER_SECONDS = 5
 #: Seconds that later callers wait for an ovs-vswitchd that is stuck.
 WAIT_FOR_STUCK_SECONDS = 4
 
+CLOSED = "the connection was closed"
 #: How ovsdb-server says that a row of the same name already exists.
 NAME_EXISTS = "to have identical values"
 
@@ -169,16 +172,20 @@ class Connection:
         that take long.
 
         :param names: of the rows that the predicate looks at.
-        :raises NotConnected: the server did not answer by the deadline.
+        :param deadline: the first look is taken even if it has passed.
+        :raises NotConnected: the server did not answer by the deadline; or the connection was
+            closed.
         """
         changed = threading.Event()
         with self._watching(names, changed):
-            with self.synchronized(deadline) as replica:
+            with self.synchronized(deadline.at_least(FIRST_LOOK_SECONDS)) as replica:
                 value = predicate(replica)
             while not (value or self._must_end(deadline)):
                 changed.wait(deadline.remaining())
                 changed.clear()
                 value = self.read(predicate)
+        if not value and self._closed.is_set():
+            raise errors.NotConnected(remote=self.remote, reason=CLOSED)
         return value
 
     @contextlib.contextmanager
@@ -368,7 +375,7 @@ class Connection:
 
     def _reason_not_connected(self, deadline: Deadline) -> str:
         if self._closed.is_set():
-            return "the connection was closed"
+            return CLOSED
         try:
             error, stream = ovs.stream.Stream.open(self._remote)
         except Exception as err:

@@ -32,6 +32,9 @@ CONNECT_SECONDS = 8
 #: Seconds for which a greenthread parses updates before others run.
 YIELD_SECONDS = 0.02
 
+#: What the row of the table Open_vSwitch is called, by ovs-vsctl too.
+SWITCH = "."
+
 _CHUNK_BYTES = 65_536
 
 
@@ -53,14 +56,18 @@ class Replica(idl.Idl):  # type: ignore[misc]
         self._session = self.session
         self._yielded_at = time.monotonic()
         self._interruption: BaseException | None = None
-        #: Names of the ports and interfaces that have changed since this was emptied; None where
-        #: nobody wants to know.
+        #: Names of the ports and interfaces that have changed since this was emptied, and `SWITCH`
+        #: for its ids, not its counters; None where nobody wants to know.
         self.changed: set[str] | None = None
 
     def notify(self, event: str, row: Row, updates: Row | None = None) -> None:
         """Called by python-ovs with each row that has come, changed or gone."""
-        if self.changed is not None and row._table.name in ("Port", "Interface"):
+        if self.changed is None:
+            return
+        if row._table.name in ("Port", "Interface"):
             self.changed.add(scalar(row, "name"))
+        elif row._table.name == "Open_vSwitch" and "external_ids" in (updates or row)._data:
+            self.changed.add(SWITCH)
 
     def add_index(self, table: str, name: str, key: Callable[[Row], str]) -> None:
         """Index the rows of a table as ``tables[table].rows.indexes[name]``."""
