@@ -21,6 +21,7 @@ if GREEN:  # as Nova does it: before anything else is imported
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -30,8 +31,11 @@ from typing import Any
 import ovs.poller
 from oslo_config import cfg
 
+import os_vif
 from os_vif import exception
 from os_vif.wiring.deadline import Deadline
+from tests import vifs
+from tests.rig import run, wait_until
 from tests.rig.plugin import HYBRID, PORT_ONLY, TAP, Kind, OsVif, initialized
 from tests.rig.stopwatch import Lap, Stopwatch, of_this_process, stopwatch
 from vif_plug_ovs.ovsdb import connection
@@ -39,7 +43,7 @@ from vif_plug_ovs.ovsdb import connection
 CALLERS, ROUNDS = 12, 3
 AMPLE = 60  # seconds
 SHORT = 1  # seconds
-TICK = 0.01  # seconds
+TICK, TICKER = 0.01, "ticker"  # seconds; the name of its thread
 
 Report = dict[str, Any]
 
@@ -54,7 +58,7 @@ class Ticker:
         self.gap = 0.0
         self.ticks = 0
         self._ended = False
-        self._thread = threading.Thread(target=self._tick)
+        self._thread = threading.Thread(target=self._tick, name=TICKER)
 
     def _tick(self) -> None:
         watch = Stopwatch(of_this_process)
@@ -247,6 +251,64 @@ def interrupted_fill(osvif: OsVif, _: int) -> Report:
     return {"swallowed": swallowed, "interruptions": interruptions, "ports": ports}
 
 
+def used() -> float:
+    """The processor time of this process in seconds, less that of a ticker in a native thread,
+    which looks at all threads."""
+    every = {thread.name: thread.ident or 0 for thread in threading.enumerate()}
+    of_ticker = 0 if GREEN else time.clock_gettime(time.pthread_getcpuclockid(every[TICKER]))
+    return time.process_time() - of_ticker
+
+
+WAITERS, CHANGES, IDLE = 1000, 100, 2  # IDLE in seconds
+
+
+def waits(osvif: OsVif, _: int) -> Report:
+    """One waits, and then a thousand: what it costs while nothing happens, and while the rows of
+    others change; some are interrupted. Then the device of all of them comes."""
+    vif, device = PORT_ONLY.vif(1), PORT_ONLY.port(1)
+    osvif.plug_kind(PORT_ONLY)
+    osvif.plug_kind(PORT_ONLY, 2)
+    raised: list[str] = []
+
+    def wait(_: int) -> None:
+        os_vif.wait(vif, vifs.instance(), timeout=AMPLE)
+
+    def waiting(count: int) -> threading.Thread:
+        started = threading.Thread(target=lambda: raised.extend(at_once(wait, count)))
+        started.start()
+        watchers = _shared(osvif)._watchers
+        wait_until(lambda: len(watchers.get(device, ())) == count, AMPLE, f"{count} waiters")
+        time.sleep(1)
+        return started
+
+    def interrupted(_: int) -> None:
+        with eventlet.Timeout(0.3, False):
+            wait(0)
+
+    change = f"ovs-vsctl --db={_shared(osvif).remote} set Interface {PORT_ONLY.port(2)}"
+    every = f"for i in $(seq {CHANGES}); do {change} external_ids:x=$i; done"
+    costs: dict[str, list[float]] = {"idle": [], "changes": []}
+    for count in (1, WAITERS):
+        threads = waiting(count)
+        if GREEN:
+            raised += at_once(interrupted, CALLERS)
+        for name, act in (
+            ("idle", lambda: time.sleep(IDLE)),
+            ("changes", lambda: subprocess.run(every, shell=True, check=True)),
+        ):
+            began = used()
+            act()
+            costs[name].append(used() - began)
+        began = time.monotonic()
+        run(["ip", "tuntap", "add", "dev", device, "mode", "tap"])
+        threads.join()
+        woken = time.monotonic() - began
+        run(["ip", "link", "delete", device])
+        osvif.unplug(vif)
+        osvif.plug(vif)
+    return {"raised": raised, "woken": woken, **costs}
+
+
 def _shared(osvif: OsVif) -> connection.Connection:
     return connection.get(cfg.CONF[osvif.group].ovsdb_connection)
 
@@ -269,6 +331,7 @@ SCENARIOS = {
         interrupted_wait,
         first_fill,
         interrupted_fill,
+        waits,
     )
 }
 

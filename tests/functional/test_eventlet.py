@@ -175,3 +175,14 @@ def test_a_greenthreads_timeout_leaves_nothing_of_a_plug(
     assert report["raised"] == []
     assert report["interrupted"] > 10
     assert not difference(before, snapshot(ovs_dummy))
+
+
+@both
+def test_a_thousand_who_wait_cost_as_much_as_one(kind_of_threads: str, ovs: PrivateOvs) -> None:
+    ovs.vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=netdev")
+    report = many_callers(kind_of_threads, "waits", ovs.remote)
+    assert report["raised"] == report["left"] == []
+    for one, thousand in (report["idle"], report["changes"]):
+        assert thousand < one + 0.1  # seconds
+    assert report["woken"] < 5
+    assert report["gap"] < STALL

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """wait returns as soon as a VIF is attached, or wired, and not before."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +11,6 @@ import pytest
 import os_vif
 from os_vif import exception
 from os_vif.wiring import errors
-from os_vif.wiring.deadline import Deadline
 from tests import vifs
 from tests.rig import run
 from tests.rig.ovs import PrivateOvs
@@ -178,28 +176,3 @@ def test_a_connection_that_is_closed_ends_it(
 def test_bad_input_is_refused(until: str, timeout: Any, osvif: OsVif) -> None:
     with pytest.raises(exception.InvalidValue, match="until" if timeout == 1 else "timeout"):
         os_vif.wait(TAP.vif(), vifs.instance(), until=until, timeout=timeout)
-
-
-def test_many_who_wait_cost_as_much_as_one(
-    ovs_dummy: PrivateOvs, osvif_dummy: OsVif, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each looks only when its own port has changed, and there is no thread for each."""
-    many = 200
-    osvif_dummy.plug_kind(PORT_ONLY, 1)
-    looks: list[str] = []
-    remote = connection.get(ovs_dummy.remote)
-    threads = threading.active_count()
-
-    def watch(name: str) -> None:
-        remote.watch([name], lambda _: looks.append(name), Deadline(3))  # type: ignore[func-returns-value]
-
-    with ThreadPoolExecutor(many) as callers:
-        waiting = [callers.submit(watch, f"none{number}") for number in range(many)]
-        time.sleep(0.5)
-        assert threading.active_count() <= threads + many
-        before = len(looks)
-        for number in range(2, 12):
-            osvif_dummy.plug_kind(PORT_ONLY, number)
-        assert len(looks) == before == many
-        for one in waiting:
-            one.result(AMPLE)
