@@ -89,9 +89,11 @@ class Port:
     #: No wiring describes it.
     connected: bool | None = field(default=None, compare=False)
     #: What Neutron's agent writes down of the VLAN into which it has moved the port, in
-    #: ``other_config:tag``; and the type of the QoS row that the port refers to.
+    #: ``other_config:tag``; the type of the QoS row that the port refers to, and whether it bears
+    #: an id of others, as Neutron's does.
     neutron_tag: int | None = field(default=None, compare=False)
     qos_type: str | None = field(default=None, compare=False)
+    qos_of_others: bool = field(default=False, compare=False)
     ifindex: int | None = None  # of the device that ovs-vswitchd has opened; a dummy has 0
 
     @property

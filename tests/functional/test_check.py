@@ -210,13 +210,29 @@ def test_each_kind_of_damage_is_found_and_what_may_be_is_repaired(
         assert findings(damage.kind) == set()
 
 
-def test_a_port_that_has_lost_its_qos(ovs_dummy: PrivateOvs, osvif_dummy: OsVif) -> None:
+NEW_QOS = ("set", "Port", TAP1, "qos=@q", "--", "--id=@q", "create", "QoS", "type=linux-htb")
+NEUTRONS = (f"external_ids:id={vifs.interface_id(9)}", "external_ids:_type=minimum_bandwidth")
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ((), None),
+        (("clear", "Port", TAP1, "qos"), "is None"),
+        (NEW_QOS, "is 'linux-htb'"),
+        ((*NEW_QOS, *NEUTRONS), None),
+    ],
+    ids=["unchanged", "lost", "swapped", "a policy of Neutron"],
+)
+def test_the_qos_of_a_port(
+    change: tuple[str, ...], found: str | None, ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
     vif = TAP.vif(profile={"datapath_type": "system"})
     osvif_dummy.plug(vif)
-    assert os_vif.check(vif, vifs.instance()) == ()
-    ovs_dummy.vsctl("--no-wait", "clear", "Port", TAP1, "qos")
-    (found,) = os_vif.check(vif, vifs.instance())
-    assert str(found) == f"OVS port {TAP1}: qos should be 'linux-noop' and is None"
+    ovs_dummy.vsctl("--no-wait", *change or ("show",))
+    said = [str(one) for one in os_vif.check(vif, vifs.instance())]
+    wanted = f"OVS port {TAP1}: qos should be 'linux-noop' and {found}"
+    assert said == ([wanted] if found else [])
 
 
 @pytest.mark.parametrize("tag", [7, 4095])

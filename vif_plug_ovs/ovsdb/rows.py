@@ -242,7 +242,8 @@ def has_agent(replica: Replica, bridge: str) -> bool:
     row = named(replica, "Bridge", bridge)
     of_port = replica.tables["Port"].rows
     ports = (of_port.get(uuid) for uuid in (members(row, "ports") if row else ()))
-    return any(_neutron_tag(port) is not None for port in ports if port)
+    tag = map_value("other_config", "tag")
+    return any(tag(port) for port in ports if port)
 
 
 def unused_ofport(replica: Replica) -> int:
@@ -325,7 +326,7 @@ def _port(replica: Replica, row: Row, bridge_name: str) -> Port:
         mapping(row, "external_ids"),
         vlan=_vlan(row),
         neutron_tag=_neutron_tag(row),
-        qos_type=_qos_type(replica, row),
+        **_qos(replica, name, row),
         connected=_connected(interface),
         interface_type=scalar(interface, "type"),
         interface_ids=mapping(interface, "external_ids"),
@@ -352,8 +353,14 @@ def _neutron_tag(port: Row) -> int | None:
     return int(tag) if tag.isascii() and tag.isdigit() else None
 
 
-def _qos_type(replica: Replica, port: Row) -> str | None:
-    for uuid in members(port, "qos"):
-        if qos := replica.tables["QoS"].rows.get(uuid):
-            return str(scalar(qos, "type"))
-    return None
+def _qos(replica: Replica, name: str, port: Row) -> dict[str, Any]:
+    """Return what a port's QoS row says; of several, which cannot be, the first."""
+    rows = (replica.tables["QoS"].rows.get(uuid) for uuid in members(port, "qos"))
+    row = next((row for row in rows if row), None)
+    if row is None:
+        return {}
+    its_id = mapping(row, "external_ids").get(_ID)
+    return {
+        "qos_type": str(scalar(row, "type")),
+        "qos_of_others": its_id not in (None, names.qos_id(name)),
+    }

@@ -209,7 +209,7 @@ class OvsPort(Element):
         if (vlan := self._vlan(port)) != port.vlan:
             yield self._differs("vlan", vlan, port.vlan, Action.REPORT)
         qos_type = found.qos.get(self.name, self.qos_type)  # as it was made
-        if port.qos_type != qos_type:
+        if port.qos_type != qos_type and not port.qos_of_others:
             yield self._differs("qos", qos_type, port.qos_type, Action.REPORT)
         if link and not port.error and not port.works_with(link.index):
             what, wanted, its = _not_working(port, link)
