@@ -250,7 +250,9 @@ def status() -> tuple[Condition, ...]:
         except exception.NotSupported as err:
             found.append(Condition(name, "plugin", Level.OK, f"loaded; {err}"))
         except exception.QueryFailed as err:
-            found.append(Condition(name, "plugin", Level.ERROR, str(err)))
+            LOG.error("%s", err, exc_info=True)
+            remedy = "The log of this program says where it failed."
+            found.append(Condition(name, "plugin", Level.ERROR, str(err), remedy))
     return tuple(found)
 
 

@@ -33,7 +33,7 @@ from vif_plug_linux_bridge.shapes.request import Request
 #: Seconds that plugging may take; the default of the plugin for Open vSwitch.
 TIMEOUT = 120
 #: Seconds in which iptables has to answer for a host to be well.
-STATUS_SECONDS = 10
+STATUS_SECONDS = 5
 #: Of the bridges that a thread of this process is making.
 LOCKS = KeyedLocks()
 

@@ -3,19 +3,27 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
-from os_vif.kernel import daemon, sysfs
+from os_vif.kernel import daemon, observe, sysfs
 from os_vif.wiring.deadline import Deadline
-from vif_plug_ovs import privileged
+from os_vif.wiring.ownership import Mark
+from os_vif.wiring.state import Link
+from vif_plug_ovs import constants, privileged
 from vif_plug_ovs.health import PATIENCE_SECONDS, Answer, Facts, Switch
 from vif_plug_ovs.ovsdb import drivers
 from vif_plug_ovs.ovsdb.connection import STUCK_AFTER_SECONDS
+from vif_plug_ovs.shapes import names
 
 #: What is said of in ``versions``.
 DISTRIBUTIONS = ("os-vif", "ovs", "ovsdbapp", "pyroute2")
+#: The device of the kernel's datapath, where the module is built in and /sys does not show it.
+KERNEL_DATAPATH = "ovs-system"
+#: Documentation/networking/ip-sysctl.rst, "/proc/sys/net/bridge".
+BRIDGED_IPTABLES = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 
 def facts(config: Any) -> Facts:
@@ -24,15 +32,19 @@ def facts(config: Any) -> Facts:
     :param config: the plugin's option group.
     """
     switch, server = _timed(lambda: drivers.rows(config).switch(_soon()))
+    allowed, helper = _timed(lambda: daemon.call(privileged.may_change_links, deadline=_soon()))
+    links = observe.every_link()
     return Facts(
         server=server,
         switch=switch,
         vswitchd=None if switch is None else _vswitchd(config, switch),
-        helper=_timed(lambda: daemon.call(privileged.change_links, [], False, deadline=_soon()))[
-            1
-        ],
-        kernel_datapath=os.path.isdir("/sys/module/openvswitch"),
+        helper=helper,
+        may_change_links=allowed,
+        kernel_datapath=os.path.isdir("/sys/module/openvswitch") or KERNEL_DATAPATH in links,
         tun=os.path.exists("/dev/net/tun"),
+        bridged_iptables=_bridged_iptables(),
+        hybrids=sum(name.startswith(names.hybrid_bridge("")) for name in links),
+        made_taps=sum(_is_made_tap(link) for link in links.values()),
         smart_nics=tuple(sorted(one.name for one in sysfs.netdevs() if one.switch_id)),
         versions=dict(_versions()),
     )
@@ -65,9 +77,21 @@ def _vswitchd(config: Any, switch: Switch) -> Answer:
     return Answer(answer.seconds, f"{late}, in {answer.seconds:.1f} s")
 
 
-def _versions() -> Any:
+def _bridged_iptables() -> bool:
+    try:
+        return BRIDGED_IPTABLES.read_text().strip() == "1"
+    except OSError:  # the module br_netfilter is not loaded
+        return False
+
+
+def _is_made_tap(link: Link) -> bool:
+    return link.kind == "tun" and link.alias.startswith(f"{Mark.KEY}:{constants.PLUGIN_NAME}:")
+
+
+def _versions() -> Iterator[tuple[str, str]]:
     for name in DISTRIBUTIONS:
         try:
             yield name, metadata.version(name)
         except metadata.PackageNotFoundError:
             yield name, "not installed"
+    yield os.uname().sysname, os.uname().release

@@ -27,6 +27,8 @@ class Switch:
     #: The configurations that ovs-vswitchd was asked for, and has finished.
     next_cfg: int = 0
     cur_cfg: int = 0
+    #: Bridges whose packets the kernel's module forwards.
+    kernel_bridges: tuple[str, ...] = ()
 
     @property
     def has_ovn(self) -> bool:
@@ -52,18 +54,26 @@ class Facts:
     :param server: the OVSDB server.
     :param vswitchd: ovs-vswitchd, about the configuration that it was asked for last.
     :param helper: the privileged daemon.
-    :param kernel_datapath: whether the kernel's module is loaded.
+    :param may_change_links: whether the kernel lets that daemon change network devices.
+    :param kernel_datapath: whether the kernel has the module openvswitch.
     :param tun: whether taps can be made.
+    :param bridged_iptables: whether iptables sees packets that a Linux bridge forwards.
+    :param hybrids: how many Linux bridges of hybrid plugs there are.
+    :param made_taps: how many taps os-vif has made (``create_tap``).
     :param smart_nics: network devices that are ports of a hardware switch.
-    :param versions: of our distributions, by name.
+    :param versions: of our distributions and of the kernel, by name.
     """
 
     server: Answer
     switch: Switch | None
     vswitchd: Answer | None
     helper: Answer
-    kernel_datapath: bool
-    tun: bool
+    may_change_links: bool | None = None
+    kernel_datapath: bool = True
+    tun: bool = True
+    bridged_iptables: bool = True
+    hybrids: int = 0
+    made_taps: int = 0
     smart_nics: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -82,7 +92,12 @@ class Options:
 def conditions(facts: Facts, options: Options) -> tuple[Condition, ...]:
     """Return what matters to those who plug, what is broken first."""
     order = [Level.ERROR, Level.WARNING, Level.OK]
-    found = [*_services(facts, options), *_host(facts), *_options(facts, options)]
+    found = [
+        *_services(facts, options),
+        *_host(facts),
+        *_kernel(facts),
+        *_options(facts, options),
+    ]
     return tuple(sorted(found, key=lambda one: order.index(one.level)))
 
 
@@ -115,6 +130,21 @@ def _services(facts: Facts, options: Options) -> Iterator[Condition]:
         "it answers",
         "Look at helper_command in [vif_plug_ovs_privileged], and at sudo's rules.",
     )
+    if facts.may_change_links is not None:
+        yield _capabilities(facts.may_change_links)
+
+
+def _capabilities(suffice: bool) -> Condition:
+    subject = "capabilities"
+    if suffice:
+        return _condition(subject, Level.OK, "the privileged daemon may change network devices")
+    return _condition(
+        subject,
+        Level.ERROR,
+        "the privileged daemon may not change network devices: it lacks CAP_NET_ADMIN here",
+        "Look at capabilities and user in [vif_plug_ovs_privileged]; a container that it runs in "
+        "needs CAP_NET_ADMIN and the network namespace of the host.",
+    )
 
 
 def _answer(subject: str, answer: Answer, summary: str, remedy: str) -> Condition:
@@ -133,8 +163,30 @@ def _host(facts: Facts) -> Iterator[Condition]:
         dpdk = {True: "initialised", False: "not initialised", None: "not known"}
         yield _condition("DPDK", Level.OK, dpdk[facts.switch.dpdk])
     yield _condition("versions", Level.OK, versions)
-    loaded = "loaded" if facts.kernel_datapath else "not loaded: bridges must be of type netdev"
-    yield _condition("kernel module openvswitch", Level.OK, loaded)
+
+
+def _kernel(facts: Facts) -> Iterator[Condition]:
+    module, bridges = "kernel module openvswitch", facts.switch and facts.switch.kernel_bridges
+    if facts.kernel_datapath:
+        yield _condition(module, Level.OK, "loaded")
+    elif bridges:
+        yield _condition(
+            module,
+            Level.ERROR,
+            f"not loaded, and no port of {', '.join(bridges)} works without it",
+            "Load the module, or make bridges of type netdev.",
+        )
+    else:
+        yield _condition(module, Level.OK, "not loaded: bridges must be of type netdev")
+    if facts.hybrids and not facts.bridged_iptables:
+        yield _condition(
+            "br_netfilter",
+            Level.WARNING,
+            f"iptables sees no packet of the {facts.hybrids} hybrid plugs: no rule of Neutron's "
+            "security groups holds for them",
+            "Load the module br_netfilter and set net.bridge.bridge-nf-call-iptables to 1, as "
+            "Neutron's agent does when it starts.",
+        )
     if not facts.tun:
         yield _condition(
             "/dev/net/tun",
@@ -161,6 +213,14 @@ def _options(facts: Facts, options: Options) -> Iterator[Condition]:
         )
     if facts.switch is not None:
         yield from _with_ovn(facts.switch.has_ovn, options)
+        if facts.made_taps and facts.switch.has_ovn:
+            yield _condition(
+                "create_tap",
+                Level.OK,
+                f"{facts.made_taps} taps are os-vif's, so their ports work before the guest comes",
+                "For live migration Neutron has to set requested-chassis to both hosts, which "
+                "cannot be seen here; without, packets are lost: leave taps and ports to libvirt.",
+            )
     if options.per_port_bridge and facts.smart_nics:
         yield _condition(
             "per_port_bridge",

@@ -17,6 +17,16 @@ ALLOWED = packing.Allowed(
 
 
 @privsep.vif_plug.entrypoint
+def may_change_links(until: float = math.inf) -> bool:
+    """Return whether the kernel lets this daemon change network devices; see
+    :func:`os_vif.kernel.execute.is_allowed`.
+
+    :param until: the end of the deadline; nothing here waits.
+    """
+    return execute.is_allowed()
+
+
+@privsep.vif_plug.entrypoint
 def change_links(groups: list[Any], go_on: bool = False, until: float = math.inf) -> list[Any]:
     """Execute groups of packed steps; see :func:`os_vif.kernel.execute.execute`.
 

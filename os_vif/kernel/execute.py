@@ -46,6 +46,25 @@ def _no_filter(step: FilterBridge) -> None:
     raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
 
+#: An index that the kernel gives no link before it has made 2,147,483,646 others.
+_NO_LINK = 2**31 - 1
+
+
+def is_allowed() -> bool:
+    """Return whether the kernel lets this process change links: whether it has CAP_NET_ADMIN where
+    its network namespace belongs to.
+
+    A change of a link that does not exist is asked for: the kernel looks at the privilege first
+    (``rtnetlink_rcv_msg`` in net/core/rtnetlink.c).
+    """
+    try:
+        with rtnetlink.Socket() as kernel:
+            kernel.change(rtnetlink.NEW_LINK, 0, rtnetlink.link_header(_NO_LINK))
+    except OSError as err:
+        return err.errno != errno.EPERM
+    return True
+
+
 def execute(
     packed: Iterable[Iterable[Sequence[Any]]],
     go_on: bool = False,

@@ -34,6 +34,8 @@ def test_a_host_that_is_well(driver: str, ovs: PrivateOvs, osvif: OsVif, br_int:
     assert 0 < found["OVSDB"].value < 1
     assert "Open vSwitch 3." in found["versions"].summary
     assert found["DPDK"].summary == ("not initialised" if driver == "native" else "not known")
+    assert "may change network devices" in found["capabilities"].summary
+    assert "Linux " in found["versions"].summary
     assert (ovs.dump(), ovs.next_cfg()) == before
 
 
@@ -62,7 +64,7 @@ def test_a_privileged_daemon_that_cannot_be_started(
     def refuse(*_: object) -> None:
         raise OSError("sudo: a password is required")
 
-    monkeypatch.setattr(privileged, "change_links", refuse)
+    monkeypatch.setattr(privileged, "may_change_links", refuse)
     found = conditions()["privileged daemon"]
     assert (found.level, found.summary) == ("error", "sudo: a password is required")
 

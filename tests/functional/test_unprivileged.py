@@ -11,6 +11,7 @@ from oslo_config import cfg
 
 import os_vif
 from os_vif.answers import Until
+from os_vif.kernel import execute
 from tests import vifs
 from tests.functional.test_tap import NOBODY, has_other_users
 from tests.rig import linux_bridge
@@ -62,6 +63,13 @@ def test_looking_starts_no_daemon(as_nobody: Callable[[Callable[[], Any]], Any])
     (found, listed, decided), started = as_nobody(look)
     assert (found, sorted(listed)) == ([], [vifs.vif_id(1), vifs.vif_id(2)])
     assert (decided, started) == (2, False)
+
+
+def test_a_daemon_without_the_capability_is_told_from_one_with_it(
+    as_nobody: Callable[[Callable[[], Any]], Any],
+) -> None:
+    assert execute.is_allowed()
+    assert as_nobody(execute.is_allowed) == (False, False)
 
 
 def test_what_needs_the_daemon_is_said_to_be_missing(

@@ -48,7 +48,7 @@ class NativeRows:
         :raises NotConnected: the server cannot be reached by the deadline.
         """
         with self._connection.synchronized(deadline) as tables:
-            return rows.state_of_switch(tables)
+            return rows.state_of_switch(tables, with_bridges=True)
 
     def watch(
         self,

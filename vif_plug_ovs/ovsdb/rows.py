@@ -11,6 +11,7 @@ from typing import Any
 from os_vif.wiring.errors import TransactionRefused
 from os_vif.wiring.ownership import IFACE_ID
 from os_vif.wiring.state import Bridge, Found, Port, Vlan
+from vif_plug_ovs import constants
 from vif_plug_ovs.health import Switch
 from vif_plug_ovs.ovsdb.python_ovs import (
     Replica,
@@ -207,12 +208,13 @@ def pending(replica: Replica) -> int | None:
     return None
 
 
-def state_of_switch(replica: Replica) -> Switch:
+def state_of_switch(replica: Replica, *, with_bridges: bool = False) -> Switch:
     """Return what the table Open_vSwitch says.
 
+    :param with_bridges: and the table Bridge, of which there may be one row for each VIF.
     :raises TransactionRefused: the database is not initialised yet.
     """
-    row = switch(replica)
+    row, bridges = switch(replica), replica.tables["Bridge"].rows if with_bridges else {}
     lacking = {column for _, column in replica.session.missing}
     return Switch(
         version=scalar(row, "ovs_version", ""),
@@ -220,6 +222,13 @@ def state_of_switch(replica: Replica) -> Switch:
         external_ids=mapping(row, "external_ids"),
         next_cfg=int(scalar(row, "next_cfg")),
         cur_cfg=int(scalar(row, "cur_cfg")),
+        kernel_bridges=tuple(
+            sorted(
+                _name(bridge)
+                for bridge in bridges.values()
+                if scalar(bridge, "datapath_type") in ("", constants.OVS_DATAPATH_SYSTEM)
+            )
+        ),
     )
 
 

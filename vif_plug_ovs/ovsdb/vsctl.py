@@ -67,8 +67,8 @@ class VsctlRows:
 
     def switch(self, deadline: Deadline) -> Switch:
         """See :meth:`vif_plug_ovs.ovsdb.backend.NativeRows.switch`; DPDK is not asked about."""
-        found = rows.state_of_switch(self._read([_select("Open_vSwitch")], deadline))
-        return replace(found, dpdk=None)
+        tables = self._read([_select("Open_vSwitch"), _select("Bridge")], deadline)
+        return replace(rows.state_of_switch(tables, with_bridges=True), dpdk=None)
 
     def watch(
         self,
