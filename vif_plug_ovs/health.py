@@ -252,8 +252,8 @@ def _migration(has_ovn: bool, options: Options) -> str:
     """Return which strategy of live migration fits how VIFs are plugged."""
     if not has_ovn:
         return (
-            "for ML2/OVS: Nova waits for network-vif-plugged before it starts to migrate; "
-            "os_vif.wait(until='wired') tells when the port has its VLAN"
+            "for ML2/OVS, ports that os-vif makes (hybrid plug, create_port): Neutron's agent can "
+            "wire them before the guest is there; os_vif.wait(until='wired') tells when it has"
         )
     if options.per_port_bridge:
         return (

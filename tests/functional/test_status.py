@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """status says whether a host can plug, and what to do if it cannot."""
 
+import time
+
 import pytest
 
 import os_vif
@@ -8,13 +10,17 @@ from os_vif import exception
 from os_vif.answers import Condition
 from tests.rig.ovs import PrivateOvs
 from tests.rig.plugin import TAP, OsVif
-from vif_plug_ovs import health, privileged
+from tests.rig.stopwatch import within
+from vif_plug_linux_bridge import linux_bridge
+from vif_plug_linux_bridge import privileged as linux_bridge_privileged
+from vif_plug_ovs import examination, privileged
+
+PATIENCE = examination.PATIENCE_SECONDS
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "PATIENCE_SECONDS", 1.0)
-    monkeypatch.setattr("vif_plug_ovs.examination.PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(examination, "PATIENCE_SECONDS", 1.0)
 
 
 def conditions() -> dict[str, Condition]:
@@ -67,6 +73,32 @@ def test_a_privileged_daemon_that_cannot_be_started(
     monkeypatch.setattr(privileged, "may_change_links", refuse)
     found = conditions()["privileged daemon"]
     assert (found.level, found.summary) == ("error", "sudo: a password is required")
+
+
+def test_it_answers_in_time_where_nothing_else_does(
+    ovs: PrivateOvs, osvif: OsVif, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the patience that it really has, 15 seconds and what the daemon for iptables has to
+    roll back."""
+    most = 2 * PATIENCE + linux_bridge.STATUS_SECONDS + linux_bridge_privileged.GRACE
+    assert most < 16
+
+    def freezes(until: float) -> None:
+        time.sleep(until - time.monotonic())
+        raise TimeoutError("it does not answer")
+
+    monkeypatch.setattr(linux_bridge, "STATUS_SECONDS", 1)
+    monkeypatch.setattr(linux_bridge_privileged, "filtered", freezes)
+    monkeypatch.setattr(privileged, "may_change_links", freezes)
+    ovs.freeze("ovsdb-server")
+    with within(4):
+        every = os_vif.status()
+    bad = [(one.plugin, one.subject) for one in every if one.level == "error" and one.remedy]
+    assert sorted(bad) == [
+        ("linux_bridge", "privileged daemon and iptables"),
+        ("ovs", "OVSDB"),
+        ("ovs", "privileged daemon"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ CASES: dict[str, tuple[Facts, dict[str, Any], str, str, str, str]] = {
         "2 taps",
         "requested-chassis",
     ),
-    "live migration, ML2/OVS": (WELL, {}, "live migration", "ok", "network-vif-plugged", ""),
+    "live migration, ML2/OVS": (WELL, {}, "live migration", "ok", "Neutron's agent", ""),
     "live migration, OVN": (
         switched(external_ids=OVN),
         {},
