@@ -3,9 +3,9 @@
 
 import socket
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, replace
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from oslo_config import cfg
 
@@ -30,9 +30,11 @@ from vif_plug_linux_bridge import constants, drawings, privileged, shapes
 from vif_plug_linux_bridge.shapes import gc as garbage
 from vif_plug_linux_bridge.shapes.request import Request
 
+T = TypeVar("T")
+
 #: Seconds that plugging may take; the default of the plugin for Open vSwitch.
 TIMEOUT = 120
-#: Seconds in which iptables has to answer for a host to be well.
+#: Seconds in which the daemon, and iptables, has to answer for a host to be well.
 STATUS_SECONDS = 5
 #: Of the bridges that a thread of this process is making.
 LOCKS = KeyedLocks()
@@ -167,29 +169,26 @@ class LinuxBridgePlugin(PluginBase):
         return [Decision(one.vif_id, one.plugin, False, reason, one.devices) for one in kept]
 
     def status(self) -> list[Condition]:
-        """Return whether the privileged daemon answers, and iptables with it."""
-        began = time.monotonic()
-        try:
-            bridges = daemon.call(
-                privileged.filtered, deadline=Deadline(STATUS_SECONDS), grace=privileged.GRACE
-            )
-        except Exception as err:
-            return [
-                Condition(
-                    constants.PLUGIN_NAME,
-                    "privileged daemon and iptables",
-                    Level.ERROR,
-                    str(err),
-                    "Look at helper_command in [vif_plug_linux_bridge_privileged], at sudo's "
-                    "rules, and whether iptables-save works as root.",
-                )
-            ]
-        seconds = time.monotonic() - began
-        summary = f"answers; {len(bridges)} bridges have rules of os-vif"
-        subject = "privileged daemon and iptables"
-        return [
-            Condition(constants.PLUGIN_NAME, subject, Level.OK, summary, value=seconds, unit="s")
-        ]
+        """Return whether the privileged daemon answers, and if it does, iptables with it."""
+        context = "[vif_plug_linux_bridge_privileged]"
+        answers = _answer(
+            "privileged daemon",
+            privileged.may_change_links,
+            _what_it_may,
+            Level.ERROR,
+            f"Look at helper_command and capabilities in {context}, and at sudo's rules.",
+        )
+        if answers.level is not Level.OK:
+            return [answers]
+        iptables = _answer(
+            "iptables",
+            privileged.filtered,
+            lambda bridges: f"answers; {len(bridges)} bridges have rules of os-vif",
+            Level.WARNING,
+            "VIFs that Neutron does not filter cannot be plugged until iptables-save works as the "
+            f"user of {context}, which has to be root.",
+        )
+        return [answers, iptables]
 
     def _collect(self, wanted: Iterable[VIFBase], *, dry_run: bool) -> list[Decision]:
         deadline, links = Deadline(TIMEOUT), _links()
@@ -232,6 +231,30 @@ def _checked(vif: VIFBase) -> VIFBridge:
     if not isinstance(vif, VIFBridge):
         raise NoMatchingVIFClass.by_plugin(constants.PLUGIN_NAME, type(vif).__name__)
     return vif
+
+
+def _answer(
+    subject: str, ask: Callable[..., T], said: Callable[[T], str], else_: Level, remedy: str
+) -> Condition:
+    """Return what the privileged daemon says, and how fast.
+
+    :param ask: what is called in it.
+    :param said: puts its answer into words, or raises what is wrong with it.
+    :param else_: what it means that there is none.
+    """
+    began = time.monotonic()
+    try:
+        summary = said(daemon.call(ask, deadline=Deadline(STATUS_SECONDS), grace=privileged.GRACE))
+    except Exception as err:
+        return Condition(constants.PLUGIN_NAME, subject, else_, str(err) or repr(err), remedy)
+    seconds = time.monotonic() - began
+    return Condition(constants.PLUGIN_NAME, subject, Level.OK, summary, value=seconds, unit="s")
+
+
+def _what_it_may(change_links: bool) -> str:
+    if not change_links:
+        raise PermissionError("it may not change network devices: it lacks CAP_NET_ADMIN here")
+    return "answers, and may change network devices"
 
 
 def _rules(wanted: Request, deadline: Deadline) -> Iterator[Finding]:

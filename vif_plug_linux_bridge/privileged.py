@@ -29,6 +29,16 @@ GRACE = 0.6
 
 
 @privsep.vif_plug.entrypoint
+def may_change_links(until: float = math.inf) -> bool:
+    """Return whether the kernel lets this daemon change network devices; see
+    :func:`os_vif.kernel.execute.is_allowed`.
+
+    :param until: as of :func:`filtered`; nothing here waits.
+    """
+    return execute.is_allowed()
+
+
+@privsep.vif_plug.entrypoint
 def filtered(until: float = math.inf) -> list[str]:
     """Return the bridges that have rules of ours.
 

@@ -153,11 +153,17 @@ def test_status_says_whether_iptables_answers(
     plugin: OsVif, wire: BridgeGuest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugin.plug(vif(**FILTERED))
-    (well,) = (one for one in os_vif.status() if one.plugin == "linux_bridge")
-    assert (well.level, well.unit) == ("ok", "s")
+    privileged_daemon, well = (one for one in os_vif.status() if one.plugin == "linux_bridge")
+    assert "may change network devices" in privileged_daemon.summary
+    assert {(one.level, one.unit) for one in (privileged_daemon, well)} == {("ok", "s")}
     assert well.summary == "answers; 1 bridges have rules of os-vif"
     broken = Path("/nonexistent")
     monkeypatch.setattr("vif_plug_linux_bridge.iptables_runner._path", lambda _: str(broken))
-    (ill,) = (one for one in os_vif.status() if one.plugin == "linux_bridge")
-    assert ill.level == "error"
-    assert "helper_command" in ill.remedy
+    _, ill = (one for one in os_vif.status() if one.plugin == "linux_bridge")
+    assert ill.level == "warning"
+    assert "iptables-save" in ill.remedy
+    monkeypatch.setattr(privileged, "may_change_links", lambda _: False)
+    (without,) = (one for one in os_vif.status() if one.plugin == "linux_bridge")
+    assert (without.level, without.subject) == ("error", "privileged daemon")
+    assert "CAP_NET_ADMIN" in without.summary
+    assert "capabilities" in without.remedy

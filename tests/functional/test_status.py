@@ -88,14 +88,14 @@ def test_it_answers_in_time_where_nothing_else_does(
         raise TimeoutError("it does not answer")
 
     monkeypatch.setattr(linux_bridge, "STATUS_SECONDS", 1)
-    monkeypatch.setattr(linux_bridge_privileged, "filtered", freezes)
+    monkeypatch.setattr(linux_bridge_privileged, "may_change_links", freezes)
     monkeypatch.setattr(privileged, "may_change_links", freezes)
     ovs.freeze("ovsdb-server")
     with within(4):
         every = os_vif.status()
     bad = [(one.plugin, one.subject) for one in every if one.level == "error" and one.remedy]
     assert sorted(bad) == [
-        ("linux_bridge", "privileged daemon and iptables"),
+        ("linux_bridge", "privileged daemon"),
         ("ovs", "OVSDB"),
         ("ovs", "privileged daemon"),
     ]

@@ -86,7 +86,7 @@ def test_what_needs_the_daemon_is_said_to_be_missing(
     assert [one.note[:15] for one in found if one.attribute == "rules"] == ["not looked at: "]
     bad = {(one.plugin, one.subject) for one in conditions if one.level == "error"}
     assert bad == {
-        ("linux_bridge", "privileged daemon and iptables"),
+        ("linux_bridge", "privileged daemon"),
         ("ovs", "privileged daemon"),
     }
     assert all(one.remedy for one in conditions if one.level != "ok")

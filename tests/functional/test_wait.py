@@ -69,7 +69,7 @@ def test_a_port_is_attached_when_libvirts_tap_comes(
 ) -> None:
     osvif.configure(ovsdb_interface=driver)
     osvif.plug_kind(kind)
-    fails(kind, f"Not attached after 0.3 s: {TAP1}")
+    fails(kind, rf"Not attached after 0\.\d s: {TAP1}")
     waiting = pool.submit(wait, kind)
     is_done_by(waiting, lambda: run(["ip", "tuntap", "add", "dev", TAP1, "mode", "tap"]))
 
@@ -166,6 +166,18 @@ def test_a_connection_that_is_closed_ends_it(
     time.sleep(0.3)
     connection.close_all()
     with within(2), pytest.raises(exception.QueryFailed, match="was closed") as failure:
+        waiting.result(AMPLE)
+    assert failure.value.code == "not_connected"
+
+
+def test_a_server_that_is_away_at_the_end_is_the_reason(
+    ovs: PrivateOvs, osvif: OsVif, br_int: str, pool: ThreadPoolExecutor
+) -> None:
+    osvif.plug_kind(PORT_ONLY)
+    waiting = pool.submit(wait, PORT_ONLY, timeout=1)
+    time.sleep(0.3)
+    ovs.kill("ovsdb-server")
+    with pytest.raises(exception.QueryFailed, match=r"No such file|refused") as failure:
         waiting.result(AMPLE)
     assert failure.value.code == "not_connected"
 

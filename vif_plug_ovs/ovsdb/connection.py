@@ -45,7 +45,6 @@ STUCK_AFTER_SECONDS = 5
 #: Seconds that later callers wait for an ovs-vswitchd that is stuck.
 WAIT_FOR_STUCK_SECONDS = 4
 
-CLOSED = "the connection was closed"
 #: How ovsdb-server says that a row of the same name already exists.
 NAME_EXISTS = "to have identical values"
 
@@ -173,8 +172,8 @@ class Connection:
 
         :param names: of the rows that the predicate looks at.
         :param deadline: the first look is taken even if it has passed.
-        :raises NotConnected: the server did not answer by the deadline; or the connection was
-            closed.
+        :raises NotConnected: the server did not answer, or has gone at the deadline; or the
+            connection was closed.
         """
         changed = threading.Event()
         with self._watching(names, changed):
@@ -184,8 +183,9 @@ class Connection:
                 changed.wait(deadline.remaining())
                 changed.clear()
                 value = self.read(predicate)
-        if not value and self._closed.is_set():
-            raise errors.NotConnected(remote=self.remote, reason=CLOSED)
+        if not value and (self._closed.is_set() or not self.read(Replica.is_connected)):
+            reason = self._reason_not_connected(deadline)
+            raise errors.NotConnected(remote=self.remote, reason=reason)
         return value
 
     @contextlib.contextmanager
@@ -375,7 +375,7 @@ class Connection:
 
     def _reason_not_connected(self, deadline: Deadline) -> str:
         if self._closed.is_set():
-            return CLOSED
+            return "the connection was closed"
         try:
             error, stream = ovs.stream.Stream.open(self._remote)
         except Exception as err:

@@ -26,7 +26,12 @@ from os_vif.wiring.ownership import IFACE_ID
 from os_vif.wiring.state import Found, Port
 from vif_plug_ovs.health import Switch
 from vif_plug_ovs.ovsdb import client, remotes, rows
-from vif_plug_ovs.ovsdb.connection import NAME_EXISTS, RETRY_SECONDS, STUCK_AFTER_SECONDS
+from vif_plug_ovs.ovsdb.connection import (
+    FIRST_LOOK_SECONDS,
+    NAME_EXISTS,
+    RETRY_SECONDS,
+    STUCK_AFTER_SECONDS,
+)
 from vif_plug_ovs.ovsdb.operations import Operation, operations
 from vif_plug_ovs.ovsdb.python_ovs import Replica
 from vif_plug_ovs.ovsdb.tls import Credentials
@@ -78,7 +83,8 @@ class VsctlRows:
     ) -> str:
         """See :meth:`vif_plug_ovs.ovsdb.backend.NativeRows.watch`; it reads again and again."""
         lacking = ""
-        for replica in self._reads([_select(table) for table in rows.SCHEMA["tables"]], deadline):
+        tables = [_select(table) for table in rows.SCHEMA["tables"]]
+        for replica in self._reads(tables, deadline, FIRST_LOOK_SECONDS):
             lacking = missing(*rows.readiness(replica, ports))
             if not lacking:
                 break
@@ -145,14 +151,18 @@ class VsctlRows:
                 break
         return found
 
-    def _reads(self, selects: list[Operation], deadline: Deadline) -> Iterator[Replica]:
+    def _reads(
+        self, selects: list[Operation], deadline: Deadline, last: float = _LAST_READ_SECONDS
+    ) -> Iterator[Replica]:
         """Read again and again until the deadline has come, and once more then.
 
         Each pause is a quarter of the time that has passed.
+
+        :param last: seconds for the last read.
         """
         began = time.monotonic()
         while True:
-            yield self._read(selects, deadline.at_least(_LAST_READ_SECONDS))
+            yield self._read(selects, deadline.at_least(last))
             if deadline.expired:
                 return
             pause = min(max((time.monotonic() - began) / 4, _SHORTEST_PAUSE), _LONGEST_PAUSE)
