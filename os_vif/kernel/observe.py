@@ -179,12 +179,15 @@ def _decode(name: str, message: bytes) -> Link:
         **_kind_attributes(kind, data),
         **sysctl.read(_text(top[_IFLA_IFNAME]), _SYSCTLS.get(kind, ("disable_ipv6",))),
     }
+    other = None if _IFLA_LINK_NETNSID in top else top.get(_IFLA_LINK)
     if _IFLA_LINK in top and kind != "veth":  # whose other end is not a parent
-        here = _IFLA_LINK_NETNSID not in top
-        attributes["parent"] = _link_name(top[_IFLA_LINK]) if here else ""
+        attributes["parent"] = _link_name(other)
+    peer = (rtnetlink.u32(other) if other else 0) if kind == "veth" else None
     alias, carrier = _text(top.get(rtnetlink.ALIAS, b"")), _flag(top.get(_IFLA_CARRIER, b""))
     group = rtnetlink.u32(top[rtnetlink.GROUP])
-    return Link(name, kind, alias, attributes, index, group=group, carrier=carrier)
+    return Link(
+        name, kind, alias, attributes, index, group=group, carrier=carrier, peer_index=peer
+    )
 
 
 def _kind_and_data(top: _Attributes) -> tuple[str, _Attributes]:

@@ -52,6 +52,8 @@ class Link:
     addresses: tuple[str, ...] = ()
     #: ``IFLA_GROUP``, a number that people may give to links.
     group: int = 0
+    #: Of a veth: the index of its other end, 0 in another network namespace; None: not known.
+    peer_index: int | None = field(default=None, compare=False)
     #: Of a tap: whether a guest has it open. No wiring describes it.
     carrier: bool = field(default=False, compare=False)
 

@@ -170,6 +170,16 @@ DAMAGES = {
     "veth not promiscuous": Damage(
         HYBRID, ip("link", "set", QVB, "promisc", "off"), f"link {QVB}", "promisc"
     ),
+    "an end of another veth pair": Damage(
+        HYBRID,
+        lambda ovs: (
+            run(["ip", "link", "delete", QVB]),
+            run(["ip", "link", "add", QVB, "type", "veth", "peer", "elsewhere1"]),
+            run(["ip", "link", "add", QVO, "type", "veth", "peer", "elsewhere2"]),
+        ),
+        f"link {QVO}",
+        "peer",
+    ),
     "veth pair gone": Damage(HYBRID, ip("link", "delete", QVB), f"link {QVB}", "present"),
     "sysctl flipped": Damage(
         HYBRID,
@@ -211,6 +221,7 @@ def test_each_kind_of_damage_is_found_and_what_may_be_is_repaired(
     repairable = damage.repairable and not (runs and damage.attribute == "owner")
     with damage.kind.guest() if runs else contextlib.nullcontext():
         damage.does(ovs)
+        ovs.catch_up()
         before = snapshot(ovs)
         found = findings(damage.kind)
         assert (damage.element, damage.attribute, repairable) in found

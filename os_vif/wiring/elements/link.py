@@ -21,6 +21,9 @@ KINDS = ("bridge", "veth", "tun", "vlan")
 #: Bytes of a link's alias, less the closing NUL (``IFALIASZ`` in linux/if.h).
 ALIAS_LENGTH = 255
 
+#: The "what" of a veth that is not an end of its pair.
+PEER = "peer"
+
 # Steps -------------------------------------------------------------------------------------------
 
 
@@ -293,17 +296,20 @@ class LinkElement(Element):
 
     def differences(self, found: Found) -> Iterator[Difference]:
         for spec in self.specs:
-            yield from spec.differences(found.links.get(spec.name))
+            yield from self._differences_of(spec, found)
+
+    def _differences_of(self, spec: LinkSpec, found: Found) -> Iterator[Difference]:
+        return spec.differences(found.links.get(spec.name))
 
     def apply(self, found: Found, new_links: Collection[str]) -> Plan:
-        wrong = [tuple(spec.differences(found.links.get(spec.name))) for spec in self.specs]
+        wrong = [tuple(self._differences_of(spec, found)) for spec in self.specs]
         return Plan.of((one for some in wrong for one in some), self._steps(wrong, found))
 
     def _steps(self, wrong: Sequence[Sequence[Difference]], found: Found) -> Iterator[LinkStep]:
         """Return the steps that correct what is wrong with each link."""
         to_correct = [{d.what: d.wanted for d in s if d.action is Action.CORRECT} for s in wrong]
         made = self.specs[0].made
-        if made and any(PRESENT in each or OWNER in each for each in to_correct):
+        if made and any({PRESENT, OWNER, PEER} & each.keys() for each in to_correct):
             yield from self._creation(made, found)
             return
         for spec, wanted in zip(self.specs, to_correct, strict=True):
@@ -311,7 +317,7 @@ class LinkElement(Element):
                 yield SetLink(spec.name, cast(Mapping[Attribute, Value], wanted))
 
     def _creation(self, made: Creation, found: Found) -> Iterator[LinkStep]:
-        # Half a veth pair is of no use: its other end went to another namespace.
+        # Half a veth pair is of no use: its other end went to another namespace, or is another's.
         there = (found.links[spec.name] for spec in self.specs if spec.name in found.links)
         yield from (DeleteLink(link.name, link.kind) for link in there)
         name, *peer = (spec.name for spec in self.specs)
