@@ -13,7 +13,7 @@ from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.ownership import Mark
 from os_vif.wiring.state import Link
 from vif_plug_ovs import constants, privileged
-from vif_plug_ovs.health import PATIENCE_SECONDS, Answer, Facts, Switch
+from vif_plug_ovs.health import PATIENCE_SECONDS, SLOW_SECONDS, Answer, Facts, Switch
 from vif_plug_ovs.ovsdb import drivers
 from vif_plug_ovs.ovsdb.connection import STUCK_AFTER_SECONDS
 from vif_plug_ovs.shapes import names
@@ -32,7 +32,7 @@ def facts(config: Any) -> Facts:
     :param config: the plugin's option group.
     """
     switch, server = _timed(lambda: drivers.rows(config).switch(_soon()))
-    allowed, helper = _timed(lambda: daemon.call(privileged.may_change_links, deadline=_soon()))
+    allowed, helper = _helper()
     links = observe.every_link()
     return Facts(
         server=server,
@@ -52,6 +52,16 @@ def facts(config: Any) -> Facts:
 
 def _soon() -> Deadline:
     return Deadline(PATIENCE_SECONDS)
+
+
+def _helper() -> tuple[bool | None, Answer]:
+    """Ask the privileged daemon what it may; again if it had to be started, which is no plug's
+    time."""
+    soon = _soon()
+    allowed, answer = _timed(lambda: daemon.call(privileged.may_change_links, deadline=soon))
+    if not answer.error and answer.seconds > SLOW_SECONDS:
+        return _timed(lambda: daemon.call(privileged.may_change_links, deadline=soon))
+    return allowed, answer
 
 
 def _timed(ask: Callable[[], Any]) -> tuple[Any, Answer]:
