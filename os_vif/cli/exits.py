@@ -44,9 +44,14 @@ OF_CODE: Mapping[str, Exit] = {
 class Failure(Exception):
     """What a command ends with: a text for the person, and the exit status."""
 
-    def __init__(self, text: str, exit_status: Exit) -> None:
+    def __init__(self, text: str, exit_status: Exit = Exit.USAGE) -> None:
         super().__init__(text)
         self.exit_status = exit_status
+
+
+def code_of(error: BaseException) -> str:
+    """Return the code of what a verb raised."""
+    return error.code if isinstance(error, ExceptionBase) else "internal"
 
 
 def of_error(error: BaseException | None) -> Exit:
@@ -55,8 +60,7 @@ def of_error(error: BaseException | None) -> Exit:
         return Exit.GOOD
     if isinstance(error, Failure):
         return error.exit_status
-    code = error.code if isinstance(error, ExceptionBase) else "internal"
-    return OF_CODE.get(code, Exit.HOST_NOT_READY)
+    return OF_CODE.get(code_of(error), Exit.HOST_NOT_READY)
 
 
 def cause_of(error: BaseException) -> BaseException:

@@ -19,7 +19,8 @@ import difflib
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -28,8 +29,9 @@ from oslo_versionedobjects import fields as ovo_fields
 from oslo_versionedobjects.base import ObjectListBase
 
 from os_vif import objects
-from os_vif.cli.exits import Exit, Failure
-from os_vif.objects.base import VersionedObject, version_tuple
+from os_vif.cli.exits import Failure, cause_of
+from os_vif.exception import ExceptionBase
+from os_vif.objects.base import VersionedObject, get, version_tuple
 from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.vif import VIFBase
 
@@ -46,16 +48,22 @@ _constructor = yaml.constructor.SafeConstructor()
 
 @dataclass(frozen=True)
 class Described:
-    """A VIF of a file.
+    """A VIF of a file, with the virtual machine that it belongs to.
 
     :param source: the name of the file.
     :param lines: where the fields are that it sets, by their paths, as in ``vif.network.mtu``.
     """
 
     vif: VIFBase
-    instance: InstanceInfo | None
+    instance: InstanceInfo
     source: str
     lines: Mapping[str, int]
+
+    @property
+    def name(self) -> str:
+        """By what people know the VIF: its id, else its device."""
+        its = (get(self.vif, name) for name in ("id", "vif_name", "dev_address"))
+        return str(next(filter(None, its), "a VIF"))
 
     def place_of(self, field: str) -> str:
         """Return where a field is, or what would hold it: for errors."""
@@ -63,14 +71,33 @@ class Described:
             field = field.rpartition(".")[0]
         return f"{self.source}, line {self.lines.get(field, self.lines['vif'])}"
 
+    def reason(self, error: BaseException) -> str:
+        """Return the text of an error, with the line if it is of a field."""
+        text, field = str(cause_of(error)), getattr(error, "element", None) or ""
+        if not isinstance(error, ExceptionBase) or error.code != "bad_input":
+            return text
+        is_ours = field.partition(".")[0] in ("vif", "instance_info")
+        return f"{self.place_of(field)}: {text}" if is_ours else text
 
-def read(names: Iterable[str]) -> list[Described]:
+    @contextmanager
+    def place_in_errors(self) -> Iterator[None]:
+        """Say in which line the field is that a verb refuses."""
+        try:
+            yield
+        except ExceptionBase as err:
+            if err.code != "bad_input":
+                raise
+            raise Failure(self.reason(err)) from err
+
+
+def read(names: Iterable[str], instance: InstanceInfo | None = None) -> list[Described]:
     """Return the VIFs of files; ``-`` is standard input.
 
+    :param instance: of VIFs of which the file names none.
     :raises Failure: a file cannot be read, or is wrong.
     """
     objects.register_all()
-    return [vif for name in names for vif in _read(name)]
+    return [vif for name in names for vif in _read(name, instance)]
 
 
 def text_of(name: str) -> str:
@@ -84,26 +111,26 @@ def text_of(name: str) -> str:
         with open(name, encoding="utf-8") as file:
             return file.read()
     except (OSError, UnicodeDecodeError) as err:
-        raise Failure(f"{name}: {err}", Exit.USAGE) from err
+        raise Failure(f"{name}: {err}") from err
 
 
-def _read(name: str) -> list[Described]:
+def _read(name: str, instance: InstanceInfo | None) -> list[Described]:
     source, text = "standard input" if name == "-" else name, text_of(name)
     try:
         documents = list(yaml.compose_all(_yaml(text), yaml.SafeLoader))
     except yaml.MarkedYAMLError as err:
         line = err.problem_mark.line + 1 if err.problem_mark else 1
-        raise Failure(f"{source}, line {line}: {err.problem}", Exit.USAGE) from err
+        raise Failure(f"{source}, line {line}: {err.problem}") from err
     except yaml.YAMLError as err:
-        raise Failure(f"{source}: {err}", Exit.USAGE) from err
+        raise Failure(f"{source}: {err}") from err
     found = [
-        _Reader(source).described(node)
+        _Reader(source).described(node, instance)
         for document in documents
         if document and not _is_null(document)
         for node in (document.value if isinstance(document, yaml.SequenceNode) else [document])
     ]
     if not found:
-        raise Failure(f"{source}: there is no VIF in it", Exit.USAGE)
+        raise Failure(f"{source}: there is no VIF in it")
     return found
 
 
@@ -123,10 +150,12 @@ class _Reader:
         self._source = source
         self._lines: dict[str, int] = {}
 
-    def described(self, node: yaml.Node) -> Described:
-        """Return what one node describes."""
+    def described(self, node: yaml.Node, instance: InstanceInfo | None) -> Described:
+        """Return what one node describes.
+
+        :param instance: if the node names none.
+        """
         members = self._members(node, "vif")
-        instance = None
         if "vif" in members:
             for name, (key, _) in members.items():
                 if name not in ("vif", "instance"):
@@ -135,6 +164,8 @@ class _Reader:
             if "instance" in members:
                 instance = self._object(members["instance"][1], "instance", "InstanceInfo", False)
         vif = self._object(node, "vif", "VIFBase", True)
+        if instance is None:
+            self._fail(node, "instance", "it is missing: add it, or give --instance-uuid")
         return Described(vif, instance, self._source, self._lines)
 
     def _object(self, node: yaml.Node, path: str, declared: str, subclasses: bool) -> Any:
@@ -235,11 +266,11 @@ class _Reader:
 
     def _text(self, node: yaml.Node) -> str:
         if not isinstance(node, yaml.ScalarNode):
-            raise Failure(f"{self._source}, line {_line(node)}: a text is expected", Exit.USAGE)
+            raise Failure(f"{self._source}, line {_line(node)}: a text is expected")
         return str(node.value)
 
     def _fail(self, node: yaml.Node, path: str, reason: str) -> NoReturn:
-        raise Failure(f"{self._source}, line {_line(node)}: {path}: {reason}", Exit.USAGE)
+        raise Failure(f"{self._source}, line {_line(node)}: {path}: {reason}")
 
 
 def _line(node: yaml.Node) -> int:

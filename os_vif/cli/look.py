@@ -4,18 +4,19 @@
 import argparse
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import os_vif
 from os_vif.answers import Level, State, Until
 from os_vif.cli import privilege, vifs
-from os_vif.cli.command import PlainCommand, TableCommand, progress
+from os_vif.cli.command import Command, Row, TableCommand, progress
 from os_vif.cli.exits import Exit, cause_of, of_error
 from os_vif.cli.watched import Metric, WatchedTable
 from os_vif.exception import ExceptionBase
 
-Row = Mapping[str, Any]
+if TYPE_CHECKING:
+    from os_vif.cli.files import Described
 
 
 class List(WatchedTable):
@@ -56,12 +57,15 @@ os-vif list -f prometheus > /var/lib/node_exporter/os_vif_list.prom
 
     def rows(self, parsed_args: argparse.Namespace) -> Sequence[Row]:
         """Return a row for each VIF."""
-        return [
+        found = [
             one.as_dict()
             for one in os_vif.list_vifs(parsed_args.plugin)
             if not parsed_args.state or one.state in parsed_args.state
             if not parsed_args.instance or one.instance == parsed_args.instance
         ]
+        if not found and parsed_args.formatter == "table" and parsed_args.watch is None:
+            self.say(vifs.counted(0))
+        return found
 
     def metrics(self, rows: Sequence[Row]) -> Iterator[Metric]:
         """Yield how many VIFs there are of each plugin, kind and state."""
@@ -176,7 +180,11 @@ os-vif check - < vif.json
         """Return a row for each finding."""
         described = vifs.read(parsed_args)
         privilege.use_if_possible()
-        found = list(findings(described))
+        found = [
+            {"vif_id": one.name, **finding.as_dict()}
+            for one, findings in vifs.checked(described)
+            for finding in findings
+        ]
         if found:
             self.found(Exit.FINDINGS)
         elif parsed_args.formatter == "table":
@@ -184,21 +192,7 @@ os-vif check - < vif.json
         return found
 
 
-def findings(described: Sequence[vifs.Pair]) -> Iterator[Row]:
-    """Check VIFs.
-
-    :returns: a row for each finding.
-    """
-    with progress(len(described), "checking") as done:
-        for one in described:
-            with vifs.place_in_errors(one):
-                found = os_vif.check(one.vif, one.instance)
-            for finding in found:
-                yield {"vif_id": vifs.name_of(one.vif), **finding.as_dict()}
-            done(1)
-
-
-class Wait(PlainCommand):
+class Wait(Command):
     """Wait until all of some VIFs are attached, or wired.
 
     Exit status 1 if they are not by then.
@@ -244,12 +238,12 @@ os-vif wait vif.yaml --until wired --timeout 300 --settle 1
                 self._wait(one, left, parsed_args)
                 done(1)
 
-    def _wait(self, one: vifs.Pair, seconds: float, parsed_args: argparse.Namespace) -> None:
+    def _wait(self, one: "Described", seconds: float, parsed_args: argparse.Namespace) -> None:
         try:
-            with vifs.place_in_errors(one):
+            with one.place_in_errors():
                 os_vif.wait(one.vif, one.instance, parsed_args.until, seconds, parsed_args.settle)
         except ExceptionBase as err:
             if err.code != "not_ready":
                 raise
             self.found(of_error(err))
-            self.say(f"{vifs.name_of(one.vif)}: {cause_of(err)}")
+            self.say(f"{one.name}: {cause_of(err)}")

@@ -6,12 +6,12 @@ import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 from cliff.formatters.base import ListFormatter
 
 from os_vif.cli import vifs
-from os_vif.cli.command import TableCommand
+from os_vif.cli.command import Row, TableCommand
 from os_vif.cli.exits import Exit, Failure, cause_of, of_error
 from os_vif.exception import ExceptionBase
 
@@ -49,14 +49,22 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-class _Metrics(ListFormatter):
-    """Stands for the format prometheus, which is not of rows."""
+class _Prometheus(ListFormatter):
+    """The text format of Prometheus; its metrics are of all rows, and not row by row."""
+
+    def __init__(self, command: "WatchedTable") -> None:
+        self._command = command
 
     def add_argument_group(self, parser: argparse.ArgumentParser) -> None:
         """It has no options."""
 
-    def emit_list(self, *_: Any) -> None:
-        """Nothing: the command prints by itself."""
+    def emit_list(
+        self, column_names: Any, data: Any, stdout: TextIO, parsed_args: argparse.Namespace
+    ) -> None:
+        """Print the metrics."""
+        if parsed_args.watch is not None or parsed_args.columns:
+            raise Failure("prometheus goes with neither --watch nor --column")
+        stdout.write("".join(map(str, self._command.metrics(self._command.last))))
 
 
 class WatchedTable(TableCommand):
@@ -64,7 +72,7 @@ class WatchedTable(TableCommand):
 
     def formatters(self) -> Mapping[str, Any]:
         """Return what ``--format`` can be."""
-        return {**super().formatters(), "prometheus": _Metrics()}
+        return {**super().formatters(), "prometheus": _Prometheus(self)}
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add how it is watched."""
@@ -80,7 +88,7 @@ class WatchedTable(TableCommand):
             f"(default: {_PAUSE:g})",
         )
 
-    def metrics(self, rows: Sequence[Mapping[str, Any]]) -> Iterable[Metric]:
+    def metrics(self, rows: Sequence[Row]) -> Iterable[Metric]:
         """Return what Prometheus is told of all rows."""
         raise NotImplementedError
 
@@ -88,13 +96,8 @@ class WatchedTable(TableCommand):
         self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Any
     ) -> int:
         """Print the rows, and again when they have changed."""
-        if parsed_args.formatter == "prometheus":
-            if parsed_args.watch is not None or parsed_args.columns:
-                raise Failure("prometheus goes with neither --watch nor --column", Exit.USAGE)
-            self.app.stdout.write("".join(map(str, self.metrics(self.last))))
-            return 0
-        if parsed_args.watch is None:
-            return super().produce_output(parsed_args, column_names, data)
+        if parsed_args.watch is None or parsed_args.formatter == "prometheus":
+            return int(super().produce_output(parsed_args, column_names, data))
         with contextlib.suppress(KeyboardInterrupt):  # that is how it ends
             self._watch(parsed_args, column_names, data)
         return 0

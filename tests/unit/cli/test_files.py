@@ -14,6 +14,7 @@ import pytest
 from os_vif import objects
 from os_vif.cli import files
 from os_vif.cli.exits import Exit, Failure
+from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.vif import VIFBase
 from tests import vifs
 
@@ -37,10 +38,10 @@ instance: {uuid: 3b2b0a9e-5d7c-4a52-9b57-6f1f3f0f7a11, name: instance-00000001}
 """
 
 
-def read(tmp_path: Path, text: str) -> list[files.Described]:
+def read(tmp_path: Path, text: str, instance: InstanceInfo | None = None) -> list[files.Described]:
     path = tmp_path / "vif"
     path.write_text(text)
-    return files.read([str(path)])
+    return files.read([str(path)], instance)
 
 
 def primitive(one: Any) -> Any:
@@ -58,7 +59,6 @@ def test_plain_yaml(tmp_path: Path) -> None:
     assert (vif.address, vif.network.mtu) == ("10:20:30:40:50:06", 1450)
     assert (vif.port_profile.create_port, vif.port_profile.datapath_type) == (True, None)
     assert str(vif.network.subnets.objects[0].ips.objects[0].address) == "192.0.2.7"
-    assert found.instance is not None
     assert found.instance.name == "instance-00000001"
     assert "vif_name" not in vif
 
@@ -78,11 +78,9 @@ KINDS = (vifs.vif_open_vswitch, vifs.vif_bridge, vifs.vif_vhost_user, vifs.vif_h
 def test_primitives(tmp_path: Path, make: Any, indent: int | str | None) -> None:
     vif: VIFBase = make()
     given, instance = vif.obj_to_primitive(), vifs.instance().obj_to_primitive()
-    alone, paired = read(
-        tmp_path, json.dumps([given, {"vif": given, "instance": instance}], indent=indent)
-    )
-    assert alone.instance is None
-    assert paired.instance is not None
+    text = json.dumps([given, {"vif": given, "instance": instance}], indent=indent)
+    alone, paired = read(tmp_path, text, vifs.instance(2))
+    assert alone.instance.uuid == vifs.instance_id(2)
     for found in (alone, paired):
         assert primitive(found.vif.obj_to_primitive()) == primitive(given)
     assert primitive(paired.instance.obj_to_primitive()) == primitive(instance)
@@ -90,7 +88,7 @@ def test_primitives(tmp_path: Path, make: Any, indent: int | str | None) -> None
 
 @pytest.mark.parametrize("text", [f"{PLAIN}---\n{PLAIN}", f"[{json.dumps({'type': 'VIFBase'})}]"])
 def test_one_or_many(tmp_path: Path, text: str) -> None:
-    assert len(read(tmp_path, text)) == text.count("type: VIFOpenVSwitch") or 1
+    assert len(read(tmp_path, text, vifs.instance())) == text.count("type: VIFOpenVSwitch") or 1
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,6 +116,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
         ("uuid:", "uid:", 14, "instance.uid", "uuid"),
         ("instance:", "instances:", 14, "instances", "vif and instance only"),
         ("instance: {", "instance: 7 #", 14, "instance", "a mapping"),
+        ("instance: {", "#", 2, "instance", "missing"),
         ("vif:\n", "vif: [\n", 2, "", ""),
     ],
 )
@@ -168,5 +167,4 @@ def test_the_example_of_the_manual(tmp_path: Path) -> None:
     page = (Path(__file__).parents[3] / "doc/source/cli/index.rst").read_text()
     (block,) = re.findall(r"code-block:: yaml\n\n((?:   .*\n)+)", page)
     (found,) = read(tmp_path, textwrap.dedent(block))
-    assert found.instance is not None
     assert found.vif.port_profile.create_tap
