@@ -3,9 +3,7 @@
 
 import io
 import json
-import re
 import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -161,10 +159,3 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     for name in ("binary", "none", "."):
         with pytest.raises(Failure, match=name):
             files.read([str(tmp_path / name)])
-
-
-def test_the_example_of_the_manual(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[3] / "doc/source/cli/index.rst").read_text()
-    (block,) = re.findall(r"code-block:: yaml\n\n((?:   .*\n)+)", page)
-    (found,) = read(tmp_path, textwrap.dedent(block))
-    assert found.vif.port_profile.create_tap
