@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import os_vif
 from os_vif.answers import Decision
 from os_vif.cli import files, privilege, vifs
-from os_vif.cli.command import Row, TableCommand, busy, progress
+from os_vif.cli.command import Row, TableCommand, progress
 from os_vif.cli.exits import Exit, Failure, code_of, of_error
 from os_vif.cli.files import Described
 from os_vif.plugin import Pair, Result
@@ -169,7 +169,7 @@ openstack port list --host $HOSTNAME -f value -c id | os-vif gc --valid -
             privilege.use_if_possible()
         else:
             privilege.need([plugin] if plugin else privilege.CONTEXTS)
-        with busy("looking twice at what is not valid"):
+        with progress(None, "looking twice at what is not valid"):
             decided = os_vif.gc(
                 valid,
                 dry_run=dry_run,

@@ -16,6 +16,7 @@ from stevedore.extension import Extension, ExtensionManager
 
 from os_vif.cli.app import LOOK_SECONDS
 from os_vif.cli.exits import Exit, Failure, cause_of, of_error
+from os_vif.cli.privilege import hints
 
 #: Characters that the last column of a table has at least.
 _NARROWEST = 20
@@ -65,17 +66,11 @@ class Command(command.Command):
             if self.app.options.debug:
                 raise
             self.exit_status = of_error(err)
-            self._explain(str(cause_of(err)))
+            text = str(cause_of(err))
+            self.say("\n".join([f"os-vif: {text}", *hints(text)]))
         finally:
             finish()
         return int(self.exit_status)
-
-    def _explain(self, text: str) -> None:
-        from os_vif.cli import privilege
-
-        self.say(f"os-vif: {text}")
-        if hint := privilege.hint(text):
-            self.say(hint)
 
     def say(self, text: str) -> None:
         """Print a line for the person, beside the output."""
@@ -239,12 +234,13 @@ def finish() -> None:
 
 
 @contextmanager
-def progress(total: int, what: str) -> Iterator[Callable[[int], None]]:
+def progress(total: int | None, what: str) -> Iterator[Callable[[int], None]]:
     """Show how far a long work is, if standard error is a terminal.
 
+    :param total: the number of its steps; None if that is not known.
     :returns: a function that takes the number of steps done since.
     """
-    if total < _MANY or not sys.stderr.isatty():
+    if not sys.stderr.isatty() or (total is not None and total < _MANY):
         yield lambda _: None
         return
     from rich.console import Console
@@ -253,15 +249,3 @@ def progress(total: int, what: str) -> Iterator[Callable[[int], None]]:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda steps: bar.advance(task, steps)
-
-
-@contextmanager
-def busy(what: str) -> Iterator[None]:
-    """Show that something goes on, if standard error is a terminal."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    from rich.console import Console
-
-    with Console(stderr=True).status(what):
-        yield

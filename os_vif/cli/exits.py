@@ -8,17 +8,12 @@ from os_vif.exception import ExceptionBase, PlugException, QueryFailed, UnplugEx
 
 
 class Exit(IntEnum):
-    """What an exit status says to a script."""
+    """What an exit status says to a script: see :data:`os_vif.cli.app.EXIT_STATUS`."""
 
-    #: Done, and nothing was found that is not as it should be.
     GOOD = 0
-    #: Something is not as it should be: of a VIF, or of the host.
     FINDINGS = 1
-    #: What was given to the command is wrong: an option, a file, a field.
     USAGE = 2
-    #: The host cannot do it now: OVSDB, ovs-vswitchd, the kernel, a plugin, or privilege.
     HOST_NOT_READY = 3
-    #: Whether it took effect is not known; the same command again, or unplug, settles it.
     OUTCOME_UNKNOWN = 4
 
 

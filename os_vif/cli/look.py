@@ -12,7 +12,7 @@ from os_vif.answers import Level, State, Until
 from os_vif.cli import privilege, vifs
 from os_vif.cli.command import Command, Row, TableCommand, progress
 from os_vif.cli.exits import Exit, cause_of, of_error
-from os_vif.cli.watched import Metric, WatchedTable
+from os_vif.cli.watched import WatchedTable, metric
 from os_vif.exception import ExceptionBase
 
 if TYPE_CHECKING:
@@ -67,15 +67,15 @@ os-vif list -f prometheus > /var/lib/node_exporter/os_vif_list.prom
             self.say(vifs.counted(0))
         return found
 
-    def metrics(self, rows: Sequence[Row]) -> Iterator[Metric]:
+    def metrics(self, rows: Sequence[Row]) -> Iterator[str]:
         """Yield how many VIFs there are of each plugin, kind and state."""
         keys = ("plugin", "kind", "state")
         counted = Counter(tuple(str(one[key]) for key in keys) for one in rows)
         samples = [(dict(zip(keys, one, strict=True)), n) for one, n in sorted(counted.items())]
-        yield Metric("os_vif_vifs", "VIFs that os-vif has plugged on this host.", samples)
+        yield metric("os_vif_vifs", "VIFs that os-vif has plugged on this host.", samples)
         orphans = sum(one["state"] == State.ORPHAN for one in rows)
         text = "VIFs of which only parts are left on this host."
-        yield Metric("os_vif_orphans", text, [({}, orphans)])
+        yield metric("os_vif_orphans", text, [({}, orphans)])
 
 
 class Status(WatchedTable):
@@ -102,30 +102,24 @@ os-vif status -f prometheus > /var/lib/node_exporter/os_vif_status.prom
                 self.say(f"{one.plugin}, {one.subject}: {one.remedy}")
         return [one.as_dict() for one in found]
 
-    def metrics(self, rows: Sequence[Row]) -> Iterator[Metric]:
+    def metrics(self, rows: Sequence[Row]) -> Iterator[str]:
         """Yield how grave each condition is, and what was measured."""
-        levels = list(Level)
+        labelled = [({key: one[key] for key in ("plugin", "subject")}, one) for one in rows]
         text = "How a condition of this host is: 0 ok, 1 warning, 2 error."
-        yield Metric(
-            "os_vif_condition", text, [(_of(one), levels.index(one["level"])) for one in rows]
-        )
-        measured = [one for one in rows if one["unit"] == "s" and one["value"] is not None]
+        levels = ((labels, list(Level).index(one["level"])) for labels, one in labelled)
+        yield metric("os_vif_condition", text, levels)
         text = "Seconds that a condition of this host was measured at."
-        yield Metric(
-            "os_vif_condition_seconds", text, [(_of(one), one["value"]) for one in measured]
-        )
+        measured = (each for each in labelled if each[1]["unit"] == "s")
+        seconds = ((labels, one["value"]) for labels, one in measured if one["value"] is not None)
+        yield metric("os_vif_condition_seconds", text, seconds)
         text = "Whether this host can plug: no condition is an error."
         ready = all(one["level"] != Level.ERROR for one in rows)
-        yield Metric("os_vif_ready", text, [({}, ready)])
+        yield metric("os_vif_ready", text, [({}, ready)])
 
 
 def _shows_remedies(parsed_args: argparse.Namespace) -> bool:
     once = parsed_args.formatter == "table" and parsed_args.watch is None
     return once and not (parsed_args.long or parsed_args.columns)
-
-
-def _of(condition: Row) -> Row:
-    return {key: condition[key] for key in ("plugin", "subject")}
 
 
 _OF_LEVEL = {

@@ -3,7 +3,7 @@
 
 import importlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from os_vif.cli.exits import Exit, Failure
 
@@ -52,12 +52,11 @@ def use_if_possible() -> None:
         priv_context.init(root_helper=["sudo", "-n"])
 
 
-def hint(text: str) -> str:
-    """Return what an ordinary user can do about an error; empty for nothing."""
+def hints(text: str) -> Iterator[str]:
+    """Yield what an ordinary user can do about an error."""
     if os.geteuid() == 0:
-        return ""
+        return
     if "sudo" in text or "privsep" in text:
-        return "This takes CAP_NET_ADMIN: run the command as root, or ask another --plugin."
+        yield "This takes CAP_NET_ADMIN: run the command as root, or ask another --plugin."
     if "Permission denied" in text:
-        return "It is open to root alone: run the command as root, or as a user who may open it."
-    return ""
+        yield "It is open to root alone: run the command as root, or as a user who may open it."

@@ -126,15 +126,6 @@ def _text(found: Iterable[Drawing], out: Any) -> None:
     out.write(captured.get())
 
 
-def _json(found: Iterable[Drawing], out: Any) -> None:
-    json.dump([one.as_dict() for one in found], out, indent=2)
-    out.write("\n")
-
-
-def _dot(found: Iterable[Drawing], out: Any) -> None:
-    out.write(graph(found).source)
-
-
 def _svg(found: Iterable[Drawing], out: Any) -> None:
     import graphviz
 
@@ -181,4 +172,13 @@ def _looks(node: Node) -> dict[str, str]:
     return looks
 
 
-_FORMATS = {"dot": _dot, "json": _json, "svg": _svg, "text": _text}
+def _json(found: Iterable[Drawing], out: Any) -> None:
+    out.write(f"{json.dumps([one.as_dict() for one in found], indent=2)}\n")
+
+
+_FORMATS = {
+    "dot": lambda found, out: out.write(graph(found).source),
+    "json": _json,
+    "svg": _svg,
+    "text": _text,
+}

@@ -5,7 +5,6 @@ import argparse
 import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TextIO
 
 from cliff.formatters.base import ListFormatter
@@ -21,23 +20,16 @@ _PAUSE = 2.0
 _CLEAR = "\x1b[H\x1b[J"
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A number, as Prometheus reads it.
+def metric(name: str, text: str, samples: Iterable[tuple[Mapping[str, object], float]]) -> str:
+    """Return a number, or several, as Prometheus reads them.
 
     :param name: with its unit at the end, as Prometheus names metrics.
-    :param help: what it is.
+    :param text: what it is.
     :param samples: labels and value of each.
     """
-
-    name: str
-    help: str
-    samples: Sequence[tuple[Mapping[str, object], float]]
-
-    def __str__(self) -> str:
-        lines = [f"# HELP {self.name} {self.help}", f"# TYPE {self.name} gauge"]
-        lines += [f"{self.name}{_labels(labels)} {value:g}" for labels, value in self.samples]
-        return "\n".join([*lines, ""])
+    lines = [f"# HELP {name} {text}", f"# TYPE {name} gauge"]
+    lines += [f"{name}{_labels(labels)} {value:g}" for labels, value in samples]
+    return "\n".join([*lines, ""])
 
 
 def _labels(labels: Mapping[str, object]) -> str:
@@ -64,7 +56,7 @@ class _Prometheus(ListFormatter):
         """Print the metrics."""
         if parsed_args.watch is not None or parsed_args.columns:
             raise Failure("prometheus goes with neither --watch nor --column")
-        stdout.write("".join(map(str, self._command.metrics(self._command.last))))
+        stdout.write("".join(self._command.metrics(self._command.last)))
 
 
 class WatchedTable(TableCommand):
@@ -88,7 +80,7 @@ class WatchedTable(TableCommand):
             f"(default: {_PAUSE:g})",
         )
 
-    def metrics(self, rows: Sequence[Row]) -> Iterable[Metric]:
+    def metrics(self, rows: Sequence[Row]) -> Iterable[str]:
         """Return what Prometheus is told of all rows."""
         raise NotImplementedError
 

@@ -64,8 +64,8 @@ def test_plain_yaml(tmp_path: Path) -> None:
 def test_a_field_is_found_again(tmp_path: Path) -> None:
     (found,) = read(tmp_path, PLAIN)
     assert found.place_of("vif.network.mtu").endswith(", line 8")
-    assert found.place_of("vif.network.bridge_interface").endswith(", line 7")  # what holds it
-    assert found.place_of("vif.vif_name").endswith(", line 2")
+    assert found.place_of("vif.network.bridge_interface").endswith(", line 6")  # what holds it
+    assert found.place_of("vif.vif_name").endswith(", line 1")
 
 
 KINDS = (vifs.vif_open_vswitch, vifs.vif_bridge, vifs.vif_vhost_user, vifs.vif_host_device)
@@ -92,7 +92,7 @@ def test_one_or_many(tmp_path: Path, text: str) -> None:
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO(PLAIN))
     (found,) = files.read(["-"])
-    assert found.place_of("vif") == "standard input, line 2"
+    assert found.place_of("vif") == "standard input, line 1"
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
         ("10:20:30:40:50:06", "10:20:30", 4, "vif.address", "10:20:30"),
         ("8f6a1f6b-5d3c-4f4e-9d2c-3a1b2c3d4e5f", "null", 3, "vif.id", "cannot be None"),
         ("type: VIFOpenVSwitch", "type: VIFOpenVswitch", 2, "vif.type", "VIFOpenVSwitch"),
-        ("  type: VIFOpenVSwitch\n", "", 2, "vif.type", "missing"),
+        ("  type: VIFOpenVSwitch\n", "", 1, "vif.type", "missing"),
         ("type: VIFOpenVSwitch", "type: InstanceInfo", 2, "vif.type", "is none"),
         ("true", "maybe", 13, "vif.port_profile.create_port", "maybe"),
         ("192.0.2.0/24", "192.0.2.0/240", 10, "vif.network.subnets[0].cidr", "240"),
@@ -114,7 +114,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
         ("uuid:", "uid:", 14, "instance.uid", "uuid"),
         ("instance:", "instances:", 14, "instances", "vif and instance only"),
         ("instance: {", "instance: 7 #", 14, "instance", "a mapping"),
-        ("instance: {", "#", 2, "instance", "missing"),
+        ("instance: {", "#", 1, "vif", "instance is missing"),
         ("vif:\n", "vif: [\n", 2, "", ""),
     ],
 )
