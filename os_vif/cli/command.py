@@ -28,6 +28,14 @@ _FOR_PROGRAMS = ("json", "yaml", "prometheus")
 Row = Mapping[str, Any]
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Breaks paragraphs where the terminal ends, and leaves examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        parts = text.split("\n\n")
+        return "\n\n".join(one if "\n  " in one else _filled(one, width) for one in parts)
+
+
 class Command(command.Command):
     """A command whose help has examples, and whose errors lead to a documented exit status."""
 
@@ -39,7 +47,7 @@ class Command(command.Command):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser of what stands after the command."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        parser.formatter_class = _Help
         self.add_arguments(parser)
         return parser
 
@@ -108,8 +116,9 @@ def _records(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     room = max(terminal_width(), 2 * width)
     return "\n".join(
         "".join(
-            f"{_filled(name.ljust(width) + str(cell), room, ' ' * width).rstrip()}\n"
+            f"{_filled(name.ljust(width) + str(cell), room, ' ' * width)}\n"
             for name, cell in zip(columns, one, strict=True)
+            if cell != ""
         )
         for one in rows
     )

@@ -89,7 +89,8 @@ def test_each_command_has_help_with_examples(
     assert app.main([name, "--help"]) == Exit.GOOD
     said = capsys.readouterr().out
     assert f"os-vif {name}" in said.partition("examples:")[2]
-    assert max(map(len, said.splitlines())) <= 100
+    lines = [line for line in said.splitlines() if "--format {" not in line]  # cliff's
+    assert max(map(len, lines)) <= 80
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
