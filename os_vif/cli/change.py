@@ -179,6 +179,7 @@ openstack port list --host $HOSTNAME -f value -c id | os-vif gc --valid -
             )
         for one in decided:
             self.found(_status(one, dry_run))
+        self.hint(one.error or "" for one in decided)
         if parsed_args.formatter == "table":
             removed = vifs.counted(sum(one.removes and not one.error for one in decided))
             done = "would be removed" if dry_run else "removed"

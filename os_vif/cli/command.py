@@ -75,7 +75,8 @@ class Command(command.Command):
                 raise
             self.exit_status = of_error(err)
             text = str(cause_of(err))
-            self.say("\n".join([f"os-vif: {text}", *hints(text)]))
+            self.say(f"os-vif: {text}")
+            self.hint([text])
         finally:
             finish()
         return int(self.exit_status)
@@ -83,6 +84,11 @@ class Command(command.Command):
     def say(self, text: str) -> None:
         """Print a line for the person, beside the output."""
         print(text, file=self.app.stderr)
+
+    def hint(self, errors: Iterable[str]) -> None:
+        """Say what an ordinary user can do about errors."""
+        for one in hints(" ".join(errors)):
+            self.say(one)
 
     def found(self, exit_status: Exit) -> None:
         """Remember the gravest exit status of several."""

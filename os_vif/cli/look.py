@@ -100,6 +100,7 @@ os-vif status -f prometheus > /var/lib/node_exporter/os_vif_status.prom
             self.found(_OF_LEVEL[one.level])
             if one.remedy and _shows_remedies(parsed_args):
                 self.say(f"{one.plugin}, {one.subject}: {one.remedy}")
+        self.hint(one.summary for one in found)
         return [one.as_dict() for one in found]
 
     def metrics(self, rows: Sequence[Row]) -> Iterator[str]:

@@ -195,19 +195,6 @@ def test_the_manual_shows_what_is_printed(tmp_path: Path, ovs_dummy: PrivateOvs)
     assert done.stdout.splitlines() == wanted.splitlines()
 
 
-def test_check_names_the_damage(program: Program, ovs: PrivateOvs) -> None:
-    file = program.file_of(TAP)
-    program("plug", file)
-    run(["ip", "link", "set", "dev", TAP.port(), "mtu", "1300"])
-    done = program("check", file, "-f", "json")
-    assert done.status == 1
-    (found,) = done.rows()
-    assert (found["element"], found["attribute"]) == (f"link {TAP.port()}", "mtu")
-    assert (found["wanted"], found["found"], found["repairable"]) == (vifs.MTU, 1300, True)
-    assert program("plug", file).status == 0
-    assert program("check", file).status == 0
-
-
 def test_gc(program: Program, ovs: PrivateOvs) -> None:
     program("plug", program.file_of(HYBRID, 1, 2))
     both = snapshot(ovs)
@@ -399,6 +386,7 @@ def test_an_ordinary_user(program: Program, ovs: PrivateOvs) -> None:
         done = program(*command, given=vifs.vif_id() if "gc" in command else given)
         assert done.status == 3
         assert "run the command as root, or set helper_command in" in done.err
+    assert "run the command as root" in program("status").err
     socket.chmod(0o700)
     done = program("--deadline", "1", "list")
     assert done.status == 3
