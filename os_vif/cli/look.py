@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import os_vif
-from os_vif.answers import Level, State, Until
+from os_vif.answers import Condition, Level, State, Until
 from os_vif.cli import privilege, vifs
 from os_vif.cli.command import Command, Row, TableCommand, progress
 from os_vif.cli.exits import Exit, cause_of, of_error
@@ -98,10 +98,16 @@ os-vif status -f prometheus > /var/lib/node_exporter/os_vif_status.prom
         found = sorted(os_vif.status(), key=lambda one: list(Level)[::-1].index(one.level))
         for one in found:
             self.found(_OF_LEVEL[one.level])
-            if one.remedy and _shows_remedies(parsed_args):
-                self.say(f"{one.plugin}, {one.subject}: {one.remedy}")
-        self.hint(one.summary for one in found)
+        if parsed_args.watch is None:
+            self._advise(found, parsed_args)
         return [one.as_dict() for one in found]
+
+    def _advise(self, found: Sequence[Condition], parsed_args: argparse.Namespace) -> None:
+        if parsed_args.formatter == "table" and not (parsed_args.long or parsed_args.columns):
+            for one in found:
+                if one.remedy:
+                    self.say(f"{one.plugin}, {one.subject}: {one.remedy}")
+        self.hint(one.summary for one in found if one.level is Level.ERROR)
 
     def metrics(self, rows: Sequence[Row]) -> Iterator[str]:
         """Yield how grave each condition is, and what was measured."""
@@ -116,11 +122,6 @@ os-vif status -f prometheus > /var/lib/node_exporter/os_vif_status.prom
         text = "Whether this host can plug: no condition is an error."
         ready = all(one["level"] != Level.ERROR for one in rows)
         yield metric("os_vif_ready", text, [({}, ready)])
-
-
-def _shows_remedies(parsed_args: argparse.Namespace) -> bool:
-    once = parsed_args.formatter == "table" and parsed_args.watch is None
-    return once and not (parsed_args.long or parsed_args.columns)
 
 
 _OF_LEVEL = {
