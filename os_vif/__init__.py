@@ -207,9 +207,9 @@ def gc(
     :param allow_empty: whether ``valid`` may be empty: a caller whose own list has failed must not
         lose a host.
     :param plugin: the name of the only plugin to ask.
-    :returns: what was decided of each VIF, and why.
+    :returns: what was decided of each VIF, and why. That a plugin cannot tell what it has made is
+        a decision with an ``error`` and without a ``vif_id``.
     :raises InvalidValue: ``valid`` is empty, or holds what is neither a VIF nor an id.
-    A plugin that cannot tell what it has made is one with an ``error`` and without a ``vif_id``.
     """
     wanted = _valid(valid, allow_empty)
     _seconds("grace", grace)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the verbs answer that look at a host: values, the same for all plugins."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -35,9 +35,17 @@ class Finding(_Answer):
         if self.attribute == "present":
             text = f"{self.element} is {'missing' if self.wanted else 'left over'}"
         else:
-            text = f"{self.element}: {self.attribute} should be {self.wanted!r}"
-            text += f" and is {self.found!r}"
+            text = f"{self.element}: {self.attribute} should be {_shown(self.wanted)}"
+            text += f" and is {_shown(self.found)}"
         return f"{text} ({self.note})" if self.note else text
+
+
+def _shown(value: object) -> str:
+    """Return a value for people; of one that has parts, as a VLAN, those that are set."""
+    if not is_dataclass(value) or isinstance(value, type):
+        return repr(value)
+    parts = {key: part for key, part in asdict(value).items() if part}
+    return ", ".join(f"{key} {part}" for key, part in parts.items()) or "none"
 
 
 class Until(StrEnum):

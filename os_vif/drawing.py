@@ -7,7 +7,7 @@ What is not as described is marked by a sign: ``!`` differs, ``-`` is missing, `
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -170,21 +170,9 @@ def _marked(node: Node, findings: Sequence[Finding]) -> Node:
     sign = Sign.DIFFERS
     if presence:
         sign = Sign.MISSING if presence[0] else Sign.LEFT_OVER
-    remarks = tuple(_remark(one) for one in findings if one.attribute != "present")
+    of_node = f"{findings[0].element}: "
+    remarks = (str(one).removeprefix(of_node) for one in findings if one.attribute != "present")
     return replace(node, sign=sign, remarks=(*node.remarks, *remarks))
-
-
-def _remark(finding: Finding) -> str:
-    plain = replace(finding, wanted=_plain(finding.wanted), found=_plain(finding.found))
-    return str(plain).removeprefix(f"{finding.element}: ")
-
-
-def _plain(value: object) -> object:
-    """Return what people read of a value that has parts: those that are set."""
-    if not is_dataclass(value) or isinstance(value, type):
-        return value
-    parts = {key: part for key, part in asdict(value).items() if part}
-    return ", ".join(f"{key} {part}" for key, part in parts.items()) or None
 
 
 def _missing(finding: Finding) -> Node:

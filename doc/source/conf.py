@@ -48,15 +48,12 @@ class Commands(Directive):
     def run(self) -> list[nodes.Node]:
         os.environ["COLUMNS"] = "88"
         program = Program()
-        parsers = {
-            each.name: each.load()(program, None, cmd_name=each.name).get_parser(
-                f"os-vif {each.name}"
-            )
-            for each in COMMANDS
-        }
-        helps = {"os-vif": program.parser.format_help()}
-        helps |= {name: parser.format_help() for name, parser in parsers.items()}
-        return [_section(name, text) for name, text in helps.items()]
+        sections = [_section("os-vif", program.parser.format_help())]
+        for name in COMMANDS:
+            command = program.command_manager.commands[name].load()
+            parser = command(program, None, cmd_name=name).get_parser(f"os-vif {name}")
+            sections.append(_section(name, parser.format_help()))
+        return sections
 
 
 def _section(name: str, text: str) -> nodes.section:

@@ -2,24 +2,19 @@
 """The commands that change the host."""
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import os_vif
 from os_vif.answers import Decision
 from os_vif.cli import files, privilege, vifs
-from os_vif.cli.command import TableCommand, busy, progress
-from os_vif.cli.exits import Exit, Failure, cause_of, of_error
-from os_vif.cli.look import findings
-from os_vif.exception import ExceptionBase
+from os_vif.cli.command import Row, TableCommand, progress
+from os_vif.cli.exits import Exit, Failure, code_of, of_error
+from os_vif.cli.files import Described
 from os_vif.plugin import Pair, Result
-
-Row = Mapping[str, Any]
 
 #: VIFs after which the progress is shown anew; plugins divide them no finer.
 _CHUNK = 50
-
-_VIF_COLUMNS = ("vif_id", "plugin", "kind", "outcome", "detail")
 
 
 class _Changing(TableCommand):
@@ -46,43 +41,32 @@ class _Changing(TableCommand):
         given = vifs.read(parsed_args)
         if parsed_args.dry_run:
             return list(self.would(given))
-        privilege.need(vifs.plugins(given))
-        return [self._row(one, result) for one, result in self._results(given)]
+        privilege.need({one.vif.plugin for one in given})
+        return list(self._results(given))
 
-    def would(self, given: Sequence[vifs.Pair]) -> Iterator[Row]:
+    def would(self, given: Sequence[Described]) -> Iterator[Row]:
         """Yield a row for each thing that would be changed."""
         raise NotImplementedError
 
-    def _results(self, given: Sequence[vifs.Pair]) -> Iterator[tuple[vifs.Pair, Result]]:
+    def _results(self, given: Sequence[Described]) -> Iterator[Row]:
         with progress(len(given), self.cmd_name or "") as advance:
             for start in range(0, len(given), _CHUNK):
                 chunk = given[start : start + _CHUNK]
                 results = type(self).verb([(one.vif, one.instance) for one in chunk])
-                yield from zip(chunk, results, strict=True)
+                for one, result in zip(chunk, results, strict=True):
+                    error = result.error
+                    self.found(of_error(error))
+                    yield (
+                        _row(one, self.done)
+                        if error is None
+                        else _row(one, code_of(error), one.reason(error))
+                    )
                 advance(len(chunk))
 
-    def _row(self, one: vifs.Pair, result: Result) -> Row:
-        self.found(of_error(result.error))
-        return row(one, _outcome(result, self.done), _detail(one, result.error))
 
-
-def row(one: vifs.Pair, outcome: str, detail: str) -> Row:
-    """Return what is said of one VIF."""
-    values = (vifs.name_of(one.vif), one.vif.plugin, type(one.vif).__name__, outcome, detail)
-    return dict(zip(_VIF_COLUMNS, values, strict=True))
-
-
-def _outcome(result: Result, done: str) -> str:
-    if result.error is None:
-        return done
-    return result.error.code if isinstance(result.error, ExceptionBase) else "internal"
-
-
-def _detail(one: vifs.Pair, error: Exception | None) -> str:
-    if error is None:
-        return ""
-    placed = vifs.placed(one, error) if isinstance(error, ExceptionBase) else ""
-    return placed or str(cause_of(error))
+def _row(one: Described, outcome: str, detail: str = "") -> Row:
+    its = {"vif_id": one.name, "plugin": one.vif.plugin, "kind": type(one.vif).__name__}
+    return {**its, "outcome": outcome, "detail": detail}
 
 
 class Plug(_Changing):
@@ -99,19 +83,14 @@ os-vif --config-file /etc/nova/nova.conf plug *.json -f json
     verb = staticmethod(os_vif.plug_all)
     done = "plugged"
 
-    def would(self, given: Sequence[vifs.Pair]) -> Iterator[Row]:
+    def would(self, given: Sequence[Described]) -> Iterator[Row]:
         """Yield what would be corrected, VIF by VIF."""
         privilege.use_if_possible()
-        by_id: dict[str, list[Row]] = {}
-        for one in findings(given):
-            by_id.setdefault(one["vif_id"], []).append(one)
-        for each in given:
-            found = by_id.get(vifs.name_of(each.vif), [])
-            if not found:
-                yield row(each, "unchanged", "")
-            for one in found:
-                finding = os_vif.answers.Finding(**{k: v for k, v in one.items() if k != "vif_id"})
-                yield row(each, "would plug" if one["repairable"] else "would leave", str(finding))
+        for one, findings in vifs.checked(given):
+            if not findings:
+                yield _row(one, "unchanged")
+            for each in findings:
+                yield _row(one, "would plug" if each.repairable else "would leave", str(each))
 
 
 class Unplug(_Changing):
@@ -124,15 +103,15 @@ os-vif unplug vif.yaml --dry-run
     verb = staticmethod(os_vif.unplug_all)
     done = "unplugged"
 
-    def would(self, given: Sequence[vifs.Pair]) -> Iterator[Row]:
+    def would(self, given: Sequence[Described]) -> Iterator[Row]:
         """Yield what would be removed, VIF by VIF."""
         plugged = {one.vif_id: one for one in os_vif.list_vifs()}
         for each in given:
-            found = plugged.get(vifs.name_of(each.vif))
+            found = plugged.get(each.name)
             if found is None:
-                yield row(each, "unchanged", "nothing of it is on this host")
+                yield _row(each, "unchanged", "nothing of it is on this host")
             else:
-                yield row(each, "would unplug", ", ".join(found.devices))
+                yield _row(each, "would unplug", ", ".join(found.devices))
 
 
 class Gc(TableCommand):
@@ -184,46 +163,57 @@ openstack port list --host $HOSTNAME -f value -c id | os-vif gc --valid -
         """Return a row for each VIF that is removed, or would be."""
         valid = [one for name in parsed_args.valid for one in valid_of(name)]
         if not (valid or parsed_args.allow_empty):
-            text = "no VIF is valid: --allow-empty, if that is meant"
-            raise Failure(text, Exit.USAGE)
-        if parsed_args.dry_run:
+            raise Failure("no VIF is valid: --allow-empty, if that is meant")
+        dry_run, plugin = parsed_args.dry_run, parsed_args.plugin
+        if dry_run:
             privilege.use_if_possible()
         else:
-            privilege.need_for_all(
-                lambda: {one.plugin for one in os_vif.list_vifs(parsed_args.plugin)}
-            )
-        with busy("looking twice at what is not valid"):
+            privilege.need([plugin] if plugin else privilege.CONTEXTS)
+        with progress(None, "looking twice at what is not valid"):
             decided = os_vif.gc(
                 valid,
-                dry_run=parsed_args.dry_run,
+                dry_run=dry_run,
                 grace=parsed_args.grace,
                 allow_empty=parsed_args.allow_empty,
-                plugin=parsed_args.plugin,
+                plugin=plugin,
             )
-        shown = [one for one in decided if one.removes or one.error or parsed_args.all]
-        if any(one.error or (parsed_args.dry_run and one.removes) for one in decided):
-            self.found(Exit.FINDINGS)
+        for one in decided:
+            self.found(_status(one, dry_run))
+        self.hint(one.error or "" for one in decided)
         if parsed_args.formatter == "table":
             removed = vifs.counted(sum(one.removes and not one.error for one in decided))
-            done = "would be removed" if parsed_args.dry_run else "removed"
-            self.say(f"{removed} {done}, {sum(not one.removes for one in decided)} kept")
-        return [_decision(one, parsed_args.dry_run) for one in shown]
+            done = "would be removed" if dry_run else "removed"
+            kept = sum(bool(one.vif_id) and not one.removes for one in decided)
+            self.say(f"{removed} {done}, {kept} kept")
+        shown = [one for one in decided if one.removes or one.error or parsed_args.all]
+        return [_decision(one, dry_run) for one in shown]
+
+
+def _status(one: Decision, dry_run: bool) -> Exit:
+    if one.error and not one.vif_id:  # a plugin cannot tell what it has made
+        return Exit.HOST_NOT_READY
+    return Exit.FINDINGS if one.error or (dry_run and one.removes) else Exit.GOOD
 
 
 def _decision(one: Decision, dry_run: bool) -> Row:
     decision = "keep" if not one.removes else "would remove" if dry_run else "removed"
-    return {"decision": "failed" if one.error else decision, **one.as_dict()}
+    reason = f"{one.reason}: {one.error}" if one.error else one.reason
+    return {
+        **one.as_dict(),
+        "decision": "failed" if one.error else decision,
+        "reason": reason,
+    }
 
 
 def valid_of(name: str) -> list[Any]:
     """Return the VIFs, or their ids, of a file."""
     if name.endswith((".yaml", ".yml", ".json")):
-        return [one.vif for one in files.read([name])]
-    return [word for line in files.text_of(name).splitlines() for word in _words(line)]
-
-
-def _words(line: str) -> list[str]:
-    words = line.partition("#")[0].split()
-    if len(words) > 1:
-        raise Failure(f"{line!r}: one id in a line is expected", Exit.USAGE)
-    return words
+        any_instance = os_vif.objects.instance_info.InstanceInfo()
+        return [one.vif for one in files.read([name], any_instance)]
+    ids = []
+    for line in files.text_of(name).splitlines():
+        words = line.partition("#")[0].split()
+        if len(words) > 1:
+            raise Failure(f"{line!r}: one id in a line is expected")
+        ids += words
+    return ids

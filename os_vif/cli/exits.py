@@ -8,17 +8,12 @@ from os_vif.exception import ExceptionBase, PlugException, QueryFailed, UnplugEx
 
 
 class Exit(IntEnum):
-    """What an exit status says to a script."""
+    """What an exit status says to a script: see :data:`os_vif.cli.app.EXIT_STATUS`."""
 
-    #: Done, and nothing was found that is not as it should be.
     GOOD = 0
-    #: Something is not as it should be: of a VIF, or of the host.
     FINDINGS = 1
-    #: What was given to the command is wrong: an option, a file, a field.
     USAGE = 2
-    #: The host cannot do it now: OVSDB, ovs-vswitchd, the kernel, a plugin, or privilege.
     HOST_NOT_READY = 3
-    #: Whether it took effect is not known; the same command again, or unplug, settles it.
     OUTCOME_UNKNOWN = 4
 
 
@@ -44,9 +39,14 @@ OF_CODE: Mapping[str, Exit] = {
 class Failure(Exception):
     """What a command ends with: a text for the person, and the exit status."""
 
-    def __init__(self, text: str, exit_status: Exit) -> None:
+    def __init__(self, text: str, exit_status: Exit = Exit.USAGE) -> None:
         super().__init__(text)
         self.exit_status = exit_status
+
+
+def code_of(error: BaseException) -> str:
+    """Return the code of what a verb raised."""
+    return error.code if isinstance(error, ExceptionBase) else "internal"
 
 
 def of_error(error: BaseException | None) -> Exit:
@@ -55,8 +55,7 @@ def of_error(error: BaseException | None) -> Exit:
         return Exit.GOOD
     if isinstance(error, Failure):
         return error.exit_status
-    code = error.code if isinstance(error, ExceptionBase) else "internal"
-    return OF_CODE.get(code, Exit.HOST_NOT_READY)
+    return OF_CODE.get(code_of(error), Exit.HOST_NOT_READY)
 
 
 def cause_of(error: BaseException) -> BaseException:

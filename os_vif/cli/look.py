@@ -4,18 +4,19 @@
 import argparse
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import os_vif
-from os_vif.answers import Level, State, Until
+from os_vif.answers import Condition, Level, State, Until
 from os_vif.cli import privilege, vifs
-from os_vif.cli.command import PlainCommand, TableCommand, progress
+from os_vif.cli.command import Command, Row, TableCommand, progress
 from os_vif.cli.exits import Exit, cause_of, of_error
-from os_vif.cli.watched import Metric, WatchedTable
+from os_vif.cli.watched import WatchedTable, metric
 from os_vif.exception import ExceptionBase
 
-Row = Mapping[str, Any]
+if TYPE_CHECKING:
+    from os_vif.cli.files import Described
 
 
 class List(WatchedTable):
@@ -56,22 +57,25 @@ os-vif list -f prometheus > /var/lib/node_exporter/os_vif_list.prom
 
     def rows(self, parsed_args: argparse.Namespace) -> Sequence[Row]:
         """Return a row for each VIF."""
-        return [
+        found = [
             one.as_dict()
             for one in os_vif.list_vifs(parsed_args.plugin)
             if not parsed_args.state or one.state in parsed_args.state
             if not parsed_args.instance or one.instance == parsed_args.instance
         ]
+        if not found and parsed_args.formatter == "table" and parsed_args.watch is None:
+            self.say(vifs.counted(0))
+        return found
 
-    def metrics(self, rows: Sequence[Row]) -> Iterator[Metric]:
+    def metrics(self, rows: Sequence[Row]) -> Iterator[str]:
         """Yield how many VIFs there are of each plugin, kind and state."""
         keys = ("plugin", "kind", "state")
         counted = Counter(tuple(str(one[key]) for key in keys) for one in rows)
         samples = [(dict(zip(keys, one, strict=True)), n) for one, n in sorted(counted.items())]
-        yield Metric("os_vif_vifs", "VIFs that os-vif has plugged on this host.", samples)
+        yield metric("os_vif_vifs", "VIFs that os-vif has plugged on this host.", samples)
         orphans = sum(one["state"] == State.ORPHAN for one in rows)
         text = "VIFs of which only parts are left on this host."
-        yield Metric("os_vif_orphans", text, [({}, orphans)])
+        yield metric("os_vif_orphans", text, [({}, orphans)])
 
 
 class Status(WatchedTable):
@@ -94,34 +98,30 @@ os-vif status -f prometheus > /var/lib/node_exporter/os_vif_status.prom
         found = sorted(os_vif.status(), key=lambda one: list(Level)[::-1].index(one.level))
         for one in found:
             self.found(_OF_LEVEL[one.level])
-            if one.remedy and _shows_remedies(parsed_args):
-                self.say(f"{one.plugin}, {one.subject}: {one.remedy}")
+        if parsed_args.watch is None:
+            self._advise(found, parsed_args)
         return [one.as_dict() for one in found]
 
-    def metrics(self, rows: Sequence[Row]) -> Iterator[Metric]:
+    def _advise(self, found: Sequence[Condition], parsed_args: argparse.Namespace) -> None:
+        if parsed_args.formatter == "table" and not (parsed_args.long or parsed_args.columns):
+            for one in found:
+                if one.remedy:
+                    self.say(f"{one.plugin}, {one.subject}: {one.remedy}")
+        self.hint(one.summary for one in found if one.level is Level.ERROR)
+
+    def metrics(self, rows: Sequence[Row]) -> Iterator[str]:
         """Yield how grave each condition is, and what was measured."""
-        levels = list(Level)
+        labelled = [({key: one[key] for key in ("plugin", "subject")}, one) for one in rows]
         text = "How a condition of this host is: 0 ok, 1 warning, 2 error."
-        yield Metric(
-            "os_vif_condition", text, [(_of(one), levels.index(one["level"])) for one in rows]
-        )
-        measured = [one for one in rows if one["unit"] == "s" and one["value"] is not None]
+        levels = ((labels, list(Level).index(one["level"])) for labels, one in labelled)
+        yield metric("os_vif_condition", text, levels)
         text = "Seconds that a condition of this host was measured at."
-        yield Metric(
-            "os_vif_condition_seconds", text, [(_of(one), one["value"]) for one in measured]
-        )
+        measured = (each for each in labelled if each[1]["unit"] == "s")
+        seconds = ((labels, one["value"]) for labels, one in measured if one["value"] is not None)
+        yield metric("os_vif_condition_seconds", text, seconds)
         text = "Whether this host can plug: no condition is an error."
         ready = all(one["level"] != Level.ERROR for one in rows)
-        yield Metric("os_vif_ready", text, [({}, ready)])
-
-
-def _shows_remedies(parsed_args: argparse.Namespace) -> bool:
-    once = parsed_args.formatter == "table" and parsed_args.watch is None
-    return once and not (parsed_args.long or parsed_args.columns)
-
-
-def _of(condition: Row) -> Row:
-    return {key: condition[key] for key in ("plugin", "subject")}
+        yield metric("os_vif_ready", text, [({}, ready)])
 
 
 _OF_LEVEL = {
@@ -176,7 +176,11 @@ os-vif check - < vif.json
         """Return a row for each finding."""
         described = vifs.read(parsed_args)
         privilege.use_if_possible()
-        found = list(findings(described))
+        found = [
+            {"vif_id": one.name, **finding.as_dict()}
+            for one, findings in vifs.checked(described)
+            for finding in findings
+        ]
         if found:
             self.found(Exit.FINDINGS)
         elif parsed_args.formatter == "table":
@@ -184,21 +188,7 @@ os-vif check - < vif.json
         return found
 
 
-def findings(described: Sequence[vifs.Pair]) -> Iterator[Row]:
-    """Check VIFs.
-
-    :returns: a row for each finding.
-    """
-    with progress(len(described), "checking") as done:
-        for one in described:
-            with vifs.place_in_errors(one):
-                found = os_vif.check(one.vif, one.instance)
-            for finding in found:
-                yield {"vif_id": vifs.name_of(one.vif), **finding.as_dict()}
-            done(1)
-
-
-class Wait(PlainCommand):
+class Wait(Command):
     """Wait until all of some VIFs are attached, or wired.
 
     Exit status 1 if they are not by then.
@@ -244,12 +234,12 @@ os-vif wait vif.yaml --until wired --timeout 300 --settle 1
                 self._wait(one, left, parsed_args)
                 done(1)
 
-    def _wait(self, one: vifs.Pair, seconds: float, parsed_args: argparse.Namespace) -> None:
+    def _wait(self, one: "Described", seconds: float, parsed_args: argparse.Namespace) -> None:
         try:
-            with vifs.place_in_errors(one):
+            with one.place_in_errors():
                 os_vif.wait(one.vif, one.instance, parsed_args.until, seconds, parsed_args.settle)
         except ExceptionBase as err:
             if err.code != "not_ready":
                 raise
             self.found(of_error(err))
-            self.say(f"{vifs.name_of(one.vif)}: {cause_of(err)}")
+            self.say(f"{one.name}: {cause_of(err)}")

@@ -3,15 +3,11 @@
 
 import importlib
 import os
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
 from os_vif.cli.exits import Exit, Failure
 
-if TYPE_CHECKING:
-    from oslo_privsep.priv_context import PrivContext
-
-#: The privileged contexts of our plugins, by the plugins' names.
+#: The modules with the privileged contexts of our plugins, by the plugins' names.
 CONTEXTS = {
     "linux_bridge": "vif_plug_linux_bridge.privsep",
     "ovs": "vif_plug_ovs.privsep",
@@ -26,16 +22,21 @@ def need(plugins: Iterable[str]) -> None:
 
     :raises Failure: there is none; the text says what to do.
     """
-    for plugin, context in _contexts(plugins):
-        if os.geteuid() == 0:
-            _fork(context)
-        elif not context.conf.helper_command:
+    from oslo_privsep import priv_context  # not before os_vif_start has ended its stand-ins
+
+    for plugin in sorted(CONTEXTS.keys() & set(plugins)):
+        context: priv_context.PrivContext = importlib.import_module(CONTEXTS[plugin]).vif_plug
+        if context.conf.helper_command:
+            continue
+        if os.geteuid() != 0:
             raise Failure(
                 f"the plugin {plugin} changes network devices, which takes CAP_NET_ADMIN: run "
                 f"the command as root, or set helper_command in [{context.cfg_section}] of a "
                 "--config-file",
                 Exit.HOST_NOT_READY,
             )
+        if context.client_mode and context.channel is None:
+            context.start(priv_context.Method.FORK)
 
 
 def use_if_possible() -> None:
@@ -51,33 +52,11 @@ def use_if_possible() -> None:
         priv_context.init(root_helper=["sudo", "-n"])
 
 
-def _contexts(plugins: Iterable[str]) -> Iterator[tuple[str, "PrivContext"]]:
-    for plugin in sorted(set(plugins) & CONTEXTS.keys()):
-        yield plugin, importlib.import_module(CONTEXTS[plugin]).vif_plug
-
-
-def _fork(context: "PrivContext") -> None:
-    from oslo_privsep import priv_context
-
-    if context.client_mode and context.channel is None and not context.conf.helper_command:
-        context.start(priv_context.Method.FORK)
-
-
-def need_for_all(listed: Callable[[], Iterable[str]]) -> None:
-    """Have the daemons of all plugins started that have something on this host.
-
-    :param listed: returns these; root does not ask: the daemons come before there are threads.
-    :raises Failure: see :func:`need`.
-    """
-    need(CONTEXTS if os.geteuid() == 0 else listed())
-
-
-def hint(text: str) -> str:
-    """Return what an ordinary user can do about an error; empty for nothing."""
+def hints(text: str) -> Iterator[str]:
+    """Yield what an ordinary user can do about an error."""
     if os.geteuid() == 0:
-        return ""
+        return
     if "sudo" in text or "privsep" in text:
-        return "This takes CAP_NET_ADMIN: run the command as root, or ask another --plugin."
+        yield "This takes CAP_NET_ADMIN: run the command as root, or ask another --plugin."
     if "Permission denied" in text:
-        return "It is open to root alone: run the command as root, or as a user who may open it."
-    return ""
+        yield "It is open to root alone: run the command as root, or as a user who may open it."

@@ -5,15 +5,19 @@ import argparse
 import itertools
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import os_vif
 from os_vif import drawing
+from os_vif.answers import Finding
 from os_vif.cli import privilege, vifs
-from os_vif.cli.command import PlainCommand, terminal_width
+from os_vif.cli.command import Command, terminal_width
 from os_vif.cli.exits import Exit, Failure
 from os_vif.drawing import Drawing, Node, Sign
 from os_vif.objects.base import get
+
+if TYPE_CHECKING:
+    from os_vif.cli.files import Described
 
 #: Colours, of the terminal and of graphviz. The sign says the same.
 _COLOURS = {
@@ -23,7 +27,7 @@ _COLOURS = {
 }
 
 
-class Show(PlainCommand):
+class Show(Command):
     """Draw the wiring of VIFs as it is on the host, from the guest to the bridge.
 
     With --described, what is not as a file describes it is marked: ! differs, - is missing,
@@ -68,13 +72,14 @@ os-vif show --all --format svg > wiring.svg
         wanted = sum(map(bool, (parsed_args.vifs, parsed_args.all, parsed_args.files)))
         if wanted != 1:
             text = "show needs a VIF, or --all, or --described; and one of these only"
-            raise Failure(text, Exit.USAGE)
+            raise Failure(text)
         described = vifs.read(parsed_args)
         if described:
             privilege.use_if_possible()
         found = os_vif.drawings(parsed_args.plugin)
         if described:
-            found = tuple(_compared(one, found) for one in described)
+            checked = vifs.checked(described)
+            found = tuple(_compared(one, findings, found) for one, findings in checked)
         elif not parsed_args.all:
             found = tuple(dict.fromkeys(_chosen(name, found) for name in parsed_args.vifs))
         if any(one.differs for one in found):
@@ -94,17 +99,14 @@ def _chosen(name: str, found: Sequence[Drawing]) -> Drawing:
         text = f"nothing of {name} is on this host; 'os-vif list' says what is"
         raise Failure(text, Exit.FINDINGS)
     text = f"{name} may be {' or '.join(one.vif_id for one in chosen[:5])}"
-    raise Failure(text, Exit.USAGE)
+    raise Failure(text)
 
 
-def _compared(one: vifs.Pair, found: Sequence[Drawing]) -> Drawing:
-    name = vifs.name_of(one.vif)
+def _compared(one: "Described", findings: Iterable[Finding], found: Sequence[Drawing]) -> Drawing:
     # A Linux bridge serves all VIFs of its network.
-    known_as = {name, get(one.vif, "bridge_name")}
+    known_as = {one.name, get(one.vif, "bridge_name")}
     its = [each for each in found if each.plugin == one.vif.plugin and each.vif_id in known_as]
-    with vifs.place_in_errors(one):
-        findings = os_vif.check(one.vif, one.instance)
-    return drawing.compared(its[0] if its else drawing.nothing(name, one.vif.plugin), findings)
+    return drawing.compared(its[0] if its else drawing.nothing(one.name, one.vif.plugin), findings)
 
 
 def _text(found: Iterable[Drawing], out: Any) -> None:
@@ -122,15 +124,6 @@ def _text(found: Iterable[Drawing], out: Any) -> None:
                 # A name is never broken: it is copied.
                 console.print(Text(line.text, style), soft_wrap=True)
     out.write(captured.get())
-
-
-def _json(found: Iterable[Drawing], out: Any) -> None:
-    json.dump([one.as_dict() for one in found], out, indent=2)
-    out.write("\n")
-
-
-def _dot(found: Iterable[Drawing], out: Any) -> None:
-    out.write(graph(found).source)
 
 
 def _svg(found: Iterable[Drawing], out: Any) -> None:
@@ -179,4 +172,13 @@ def _looks(node: Node) -> dict[str, str]:
     return looks
 
 
-_FORMATS = {"dot": _dot, "json": _json, "svg": _svg, "text": _text}
+def _json(found: Iterable[Drawing], out: Any) -> None:
+    out.write(f"{json.dumps([one.as_dict() for one in found], indent=2)}\n")
+
+
+_FORMATS = {
+    "dot": lambda found, out: out.write(graph(found).source),
+    "json": _json,
+    "svg": _svg,
+    "text": _text,
+}

@@ -4,28 +4,17 @@
 import argparse
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from os_vif.cli.exits import Exit, Failure, cause_of
-from os_vif.exception import ExceptionBase
+import os_vif
+from os_vif.answers import Finding
+from os_vif.cli.command import progress
+from os_vif.cli.exits import Failure
 from os_vif.objects.base import get
 from os_vif.objects.instance_info import InstanceInfo
-from os_vif.objects.vif import VIFBase
 
 if TYPE_CHECKING:
     from os_vif.cli.files import Described
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A VIF of a file, with the virtual machine that it belongs to."""
-
-    vif: VIFBase
-    instance: InstanceInfo
-    described: "Described"
-
 
 #: What a file of VIFs is, for the help.
 FILE = (
@@ -57,66 +46,36 @@ def add_instance(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--instance-name", metavar="NAME", help="its name at the hypervisor")
 
 
-def read(parsed_args: argparse.Namespace) -> list[Pair]:
+def read(parsed_args: argparse.Namespace) -> list["Described"]:
     """Return the VIFs that a command is given.
 
-    :raises Failure: a file is wrong, or a VIF has no instance.
+    :raises Failure: a file is wrong, or a VIF lacks what a verb needs.
     """
     from os_vif.cli import files  # and YAML, which most commands do without
 
-    given = _given_instance(parsed_args)
-    pairs = []
-    for one in files.read(parsed_args.files):
-        instance = one.instance or given
-        if instance is None:
-            text = "the instance is missing: add it to the file, or give --instance-uuid"
-            raise Failure(f"{one.place_of('vif')}: {text}", Exit.USAGE)
+    uuid, name = parsed_args.instance_uuid, parsed_args.instance_name
+    instance = InstanceInfo(uuid=uuid, name=name or uuid) if uuid else None
+    described = files.read(parsed_args.files, instance)
+    for one in described:
         if get(one.vif, "plugin") is None:
             text = "vif.plugin: it is missing: the name of the plugin that plugs it, such as ovs"
-            raise Failure(f"{one.place_of('vif')}: {text}", Exit.USAGE)
-        pairs.append(Pair(one.vif, instance, one))
-    return pairs
+            raise Failure(f"{one.place_of('vif')}: {text}")
+    return described
 
 
-def _given_instance(parsed_args: argparse.Namespace) -> InstanceInfo | None:
-    if parsed_args.instance_uuid is None:
-        return None
-    name = parsed_args.instance_name or parsed_args.instance_uuid
-    return InstanceInfo(uuid=parsed_args.instance_uuid, name=name)
-
-
-@contextmanager
-def place_in_errors(one: Pair) -> Iterator[None]:
-    """Say in which line the field is that a verb refuses."""
-    try:
-        yield
-    except ExceptionBase as err:
-        if text := placed(one, err):
-            raise Failure(text, Exit.USAGE) from err
-        raise
-
-
-def placed(one: Pair, error: ExceptionBase) -> str:
-    """Return the text of an error with the line of its field; empty if it is of no field."""
-    field = error.element or ""
-    if error.code == "bad_input" and field.partition(".")[0] in ("vif", "instance_info"):
-        return f"{one.described.place_of(field)}: {cause_of(error)}"
-    return ""
-
-
-def name_of(vif: VIFBase) -> str:
-    """Return by what people know a VIF: its id, else its device."""
-    return str(get(vif, "id") or get(vif, "vif_name") or get(vif, "dev_address") or "a VIF")
+def checked(described: Sequence["Described"]) -> Iterator[tuple["Described", Sequence[Finding]]]:
+    """Check VIFs; yield each with what was found."""
+    with progress(len(described), "checking") as done:
+        for one in described:
+            with one.place_in_errors():
+                findings = os_vif.check(one.vif, one.instance)
+            yield one, findings
+            done(1)
 
 
 def counted(number: int) -> str:
     """Return a number of VIFs in words."""
     return "1 VIF" if number == 1 else f"{number} VIFs"
-
-
-def plugins(pairs: Sequence[Pair]) -> set[str]:
-    """Return the names of the plugins that plug some VIFs."""
-    return {one.vif.plugin for one in pairs}
 
 
 def seconds(text: str) -> float:

@@ -5,13 +5,12 @@ import argparse
 import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 from cliff.formatters.base import ListFormatter
 
 from os_vif.cli import vifs
-from os_vif.cli.command import TableCommand
+from os_vif.cli.command import Row, TableCommand
 from os_vif.cli.exits import Exit, Failure, cause_of, of_error
 from os_vif.exception import ExceptionBase
 
@@ -21,23 +20,16 @@ _PAUSE = 2.0
 _CLEAR = "\x1b[H\x1b[J"
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A number, as Prometheus reads it.
+def metric(name: str, text: str, samples: Iterable[tuple[Mapping[str, object], float]]) -> str:
+    """Return a number, or several, as Prometheus reads them.
 
     :param name: with its unit at the end, as Prometheus names metrics.
-    :param help: what it is.
+    :param text: what it is.
     :param samples: labels and value of each.
     """
-
-    name: str
-    help: str
-    samples: Sequence[tuple[Mapping[str, object], float]]
-
-    def __str__(self) -> str:
-        lines = [f"# HELP {self.name} {self.help}", f"# TYPE {self.name} gauge"]
-        lines += [f"{self.name}{_labels(labels)} {value:g}" for labels, value in self.samples]
-        return "\n".join([*lines, ""])
+    lines = [f"# HELP {name} {text}", f"# TYPE {name} gauge"]
+    lines += [f"{name}{_labels(labels)} {value:g}" for labels, value in samples]
+    return "\n".join([*lines, ""])
 
 
 def _labels(labels: Mapping[str, object]) -> str:
@@ -49,14 +41,22 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-class _Metrics(ListFormatter):
-    """Stands for the format prometheus, which is not of rows."""
+class _Prometheus(ListFormatter):
+    """The text format of Prometheus; its metrics are of all rows, and not row by row."""
+
+    def __init__(self, command: "WatchedTable") -> None:
+        self._command = command
 
     def add_argument_group(self, parser: argparse.ArgumentParser) -> None:
         """It has no options."""
 
-    def emit_list(self, *_: Any) -> None:
-        """Nothing: the command prints by itself."""
+    def emit_list(
+        self, column_names: Any, data: Any, stdout: TextIO, parsed_args: argparse.Namespace
+    ) -> None:
+        """Print the metrics."""
+        if parsed_args.watch is not None or parsed_args.columns:
+            raise Failure("prometheus goes with neither --watch nor --column")
+        stdout.write("".join(self._command.metrics(self._command.last)))
 
 
 class WatchedTable(TableCommand):
@@ -64,7 +64,7 @@ class WatchedTable(TableCommand):
 
     def formatters(self) -> Mapping[str, Any]:
         """Return what ``--format`` can be."""
-        return {**super().formatters(), "prometheus": _Metrics()}
+        return {**super().formatters(), "prometheus": _Prometheus(self)}
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add how it is watched."""
@@ -80,7 +80,7 @@ class WatchedTable(TableCommand):
             f"(default: {_PAUSE:g})",
         )
 
-    def metrics(self, rows: Sequence[Mapping[str, Any]]) -> Iterable[Metric]:
+    def metrics(self, rows: Sequence[Row]) -> Iterable[str]:
         """Return what Prometheus is told of all rows."""
         raise NotImplementedError
 
@@ -88,13 +88,8 @@ class WatchedTable(TableCommand):
         self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Any
     ) -> int:
         """Print the rows, and again when they have changed."""
-        if parsed_args.formatter == "prometheus":
-            if parsed_args.watch is not None or parsed_args.columns:
-                raise Failure("prometheus goes with neither --watch nor --column", Exit.USAGE)
-            self.app.stdout.write("".join(map(str, self.metrics(self.last))))
-            return 0
-        if parsed_args.watch is None:
-            return super().produce_output(parsed_args, column_names, data)
+        if parsed_args.watch is None or parsed_args.formatter == "prometheus":
+            return int(super().produce_output(parsed_args, column_names, data))
         with contextlib.suppress(KeyboardInterrupt):  # that is how it ends
             self._watch(parsed_args, column_names, data)
         return 0

@@ -18,7 +18,8 @@ DECLARED = {
         Requirement, [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["cli"]]
     )
 }
-#: Of the command line, and not among the copied pins, which are those of the library.
+#: Of the command line alone, and not in the copies of the pins, which are cut to what the library
+#: needs: pip takes the newest versions that go with them.
 UNPINNED = {"cliff", "graphviz", "rich"}
 
 

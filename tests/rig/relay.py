@@ -6,6 +6,7 @@ import select
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Self
 
 
@@ -38,9 +39,12 @@ class Relay:
         """Where clients connect."""
         return f"tcp:127.0.0.1:{self.port}"
 
-    def lose_answer_to(self, text: bytes) -> None:
-        """Cut the connection when the server has answered the next request with that text."""
-        self._doomed = text
+    def lose_answer_to(self, text: bytes, then: Callable[[], None] = lambda: None) -> None:
+        """Cut the connection when the server has answered the next request with that text.
+
+        :param then: what happens before the client notices.
+        """
+        self._doomed, self._then = text, then
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -87,4 +91,5 @@ class Relay:
                     self._doomed = None
                     select.select([server], [], [], 10)
                     self.lost += 1
+                    self._then()
                     return

@@ -46,7 +46,7 @@ def test_a_narrow_text_breaks_between_facts() -> None:
         (finding("link tap1", "mtu", 1450, 1300), "! |   mtu should be 1450 and is 1300"),
         (
             finding("OVS port tap1", "vlan", Vlan(), Vlan(7)),
-            "! |   vlan should be None and is 'tag 7'",
+            "! |   vlan should be none and is tag 7",
         ),
         (finding("OVS port tap1", "present", True, False), "- o OVS port tap1 (missing)"),
         (finding("OVS port tap1", "present", False, True), "+ o OVS port tap1 (left over)"),

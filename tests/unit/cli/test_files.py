@@ -3,9 +3,7 @@
 
 import io
 import json
-import re
 import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import pytest
 from os_vif import objects
 from os_vif.cli import files
 from os_vif.cli.exits import Exit, Failure
+from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.vif import VIFBase
 from tests import vifs
 
@@ -37,10 +36,10 @@ instance: {uuid: 3b2b0a9e-5d7c-4a52-9b57-6f1f3f0f7a11, name: instance-00000001}
 """
 
 
-def read(tmp_path: Path, text: str) -> list[files.Described]:
+def read(tmp_path: Path, text: str, instance: InstanceInfo | None = None) -> list[files.Described]:
     path = tmp_path / "vif"
     path.write_text(text)
-    return files.read([str(path)])
+    return files.read([str(path)], instance)
 
 
 def primitive(one: Any) -> Any:
@@ -58,7 +57,6 @@ def test_plain_yaml(tmp_path: Path) -> None:
     assert (vif.address, vif.network.mtu) == ("10:20:30:40:50:06", 1450)
     assert (vif.port_profile.create_port, vif.port_profile.datapath_type) == (True, None)
     assert str(vif.network.subnets.objects[0].ips.objects[0].address) == "192.0.2.7"
-    assert found.instance is not None
     assert found.instance.name == "instance-00000001"
     assert "vif_name" not in vif
 
@@ -66,8 +64,8 @@ def test_plain_yaml(tmp_path: Path) -> None:
 def test_a_field_is_found_again(tmp_path: Path) -> None:
     (found,) = read(tmp_path, PLAIN)
     assert found.place_of("vif.network.mtu").endswith(", line 8")
-    assert found.place_of("vif.network.bridge_interface").endswith(", line 7")  # what holds it
-    assert found.place_of("vif.vif_name").endswith(", line 2")
+    assert found.place_of("vif.network.bridge_interface").endswith(", line 6")  # what holds it
+    assert found.place_of("vif.vif_name").endswith(", line 1")
 
 
 KINDS = (vifs.vif_open_vswitch, vifs.vif_bridge, vifs.vif_vhost_user, vifs.vif_host_device)
@@ -78,11 +76,9 @@ KINDS = (vifs.vif_open_vswitch, vifs.vif_bridge, vifs.vif_vhost_user, vifs.vif_h
 def test_primitives(tmp_path: Path, make: Any, indent: int | str | None) -> None:
     vif: VIFBase = make()
     given, instance = vif.obj_to_primitive(), vifs.instance().obj_to_primitive()
-    alone, paired = read(
-        tmp_path, json.dumps([given, {"vif": given, "instance": instance}], indent=indent)
-    )
-    assert alone.instance is None
-    assert paired.instance is not None
+    text = json.dumps([given, {"vif": given, "instance": instance}], indent=indent)
+    alone, paired = read(tmp_path, text, vifs.instance(2))
+    assert alone.instance.uuid == vifs.instance_id(2)
     for found in (alone, paired):
         assert primitive(found.vif.obj_to_primitive()) == primitive(given)
     assert primitive(paired.instance.obj_to_primitive()) == primitive(instance)
@@ -90,13 +86,13 @@ def test_primitives(tmp_path: Path, make: Any, indent: int | str | None) -> None
 
 @pytest.mark.parametrize("text", [f"{PLAIN}---\n{PLAIN}", f"[{json.dumps({'type': 'VIFBase'})}]"])
 def test_one_or_many(tmp_path: Path, text: str) -> None:
-    assert len(read(tmp_path, text)) == text.count("type: VIFOpenVSwitch") or 1
+    assert len(read(tmp_path, text, vifs.instance())) == text.count("type: VIFOpenVSwitch") or 1
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO(PLAIN))
     (found,) = files.read(["-"])
-    assert found.place_of("vif") == "standard input, line 2"
+    assert found.place_of("vif") == "standard input, line 1"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +105,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
         ("10:20:30:40:50:06", "10:20:30", 4, "vif.address", "10:20:30"),
         ("8f6a1f6b-5d3c-4f4e-9d2c-3a1b2c3d4e5f", "null", 3, "vif.id", "cannot be None"),
         ("type: VIFOpenVSwitch", "type: VIFOpenVswitch", 2, "vif.type", "VIFOpenVSwitch"),
-        ("  type: VIFOpenVSwitch\n", "", 2, "vif.type", "missing"),
+        ("  type: VIFOpenVSwitch\n", "", 1, "vif.type", "missing"),
         ("type: VIFOpenVSwitch", "type: InstanceInfo", 2, "vif.type", "is none"),
         ("true", "maybe", 13, "vif.port_profile.create_port", "maybe"),
         ("192.0.2.0/24", "192.0.2.0/240", 10, "vif.network.subnets[0].cidr", "240"),
@@ -118,6 +114,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
         ("uuid:", "uid:", 14, "instance.uid", "uuid"),
         ("instance:", "instances:", 14, "instances", "vif and instance only"),
         ("instance: {", "instance: 7 #", 14, "instance", "a mapping"),
+        ("instance: {", "#", 1, "vif", "instance is missing"),
         ("vif:\n", "vif: [\n", 2, "", ""),
     ],
 )
@@ -162,11 +159,3 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     for name in ("binary", "none", "."):
         with pytest.raises(Failure, match=name):
             files.read([str(tmp_path / name)])
-
-
-def test_the_example_of_the_manual(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[3] / "doc/source/cli/index.rst").read_text()
-    (block,) = re.findall(r"code-block:: yaml\n\n((?:   .*\n)+)", page)
-    (found,) = read(tmp_path, textwrap.dedent(block))
-    assert found.instance is not None
-    assert found.vif.port_profile.create_tap
