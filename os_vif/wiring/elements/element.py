@@ -112,7 +112,7 @@ class Scope:
     #: Links whose addresses are to be read as well.
     addressed: frozenset[str] = frozenset()
     bridges: frozenset[str] = frozenset()
-    #: Ports, each with the bridge that it is likely to be on.
+    #: Ports, each with the bridge that it is likely to be on: that of the first who names it.
     ports: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -120,7 +120,7 @@ class Scope:
         """Return the names of several elements, or wirings."""
         every = tuple(parts)
         ports: dict[str, str] = {}
-        for part in every:
+        for part in reversed(every):
             ports |= part.ports
         return cls(
             frozenset().union(*(part.links for part in every)),
