@@ -83,14 +83,14 @@ class Invocations:
         counted, self._written, self._read = (self._written, self._read), 0, 0
         return counted
 
-    def _counted(self, remote: str, files: Any, operations: Any, deadline: Deadline) -> Any:
+    def _counted(self, remote: str, files: Any, operations: Any, until: float) -> Any:
         if all(operation["op"] == "select" for operation in operations):
             self._read += 1
-            return self._transact(remote, files, operations, deadline)
+            return self._transact(remote, files, operations, until)
         self._written += 1
         if self.before:
             self.before.pop(0)()
-        answer = self._transact(remote, files, operations, deadline)
+        answer = self._transact(remote, files, operations, until)
         if self.after:
             self.after.pop(0)()
         return answer

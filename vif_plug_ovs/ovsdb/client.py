@@ -18,12 +18,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from os_vif.exception import InvalidValue
-from os_vif.kernel import daemon
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
 from vif_plug_ovs import privsep
 from vif_plug_ovs.ovsdb import rows, tls
-from vif_plug_ovs.ovsdb.operations import Operation
 
 PROGRAM = "ovsdb-client"
 #: Where it is looked for besides PATH, which is short in some services.
@@ -32,8 +30,8 @@ FOLDERS = ("/usr/local/bin", "/usr/local/sbin", "/usr/bin", "/usr/sbin")
 #: What it says when it has sent nothing, and when it may have.
 NOT_SENT, NOT_ANSWERED = "failed to connect to ", "transaction failed ("
 
-#: Seconds for the daemon to say that it had to kill the program.
-_KILL_SECONDS = 0.2
+#: Seconds past the deadline for the daemon to say that it had to kill the program.
+GRACE = 0.2
 
 #: Not a list of several, which the program would take; a path from the root, for the daemon has
 #: another working directory than its caller.
@@ -68,27 +66,20 @@ _WRITTEN: dict[str, tuple[set[str], set[str]]] = {
 }
 
 
+@privsep.vif_plug.entrypoint
 def transact(
-    remote: str, files: Sequence[str], operations: Sequence[Operation], deadline: Deadline
+    remote: str, files: Sequence[str], operations: Sequence[Any], until: float
 ) -> tuple[int, str]:
     """Send one transaction, and return the program's exit status and output.
 
     :param files: of TLS: private key, certificate, authority's certificate; none without TLS.
+    :param until: the end of the deadline, by ``time.monotonic()``.
     :returns: 0 and the results in JSON; or another status and the last line of the errors.
-    :raises InvalidValue: the daemon does not do that, or a file is bad.
+    :raises InvalidValue: os-vif does not ask for that, or a file is bad.
     :raises NotConnected: the program could not be started; nothing was sent.
     :raises TransactionRefused: it is larger than what a program can be given; nothing was sent.
-    :raises DeadlineExceeded: the program was killed, or the daemon did not answer.
+    :raises DeadlineExceeded: the program was killed.
     """
-    wanted = (remote, list(files), list(operations))
-    answer = daemon.call(_transact, *wanted, deadline=deadline, grace=_KILL_SECONDS)
-    return answer[0], answer[1]
-
-
-@privsep.vif_plug.entrypoint
-def _transact(
-    remote: str, files: Sequence[str], operations: Sequence[Any], until: float
-) -> tuple[int, str]:
     words, deadline = arguments(remote, files, operations), Deadline.until(until)
     if deadline.expired:
         raise errors.NotConnected(remote=remote, reason="no time is left")
@@ -104,11 +95,7 @@ def _transact(
 def _run(argv: list[str], remote: str, seconds: float) -> tuple[int, str]:
     try:
         done = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=seconds,
-            check=False,
+            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired as err:
         what = f"the program {PROGRAM} had to be killed"
@@ -118,11 +105,10 @@ def _run(argv: list[str], remote: str, seconds: float) -> tuple[int, str]:
             reason = f"{len(argv[-1])} bytes are more than a program's argument may have"
             raise errors.TransactionRefused(reason=reason) from err
         raise errors.NotConnected(remote=remote, reason=f"{argv[0]}: {err}") from err
-    if done.returncode:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        said = lines[-1].removeprefix(f"{PROGRAM}: ") if lines else "it did not say why"
-        return done.returncode, said
-    return 0, done.stdout.decode(errors="replace")
+    if not done.returncode:
+        return 0, done.stdout.decode(errors="replace")
+    said = done.stderr.decode(errors="replace").strip() or "it did not say why"
+    return done.returncode, said.splitlines()[-1].removeprefix(f"{PROGRAM}: ")
 
 
 def _program(remote: str) -> str:

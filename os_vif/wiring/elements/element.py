@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from os_vif.wiring.differences import Action, Difference
 from os_vif.wiring.ownership import Whose
@@ -48,6 +48,12 @@ class LinkStep:
 
 class RowStep:
     """A change of OVSDB's rows; :mod:`vif_plug_ovs.ovsdb.operations` makes operations of it."""
+
+    if TYPE_CHECKING:  # else it would be the default of a dataclass's field
+
+        @property
+        def name(self) -> str:
+            """The name of the bridge or port that it changes."""
 
     def inverse(self, before: Found) -> Iterable[RowStep]:
         """Return the steps that lead back to what was found before it."""

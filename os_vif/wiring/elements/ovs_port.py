@@ -26,6 +26,10 @@ class CreatePort(RowStep):
 
     port: OvsPort
 
+    @property
+    def name(self) -> str:
+        return self.port.name
+
     def inverse(self, before: Found) -> Iterator[RowStep]:
         port = self.port
         mark = {} if port.mark is None else {Mark.KEY: str(port.mark)}
