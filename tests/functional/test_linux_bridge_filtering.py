@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from os_vif.kernel import packing
+from os_vif.kernel import packing, programs
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.errors import DeadlineExceeded
 from os_vif.wiring.steps import FilterBridge
@@ -454,7 +454,7 @@ def test_programs_are_found_without_a_path_and_a_missing_one_is_named(
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     assert ensure(FLAT) == [True]
-    monkeypatch.setattr(iptables_runner, "_FOLDERS", ())
+    monkeypatch.setattr(programs, "FOLDERS", ())
     missing = "iptables-save .*no such program in /nowhere"
     with pytest.raises(iptables_runner.CommandFailed, match=missing):
         ensure(FLAT)

@@ -153,7 +153,7 @@ def test_a_host_without_iptables_has_no_rules(
     plugin: OsVif, wire: BridgeGuest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugin.plug(vif())
-    monkeypatch.setattr("vif_plug_linux_bridge.iptables_runner._FOLDERS", ())
+    monkeypatch.setattr("os_vif.kernel.programs.FOLDERS", ())
     monkeypatch.setenv("PATH", "/nowhere")
     assert collect() == (f"bridge {BRIDGE}",)
 

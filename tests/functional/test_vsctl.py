@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from oslo_config import cfg
 
+from os_vif.kernel import programs
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.elements import OvsBridge, OvsPort
@@ -497,7 +498,7 @@ def test_a_missing_program_is_named(
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     osvif.plug(HYBRID.vif())
-    monkeypatch.setattr(client, "FOLDERS", ())
+    monkeypatch.setattr(programs, "FOLDERS", ())
     reason = fails(lambda: osvif.unplug(HYBRID.vif()), errors.NotConnected)
     assert "the program ovsdb-client" in str(reason)
     assert "/nowhere" in str(reason)
