@@ -254,6 +254,6 @@ _EXECUTORS: Mapping[type[LinkStep], Callable[[_Call, Any], object]] = {
     SetLink: _set,
     DeleteLink: _delete,
     FilterBridge: lambda call, step: call.filter_bridge(step),
-    JoinBridge: lambda _, step: bridge_membership.join(step),
-    LeaveBridge: lambda _, step: bridge_membership.leave(step),
+    JoinBridge: lambda _, step: bridge_membership.join(step.name, step.bridge, step.mtu),
+    LeaveBridge: lambda _, step: bridge_membership.leave(step.name, step.bridge),
 }

@@ -13,7 +13,7 @@ import pytest
 
 from os_vif.kernel import bridge_membership, execute, observe
 from os_vif.wiring import errors
-from os_vif.wiring.steps import DeleteLink, LeaveBridge
+from os_vif.wiring.steps import DeleteLink
 from tests.rig import run
 from tests.rig.addressing import addressing, changes, complete
 from tests.rig.guest import BridgeGuest
@@ -243,10 +243,10 @@ def test_one_that_cannot_go_is_reported_and_the_others_are_gone(
     ip("link set br7 alias os-vif:linux_bridge:bridge:br7")
     real = bridge_membership.leave
 
-    def leave(step: LeaveBridge) -> None:
-        if step.bridge == BRIDGE:
+    def leave(port_name: str, bridge_name: str) -> None:
+        if bridge_name == BRIDGE:
             raise OSError(errno.EIO, "injected")
-        real(step)
+        real(port_name, bridge_name)
 
     monkeypatch.setattr(bridge_membership, "leave", leave)
     with pytest.raises(errors.LinkFailed, match="injected"):
