@@ -346,7 +346,7 @@ class FakeRows:
                 self.ports[port.name] = Port(
                     port.name,
                     port.bridge,
-                    mark,
+                    mark if port.port_ids is None else port.port_ids,
                     interface_type=port.interface_type or "",
                     interface_ids={**port.external_ids, **mark},
                     options=port.options,

@@ -100,7 +100,8 @@ class _Transaction:
             interface["options"] = _map(port.options)
         if port.mtu_request is not None:
             interface["mtu_request"] = port.mtu_request
-        columns: dict[str, Any] = {"external_ids": _map({**mark, **self._since})}
+        its_ids = {**mark, **self._since} if port.port_ids is None else port.port_ids
+        columns: dict[str, Any] = {"external_ids": _map(its_ids)}
         if port.vlan:
             columns |= dict(_vlan_columns(port.vlan))
         if port.qos_type:

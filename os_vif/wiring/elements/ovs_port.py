@@ -138,6 +138,8 @@ class OvsPort(Element):
     #: (bug 2017868).
     vlan: Vlan | None = None
     qos_type: str | None = None
+    #: ``external_ids`` of the row Port of one that is made again; None: the mark, and the time.
+    port_ids: Mapping[str, str] | None = None
 
     @property
     def scope(self) -> Scope:
@@ -339,4 +341,5 @@ def _as_it_was(port: Port, qos_type: str | None) -> OvsPort:
         mtu_request=port.mtu_request,
         vlan=port.vlan,
         qos_type=qos_type,
+        port_ids=port.external_ids,
     )
