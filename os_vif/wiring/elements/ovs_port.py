@@ -32,8 +32,8 @@ class CreatePort(RowStep):
 
     def inverse(self, before: Found) -> Iterator[RowStep]:
         port = self.port
-        mark = {} if port.mark is None else {Mark.KEY: str(port.mark)}
-        yield RemovePort(port.name, port.bridge, {**port.external_ids, **mark})
+        ids = {**port.external_ids, **ownership.ids_of(port.mark)}
+        yield RemovePort(port.name, port.bridge, ids)
 
     def in_effect(self, now: Found, rows: Collection[RowStep]) -> RowStep | None:
         return self if self.port.is_made(now) else None
