@@ -157,7 +157,7 @@ def test_status_says_whether_iptables_answers(
     assert (well.level, well.unit) == ("ok", "s")
     assert well.summary == "answers; 1 bridges have rules of os-vif"
     broken = Path("/nonexistent")
-    monkeypatch.setattr("vif_plug_linux_bridge.iptables_runner._path", lambda _: str(broken))
+    monkeypatch.setattr("os_vif.kernel.programs.path", lambda _: str(broken))
     (ill,) = (one for one in os_vif.status() if one.plugin == "linux_bridge")
     assert ill.level == "error"
     assert "helper_command" in ill.remedy
