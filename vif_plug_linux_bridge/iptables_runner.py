@@ -105,11 +105,9 @@ def _plan(wanted: Filtering) -> Plan:
     )
 
 
-def remove(bridge: str, use_ipv6: bool, deadline: Deadline) -> bool:
+def remove(bridge: str, deadline: Deadline) -> bool:
     """Remove the rules of a bridge in both families.
 
-    :param use_ipv6: whether not to be able to read the rules of IPv6 is an error; else a host
-        without them is as good as one that has none of ours.
     :returns: whether there were any.
     :raises CommandFailed: iptables refused.
     :raises DeadlineExceeded: it did not happen in time.
@@ -117,34 +115,32 @@ def remove(bridge: str, use_ipv6: bool, deadline: Deadline) -> bool:
     plan = partial(forwarding_rules.merge, bridge=bridge, rules=())
     wrote = False
     with _LOCKS.hold({IPV4}, deadline, "iptables"):
-        for program, saved in _saved(use_ipv6, deadline):
+        for program, saved in _saved(deadline):
             wrote |= write(program, plan, deadline, saved)
     return wrote
 
 
-def bridges(use_ipv6: bool, deadline: Deadline) -> tuple[str, ...]:
+def bridges(deadline: Deadline) -> tuple[str, ...]:
     """Return the bridges that have rules of ours in either family; none where there is no
     iptables.
 
-    :param use_ipv6: see :func:`remove`.
     :raises CommandFailed: iptables refused to show its rules.
     :raises DeadlineExceeded: it did not happen in time.
     """
     if programs.path(f"{IPV4}-save") is None:
         return ()
-    found = (forwarding_rules.bridges(text) for _, text in _saved(use_ipv6, deadline))
+    found = (forwarding_rules.bridges(text) for _, text in _saved(deadline))
     return tuple(sorted({bridge for names in found for bridge in names}))
 
 
-def _saved(use_ipv6: bool, deadline: Deadline) -> Iterable[tuple[str, str]]:
-    """Return the rules of both families; of IPv6 only if they can be read, unless it is in use."""
+def _saved(deadline: Deadline) -> Iterable[tuple[str, str]]:
+    """Return the rules of both families, of IPv6 only if they can be read: a host without them is
+    as good as one that has none of ours."""
     yield IPV4, save(IPV4, deadline)
     try:
         six = save(IPV6, deadline)
         forwarding_rules.parse(six)
     except (CommandFailed, UnreadableRules) as err:
-        if use_ipv6:
-            raise
         LOG.debug("Leaving out IPv6: %s", err)
     else:
         yield IPV6, six
