@@ -16,7 +16,7 @@ from os_vif.kernel import packing
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.elements.element import Plan
-from os_vif.wiring.ownership import Mark
+from os_vif.wiring.ownership import ids_of
 from os_vif.wiring.rollback import links_back, rows_back
 from os_vif.wiring.state import Bridge, Found, Link, Port, Value, Vlan
 from os_vif.wiring.steps import (
@@ -327,7 +327,7 @@ class FakeRows:
         match step:
             case CreateBridge(bridge):
                 self._must_be_free(bridge.name)
-                mark = _mark(bridge.mark)
+                mark = ids_of(bridge.mark)
                 self.bridges[bridge.name] = Bridge(bridge.name, bridge.datapath_type, mark)
                 self.ports[bridge.name] = Port(
                     bridge.name, bridge.name, mark, interface_type="internal", interface_ids=mark
@@ -342,11 +342,11 @@ class FakeRows:
             case CreatePort(port):
                 self._must_be_free(port.name)
                 self._must_be(port.bridge, self.bridges)
-                mark = _mark(port.mark)
+                mark = ids_of(port.mark)
                 self.ports[port.name] = Port(
                     port.name,
                     port.bridge,
-                    mark,
+                    mark if port.port_ids is None else port.port_ids,
                     interface_type=port.interface_type or "",
                     interface_ids={**port.external_ids, **mark},
                     options=port.options,
@@ -450,10 +450,6 @@ def with_value(port: Port, key: str, value: str | int | None) -> Port:
 
 def _some(rows: Mapping[str, T], names: Iterable[str]) -> dict[str, T]:
     return {name: rows[name] for name in names if name in rows}
-
-
-def _mark(mark: Mark | None) -> dict[str, str]:
-    return {} if mark is None else {Mark.KEY: str(mark)}
 
 
 def inverse(plan: Plan, before: Found, now: Found | None = None) -> Plan:

@@ -6,9 +6,6 @@
 has, and leave all thinking to :mod:`vif_plug_linux_bridge.forwarding_rules`.
 """
 
-import os
-import shutil
-import signal
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -16,6 +13,7 @@ from functools import partial
 from oslo_log import log as logging
 
 from os_vif.exception import ExceptionBase
+from os_vif.kernel import programs
 from os_vif.locks import KeyedLocks
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.errors import DeadlineExceeded, WiringError
@@ -28,9 +26,6 @@ LOG = logging.getLogger(__name__)
 ROLLBACK_SECONDS = 0.5
 #: How often rules are written that turn out to be other ones afterwards.
 ATTEMPTS = 3
-
-#: Where programs are looked for besides PATH, which is short in some services.
-_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 IPV4, IPV6 = "iptables", "ip6tables"
 
@@ -110,11 +105,9 @@ def _plan(wanted: Filtering) -> Plan:
     )
 
 
-def remove(bridge: str, use_ipv6: bool, deadline: Deadline) -> bool:
+def remove(bridge: str, deadline: Deadline) -> bool:
     """Remove the rules of a bridge in both families.
 
-    :param use_ipv6: whether not to be able to read the rules of IPv6 is an error; else a host
-        without them is as good as one that has none of ours.
     :returns: whether there were any.
     :raises CommandFailed: iptables refused.
     :raises DeadlineExceeded: it did not happen in time.
@@ -122,34 +115,32 @@ def remove(bridge: str, use_ipv6: bool, deadline: Deadline) -> bool:
     plan = partial(forwarding_rules.merge, bridge=bridge, rules=())
     wrote = False
     with _LOCKS.hold({IPV4}, deadline, "iptables"):
-        for program, saved in _saved(use_ipv6, deadline):
+        for program, saved in _saved(deadline):
             wrote |= write(program, plan, deadline, saved)
     return wrote
 
 
-def bridges(use_ipv6: bool, deadline: Deadline) -> tuple[str, ...]:
+def bridges(deadline: Deadline) -> tuple[str, ...]:
     """Return the bridges that have rules of ours in either family; none where there is no
     iptables.
 
-    :param use_ipv6: see :func:`remove`.
     :raises CommandFailed: iptables refused to show its rules.
     :raises DeadlineExceeded: it did not happen in time.
     """
-    if _path(f"{IPV4}-save") is None:
+    if programs.path(f"{IPV4}-save") is None:
         return ()
-    found = (forwarding_rules.bridges(text) for _, text in _saved(use_ipv6, deadline))
+    found = (forwarding_rules.bridges(text) for _, text in _saved(deadline))
     return tuple(sorted({bridge for names in found for bridge in names}))
 
 
-def _saved(use_ipv6: bool, deadline: Deadline) -> Iterable[tuple[str, str]]:
-    """Return the rules of both families; of IPv6 only if they can be read, unless it is in use."""
+def _saved(deadline: Deadline) -> Iterable[tuple[str, str]]:
+    """Return the rules of both families, of IPv6 only if they can be read: a host without them is
+    as good as one that has none of ours."""
     yield IPV4, save(IPV4, deadline)
     try:
         six = save(IPV6, deadline)
         forwarding_rules.parse(six)
     except (CommandFailed, UnreadableRules) as err:
-        if use_ipv6:
-            raise
         LOG.debug("Leaving out IPv6: %s", err)
     else:
         yield IPV6, six
@@ -216,12 +207,10 @@ def call(argv: Sequence[str], text: str, deadline: Deadline) -> str:
     command = " ".join(argv)
     if deadline.expired:  # started, it might be faster than we are at killing it
         raise DeadlineExceeded(seconds=deadline.elapsed(), what=f"{command} was not started")
-    program = _path(argv[0])
-    if program is None:
-        said = f"no such program in {_search_path()}"
-        raise CommandFailed(command=command, code=None, stderr=said)
     try:
-        code, out, err = _communicate([program, *argv[1:]], text, deadline.remaining())
+        code, out, err = programs.run(
+            argv, deadline.remaining(), text.encode(errors="surrogateescape")
+        )
     except subprocess.TimeoutExpired:
         raise DeadlineExceeded(seconds=deadline.elapsed(), what=f"{command} was killed") from None
     except OSError as failure:
@@ -230,31 +219,3 @@ def call(argv: Sequence[str], text: str, deadline: Deadline) -> str:
         said = " ".join(err.decode(errors="replace").split())
         raise CommandFailed(command=command, code=code, stderr=said)
     return out.decode(errors="surrogateescape")
-
-
-def _path(program: str) -> str | None:
-    return shutil.which(program, path=_search_path())
-
-
-def _search_path() -> str:
-    return os.pathsep.join((os.environ.get("PATH", os.defpath), *_FOLDERS))
-
-
-def _communicate(argv: list[str], text: str, seconds: float) -> tuple[int, bytes, bytes]:
-    with subprocess.Popen(
-        argv,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "LC_ALL": "C"},
-        process_group=0,
-    ) as process:
-        try:
-            out, err = process.communicate(text.encode(errors="surrogateescape"), seconds)
-        except BaseException:
-            # With it whatever it has started: the program itself, if this is a script around it,
-            # would write when its turn has come, after we have said that it did not.
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            raise
-    return process.returncode, out, err

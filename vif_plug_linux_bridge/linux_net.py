@@ -5,8 +5,6 @@ from typing import Any
 
 from os_vif import validate
 from os_vif.kernel.observe import own_name
-from os_vif.wiring.elements import HostInterface
-from os_vif.wiring.model import Wiring
 from vif_plug_linux_bridge import shapes
 from vif_plug_linux_bridge.linux_bridge import apply
 
@@ -45,10 +43,7 @@ def ensure_bridge(
         interface = own_name(validate.device_name("interface", interface))
     firewall = shapes.filtering(bridge, _options, gateway) if filtering else None
     mtu = validate.mtu("mtu", mtu) if mtu else None
-    elements = shapes.bridged(bridge, interface, mtu, firewall)
-    if interface:
-        elements = (HostInterface(interface, mtu), *elements)
-    apply(Wiring(elements), bridge)
+    apply(shapes.flat(bridge, interface, mtu, firewall), bridge)
 
 
 def ensure_vlan_bridge(
@@ -73,7 +68,5 @@ def ensure_vlan_bridge(
     number = int(vlan_num) if str(vlan_num).isdecimal() else vlan_num
     vlan = validate.vlan("vlan_num", number)
     mtu = validate.mtu("mtu", mtu) if mtu else None
-    device = shapes.vlan_device(vlan, parent, mtu, mac_address)
-    interface = HostInterface(parent, mtu, shared=True)
-    apply(Wiring((interface, device, *shapes.bridged(bridge, device.name, mtu, None))), bridge)
-    return device.name
+    apply(shapes.tagged(bridge, parent, vlan, mtu, None, mac_address), bridge)
+    return shapes.vlan_name(vlan)

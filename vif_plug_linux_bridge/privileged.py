@@ -46,7 +46,7 @@ def filtered(until: float = math.inf) -> list[str]:
     :raises CommandFailed: iptables refused to show its rules.
     :raises DeadlineExceeded: it did not answer.
     """
-    return list(iptables_runner.bridges(use_ipv6=False, deadline=Deadline.until(until)))
+    return list(iptables_runner.bridges(Deadline.until(until)))
 
 
 @privsep.vif_plug.entrypoint
@@ -75,6 +75,6 @@ def change_links(
         if settings := _settings(step):
             iptables_runner.ensure(settings, deadline)
         elif not observe.links([step.bridge]):
-            iptables_runner.remove(step.bridge, use_ipv6=False, deadline=deadline)
+            iptables_runner.remove(step.bridge, deadline)
 
     return execute.execute(groups, go_on, filter_bridge, ALLOWED)

@@ -11,14 +11,14 @@ from os_vif.exception import InvalidValue
 from os_vif.kernel.daemon import KernelLinks
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
-from os_vif.wiring.elements import DeviceMtu, Element, LinuxBridge, Tap
+from os_vif.wiring.elements import DeviceMtu, Element, Tap
 from os_vif.wiring.engine import Engine
 from os_vif.wiring.model import Wiring
 from os_vif.wiring.ownership import Mark
 from os_vif.wiring.state import Link, Value
 from os_vif.wiring.steps import CreateLink, DeleteLink, LinkStep, SetLink
 from vif_plug_ovs import constants, privileged, representors
-from vif_plug_ovs.shapes import names
+from vif_plug_ovs.shapes import hybrid, names
 
 NIC_NAME_LEN = names.NIC_NAME_LENGTH
 
@@ -86,7 +86,7 @@ def ensure_bridge(bridge: str) -> None:
 
     :raises Contradiction: there is a device of that name which is not a bridge.
     """
-    _apply(LinuxBridge(bridge, mark(bridge), ageing=0))
+    _apply(hybrid.linux_bridge(bridge, mark(bridge)))
 
 
 def delete_bridge(bridge: str, dev: str | None) -> None:

@@ -13,6 +13,7 @@ Only ``os_vif.internal.ip``, an old helper, speaks netlink besides.
 ``address_migration``  pure: the host's addresses and routes as requests that move them
 ``deletions``          delete many links in one request
 ``sysctl``             the per-device sysctls that count as attributes of a link
+``programs``           run a program until a deadline
 ``rtnetlink``          the wire format of rtnetlink, and its socket
 ``pyroute2_lock``      keeps callers of pyroute2 apart
 """

@@ -17,7 +17,6 @@ from os_vif.kernel import address_migration as moves
 from os_vif.kernel import observe, rtnetlink, sysctl
 from os_vif.kernel.address_migration import Change, Device, Move, Request
 from os_vif.wiring.state import Link
-from os_vif.wiring.steps import JoinBridge, LeaveBridge
 
 LOG = logging.getLogger(__name__)
 
@@ -31,32 +30,33 @@ _BACKGROUND_SECONDS, _POLL_SECONDS = 0.5, 0.001
 _DONE = {errno.EEXIST, errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL}
 
 
-def join(step: JoinBridge) -> None:
+def join(port_name: str, bridge_name: str, mtu: int | None) -> None:
     """Put an interface into a bridge; whatever fails, all of it is rolled back.
 
     The bridge takes over the interface's MAC address if it has no addresses of its own, so that
     the neighbours need not learn anew. It does IPv6 only if it takes over IPv6 addresses.
 
+    :param mtu: bytes, of the bridge; None to leave it.
     :raises OSError: the kernel refused something; all is as before.
     """
-    port, bridge = _found(step.name, step.bridge)
+    port, bridge = _found(port_name, bridge_name)
     with rtnetlink.Socket() as kernel, contextlib.ExitStack() as rollback:
         first = [] if bridge.addresses else [_set(bridge, rtnetlink.ADDRESS, *_macs(bridge, port))]
         joined = [] if port.attributes["master"] else [_membership(port, 0, bridge.index)]
-        if step.mtu is not None:  # not before there is a port: older kernels bound it by theirs
-            mtus = (int(bridge.attributes["mtu"]), step.mtu)
+        if mtu is not None:  # not before there is a port: older kernels bound it by theirs
+            mtus = (int(bridge.attributes["mtu"]), mtu)
             joined.append(_set(bridge, rtnetlink.MTU, *map(rtnetlink.pack_u32, mtus)))
         _move(kernel, rollback, port, bridge, first=first, before_routes=joined)
         rollback.pop_all()
 
 
-def leave(step: LeaveBridge) -> None:
+def leave(port_name: str, bridge_name: str) -> None:
     """Take the last interface out of a bridge; whatever fails, all of it is rolled back.
 
     :raises OSError: the kernel refused something, or the bridge has other ports, perhaps since a
         moment ago; all is as before.
     """
-    port, bridge = _found(step.name, step.bridge)
+    port, bridge = _found(port_name, bridge_name)
     with rtnetlink.Socket() as kernel, contextlib.ExitStack() as rollback:
         left = [_membership(port, bridge.index, 0)] if port.attributes["master"] else []
         # Last, for a bridge without a carrier is none that everything could be led back to.

@@ -13,7 +13,7 @@ from typing import Any
 from os_vif.kernel import bridge_membership, deletions, observe, packing, rtnetlink, sysctl, tap
 from os_vif.kernel.pyroute2_lock import pyroute2_lock
 from os_vif.wiring.errors import WiringError
-from os_vif.wiring.state import Value
+from os_vif.wiring.state import SYSCTLS, Value
 from os_vif.wiring.steps import (
     CreateLink,
     DeleteLink,
@@ -195,7 +195,7 @@ def _mark(call: _Call, step: CreateLink) -> None:
 
 def _set(call: _Call, step: SetLink) -> None:
     index, attributes = _index(step.name), b"".join(_common(step))
-    for key in step.attributes.keys() & sysctl.FAMILY:
+    for key in step.attributes.keys() & SYSCTLS:
         if key == "disable_ipv6" and step.attributes[key] and _has_ipv6(step.name):
             continue  # another process was faster, and its addresses would be gone
         sysctl.write(observe.own_name(step.name), key, int(step.attributes[key]))
@@ -273,6 +273,6 @@ _EXECUTORS: Mapping[type[LinkStep], Callable[[_Call, Any], object]] = {
     SetLink: _set,
     DeleteLink: _delete,
     FilterBridge: lambda call, step: call.filter_bridge(step),
-    JoinBridge: lambda _, step: bridge_membership.join(step),
-    LeaveBridge: lambda _, step: bridge_membership.leave(step),
+    JoinBridge: lambda _, step: bridge_membership.join(step.name, step.bridge, step.mtu),
+    LeaveBridge: lambda _, step: bridge_membership.leave(step.name, step.bridge),
 }

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Per-device sysctls that count as attributes of a link.
 
-See Documentation/networking/ip-sysctl.rst of the kernel for what they mean.
+See Documentation/networking/ip-sysctl.rst of the kernel for what they mean. /proc/sys/net is
+always that of the thread's own namespace.
 """
 
 import os
 from collections.abc import Iterable
 
 from os_vif.wiring.state import SYSCTLS
-
-#: Attribute -> address family; /proc/sys/net is always that of the thread's own namespace.
-FAMILY = SYSCTLS
 
 #: What decides how a host uses the addresses of a device: which packets it accepts, forwards and
 #: answers there, and what it learns from routers. With a link-local address of its own each
@@ -93,7 +91,7 @@ def read(link: str, attributes: Iterable[str]) -> dict[str, int]:
     return {
         attribute: int(value)
         for attribute in attributes
-        if (value := _content(_path(link, FAMILY[attribute], attribute))) is not None
+        if (value := _content(_path(link, SYSCTLS[attribute], attribute))) is not None
     }
 
 
@@ -114,8 +112,8 @@ def write(link: str, attribute: str, value: int) -> None:
 
     :raises OSError: the kernel refused it.
     """
-    if os.path.isdir(f"/proc/sys/net/{FAMILY[attribute]}"):
-        write_of_addresses(link, FAMILY[attribute], attribute, str(value))
+    if os.path.isdir(f"/proc/sys/net/{SYSCTLS[attribute]}"):
+        write_of_addresses(link, SYSCTLS[attribute], attribute, str(value))
 
 
 def of_addresses(link: str, family: str) -> dict[str, str]:

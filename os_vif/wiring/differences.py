@@ -33,11 +33,7 @@ PRESENT, OWNER = "present", "owner"
 
 def report(differences: Iterable[Difference]) -> str:
     """Return of each difference what was wanted and what was found, as one text."""
-    return "; ".join(_line(one) for one in differences)
-
-
-def _line(one: Difference) -> str:
-    return str(finding(one))
+    return "; ".join(str(finding(one)) for one in differences)
 
 
 def finding(one: Difference) -> Finding:

@@ -2,6 +2,7 @@
 """A wiring: what one VIF needs on the host, as a frozen value."""
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from os_vif.wiring.elements.element import Element, Scope, unique
@@ -36,13 +37,18 @@ class Wiring:
     @functools.cached_property
     def all_elements(self) -> tuple[Element, ...]:
         """Everything that may be there, each element once."""
-        others = (e for other in self.alternatives for e in other.all_elements)
-        return unique((*self.elements, *others, *self.leftovers))
+        return unique(self._elements())
 
     @functools.cached_property
     def scope(self) -> Scope:
         """All names that have to be looked at."""
-        return Scope.joined(element.scope for element in self.all_elements)
+        return Scope.joined(element.scope for element in self._elements())
+
+    def _elements(self) -> Iterator[Element]:
+        yield from self.elements
+        for other in self.alternatives:
+            yield from other._elements()
+        yield from self.leftovers
 
     def is_present(self, found: Found) -> bool:
         """Return whether the VIF has this shape on the host already."""

@@ -40,9 +40,19 @@ class Mark:
     @classmethod
     def read(cls, external_ids: Mapping[str, str]) -> "Mark | None":
         """Return the mark among the ``external_ids`` of a row, None if there is none."""
-        plugin, _, rest = external_ids.get(cls.KEY, "").partition(":")
+        return cls.parsed(external_ids.get(cls.KEY, ""))
+
+    @classmethod
+    def parsed(cls, text: str) -> "Mark | None":
+        """Return what a text is the mark of, or the alias; None if it is neither."""
+        plugin, _, rest = text.removeprefix(f"{cls.KEY}:").partition(":")
         kind, _, owner = rest.partition(":")
         return cls(plugin, kind, owner) if owner else None
+
+
+def ids_of(mark: Mark | None) -> dict[str, str]:
+    """Return the ``external_ids`` that a mark is, if any."""
+    return {} if mark is None else {Mark.KEY: str(mark)}
 
 
 class Whose(Enum):
@@ -60,13 +70,12 @@ def by_mark(mark: Mark | None, text: str, name: str) -> Whose:
     without an id (by Neutron's agent), or by a plugin that knows of no VIFs, has the name of the
     device in place of it, which says nothing of whose it is.
     """
-    plugin, _, rest = text.removeprefix(f"{Mark.KEY}:").partition(":")
-    owner = rest.partition(":")[2]
-    if mark is None or plugin != mark.plugin or not owner:
+    found = Mark.parsed(text)
+    if mark is None or found is None or found.plugin != mark.plugin:
         return Whose.UNKNOWN
-    if owner == mark.owner:
+    if found.owner == mark.owner:
         return Whose.THIS
-    return Whose.UNKNOWN if name in (owner, mark.owner) else Whose.ANOTHERS
+    return Whose.UNKNOWN if name in (found.owner, mark.owner) else Whose.ANOTHERS
 
 
 def of_link(mark: Mark, found: Link, *, named_after_id: bool) -> Whose:

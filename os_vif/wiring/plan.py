@@ -78,12 +78,12 @@ def _dead_rows(wiring: Wiring, applied: Wiring, found: Found) -> tuple[RowStep, 
     """Return the steps that remove the rows of this VIF's other shapes that are not present."""
     shapes = (wiring, *wiring.alternatives)
     dead = (shape for shape in shapes if not (shape is applied or shape.is_present(found)))
-    elements = unique(e for shape in dead for e in shape.elements)
+    elements = tuple(e for shape in dead for e in shape.elements)
     kept = Scope.joined(element.scope for element in applied.elements)
-    rows = Plan.joined(_removed(elements, found, kept=kept.bridges)).rows
+    rows = (step for plan in _removed(elements, found, kept=kept.bridges) for step in plan.rows)
     return in_order(
         step
-        for step in rows
+        for step in unique(rows)
         if isinstance(step, RemoveBridge)
         or (isinstance(step, RemovePort) and kept.ports.get(step.name) != step.bridge)
     )

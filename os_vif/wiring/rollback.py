@@ -36,14 +36,12 @@ def rows_back(
         for step in reversed(plan.rows)
     )
     back = unique(each for step, before in in_effect if step for each in step.inverse(before))
-    return in_order(step for step in back if _made_or_removed(step) not in kept)
-
-
-def _made_or_removed(step: RowStep) -> str | None:
-    """Return the name of a bridge that a step removes, or of a port that it makes again."""
-    if isinstance(step, CreatePort):
-        return step.port.name
-    return step.name if isinstance(step, RemoveBridge) else None
+    # The name of a port that is made again, or of a bridge that is removed.
+    return in_order(
+        step
+        for step in back
+        if not (isinstance(step, CreatePort | RemoveBridge) and step.name in kept)
+    )
 
 
 def links_back(

@@ -36,9 +36,5 @@ def _new_links(plan: Plan) -> int:
 
 def _opens_only_what_it_creates(plan: Plan) -> bool:
     """Return whether no row is there already that ovs-vswitchd would have to look at again."""
-    created = {
-        step.port.name if isinstance(step, CreatePort) else step.bridge.name
-        for step in plan.rows
-        if isinstance(step, CreatePort | CreateBridge)
-    }
+    created = {s.name for s in plan.rows if isinstance(s, CreatePort | CreateBridge)}
     return bool(created) and created.issuperset(plan.awaited)

@@ -141,7 +141,7 @@ class Found:
     ports: Mapping[str, Port] = field(default_factory=dict)
     #: Device -> type of our QoS row for it, whether its port is there or not.
     qos: Mapping[str, str] = field(default_factory=dict)
-    #: All ports of Open vSwitch, whosesoever; 0: not known.
+    #: So many ports of Open vSwitch are known of, whosesoever.
     port_count: int = 0
     #: The configuration that ovs-vswitchd was asked for and has not finished; None: it has.
     pending: int | None = field(default=None, compare=False)

@@ -41,6 +41,7 @@ from tests.contract.worlds import (
 )
 from tests.rig.stopwatch import within
 from vif_plug_ovs.ovsdb.backend import NativeRows
+from vif_plug_ovs.ovsdb.operations import SINCE
 from vif_plug_ovs.ovsdb.vsctl import VsctlRows
 
 MARK = Mark("ovs", "test", "a0000001-feed-4bee-8fad-000000000001")
@@ -249,7 +250,7 @@ def test_a_row_that_another_vif_has_left_is_replaced_in_one_transaction(
     apply(world, wiring)
     row = found(world, wiring).ports[port]
     assert (row.bridge, row.interface_ids) == (BRIDGE.name, {**IDS, "os-vif": str(MARK)})
-    assert row.external_ids == {"os-vif": str(MARK)}
+    assert {**row.external_ids, SINCE: ""} == {"os-vif": str(MARK), SINCE: ""}
     assert world.transactions == written + 1
     apply(world, wiring)
     assert world.transactions == written + 1

@@ -22,7 +22,7 @@ from os_vif.wiring.engine import Engine
 from os_vif.wiring.errors import LinkFailed, StateChanged, final
 from os_vif.wiring.model import Wiring
 from os_vif.wiring.ownership import Mark
-from os_vif.wiring.state import Link, Value
+from os_vif.wiring.state import SYSCTLS, Link, Value
 from os_vif.wiring.steps import CreateLink, DeleteLink, JoinBridge, LinkStep, SetLink
 from tests.fakes import NO_HOST_STACK
 from tests.rig import run
@@ -216,7 +216,7 @@ def test_set_attributes_one_by_one_and_all_at_once(kind: str) -> None:
 
 
 def all_attributes(name: str) -> dict[str, Value]:
-    return {**see(name).attributes, **sysctl.read(name, sysctl.FAMILY)}
+    return {**see(name).attributes, **sysctl.read(name, SYSCTLS)}
 
 
 @pytest.mark.parametrize("delay", [2, 4, 15, 30])
@@ -513,7 +513,7 @@ def test_a_veth_goes_with_its_peer_and_deleting_what_is_gone_is_nothing(
 
 
 def test_sysctls_are_read_and_written(one_of_each: dict[str, str]) -> None:
-    for attribute, family in sysctl.FAMILY.items():
+    for attribute, family in SYSCTLS.items():
         file = Path(f"/proc/sys/net/{family}/conf/br0/{attribute}")
         for value in (1, 0):
             sysctl.write("br0", attribute, value)
@@ -522,7 +522,7 @@ def test_sysctls_are_read_and_written(one_of_each: dict[str, str]) -> None:
 
 
 def test_the_sysctls_of_a_missing_link_are_none() -> None:
-    assert sysctl.read("missing", sysctl.FAMILY) == {}
+    assert sysctl.read("missing", SYSCTLS) == {}
     with pytest.raises(FileNotFoundError):
         sysctl.write("missing", "disable_ipv6", 1)
 
@@ -530,7 +530,7 @@ def test_the_sysctls_of_a_missing_link_are_none() -> None:
 def test_a_kernel_without_ipv6_is_no_error(
     monkeypatch: pytest.MonkeyPatch, one_of_each: dict[str, str]
 ) -> None:
-    monkeypatch.setitem(sysctl.FAMILY, "disable_ipv6", "ipv7")
+    monkeypatch.setitem(SYSCTLS, "disable_ipv6", "ipv7")
     take(SetLink("br0", {"disable_ipv6": 1, "up": True}))
     assert "disable_ipv6" not in see("br0").attributes
     assert see("br0").attributes["up"] is True

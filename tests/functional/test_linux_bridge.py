@@ -16,7 +16,6 @@ import os_vif
 from os_vif import exception
 from os_vif.kernel import bridge_membership, sysctl
 from os_vif.wiring import errors
-from os_vif.wiring.steps import JoinBridge
 from tests import vifs
 from tests.fakes import NO_HOST_STACK
 from tests.rig import command_lines, run, wait_until
@@ -483,7 +482,7 @@ def test_a_bridge_that_somebody_else_has_begun_to_use_is_not_rolled_back(
     """Another process has put the interface into the bridge that we made; then our plug fails."""
 
     def ensure(*_: object) -> None:
-        bridge_membership.join(JoinBridge(INTERFACE, BRIDGE, None))
+        bridge_membership.join(INTERFACE, BRIDGE, None)
         raise OSError(5, "not today")
 
     monkeypatch.setattr(iptables_runner, "ensure", ensure)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from os_vif.kernel import packing
+from os_vif.kernel import packing, programs
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.errors import DeadlineExceeded
 from os_vif.wiring.steps import FilterBridge
@@ -105,12 +105,12 @@ def ensure(*every: Filtering, seconds: float = AMPLE) -> list[bool]:
     return [iptables_runner.ensure(wanted, Deadline(seconds)) for wanted in every]
 
 
-def remove(bridge: str, use_ipv6: bool = False) -> bool:
-    return iptables_runner.remove(bridge, use_ipv6, Deadline(AMPLE))
+def remove(bridge: str) -> bool:
+    return iptables_runner.remove(bridge, Deadline(AMPLE))
 
 
-def bridges(use_ipv6: bool = False) -> tuple[str, ...]:
-    return iptables_runner.bridges(use_ipv6, Deadline(AMPLE))
+def bridges() -> tuple[str, ...]:
+    return iptables_runner.bridges(Deadline(AMPLE))
 
 
 # Rules of others ---------------------------------------------------------------------------------
@@ -140,8 +140,8 @@ def test_others_keep_their_rules_and_counters(backend: Backend, others: list[str
     for wanted in (FLAT, NARROW, CLOSED, Filtering("br1", iptables_top_regex="docker0")):
         assert ensure(wanted) == [True]
         assert theirs(backend) == others
-    assert bridges(True) == ("br1", "br2", "br3")
-    for name in bridges(True):
+    assert bridges() == ("br1", "br2", "br3")
+    for name in bridges():
         assert remove(name)
         assert theirs(backend) == others
     assert "os-vif" not in backend.rules()
@@ -275,7 +275,7 @@ def test_packets(backend: Backend, reaches: Callable[..., bool], version: int) -
             ensure(Filtering(bridge, gateway, named, use_ipv6=True))
         found = who_reaches_whom(reaches, version)
         for name in NETWORKS:
-            remove(name, True)
+            remove(name)
         return found
 
     yes, everywhere = True, ("all",)
@@ -454,7 +454,7 @@ def test_programs_are_found_without_a_path_and_a_missing_one_is_named(
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     assert ensure(FLAT) == [True]
-    monkeypatch.setattr(iptables_runner, "_FOLDERS", ())
+    monkeypatch.setattr(programs, "FOLDERS", ())
     missing = "iptables-save .*no such program in /nowhere"
     with pytest.raises(iptables_runner.CommandFailed, match=missing):
         ensure(FLAT)
@@ -480,9 +480,8 @@ def test_rules_of_ipv6_that_cannot_be_read_are_not_in_the_way_of_ipv4(
     assert bridges() == ("br1",)
     assert remove("br1")
     assert bridges() == ()
-    for act in (lambda: ensure(BOTH), lambda: remove("br1", True), lambda: bridges(True)):
-        with pytest.raises(error, match=said):
-            act()
+    with pytest.raises(error, match=said):
+        ensure(BOTH)
     assert bridges() == ()
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from os_vif.kernel import bridge_membership, execute, observe
 from os_vif.wiring import errors
-from os_vif.wiring.steps import DeleteLink, LeaveBridge
+from os_vif.wiring.steps import DeleteLink
 from tests.rig import run
 from tests.rig.addressing import addressing, changes, complete
 from tests.rig.guest import BridgeGuest
@@ -153,7 +153,7 @@ def test_a_host_without_iptables_has_no_rules(
     plugin: OsVif, wire: BridgeGuest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugin.plug(vif())
-    monkeypatch.setattr("vif_plug_linux_bridge.iptables_runner._FOLDERS", ())
+    monkeypatch.setattr("os_vif.kernel.programs.FOLDERS", ())
     monkeypatch.setenv("PATH", "/nowhere")
     assert collect() == (f"bridge {BRIDGE}",)
 
@@ -243,10 +243,10 @@ def test_one_that_cannot_go_is_reported_and_the_others_are_gone(
     ip("link set br7 alias os-vif:linux_bridge:bridge:br7")
     real = bridge_membership.leave
 
-    def leave(step: LeaveBridge) -> None:
-        if step.bridge == BRIDGE:
+    def leave(port_name: str, bridge_name: str) -> None:
+        if bridge_name == BRIDGE:
             raise OSError(errno.EIO, "injected")
-        real(step)
+        real(port_name, bridge_name)
 
     monkeypatch.setattr(bridge_membership, "leave", leave)
     with pytest.raises(errors.LinkFailed, match="injected"):

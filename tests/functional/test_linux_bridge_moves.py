@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 
 from os_vif import exception
 from os_vif.kernel import bridge_membership, rtnetlink
-from os_vif.wiring.steps import JoinBridge, LeaveBridge
 from tests.rig import run, wait_until
 from tests.rig.addressing import Addressing, addressing, changes, complete, settled
 from tests.rig.guest import BridgeGuest
@@ -135,11 +134,11 @@ def bridged_host(*commands: str) -> Iterator[Addressing]:
 
 
 def join(interface: str = OLD, bridge: str = NEW) -> None:
-    bridge_membership.join(JoinBridge(interface, bridge, None))
+    bridge_membership.join(interface, bridge, None)
 
 
 def leave(interface: str = OLD, bridge: str = NEW) -> None:
-    bridge_membership.leave(LeaveBridge(interface, bridge))
+    bridge_membership.leave(interface, bridge)
 
 
 # One by one --------------------------------------------------------------------------------------

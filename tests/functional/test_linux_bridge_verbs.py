@@ -158,7 +158,7 @@ def test_status_says_whether_iptables_answers(
     assert {(one.level, one.unit) for one in (privileged_daemon, well)} == {("ok", "s")}
     assert well.summary == "answers; 1 bridges have rules of os-vif"
     broken = Path("/nonexistent")
-    monkeypatch.setattr("vif_plug_linux_bridge.iptables_runner._path", lambda _: str(broken))
+    monkeypatch.setattr("os_vif.kernel.programs.path", lambda _: str(broken))
     _, ill = (one for one in os_vif.status() if one.plugin == "linux_bridge")
     assert ill.level == "warning"
     assert "iptables-save" in ill.remedy

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from oslo_config import cfg
 
+from os_vif.kernel import programs
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.elements import OvsBridge, OvsPort
@@ -83,14 +84,14 @@ class Invocations:
         counted, self._written, self._read = (self._written, self._read), 0, 0
         return counted
 
-    def _counted(self, remote: str, files: Any, operations: Any, deadline: Deadline) -> Any:
+    def _counted(self, remote: str, files: Any, operations: Any, until: float) -> Any:
         if all(operation["op"] == "select" for operation in operations):
             self._read += 1
-            return self._transact(remote, files, operations, deadline)
+            return self._transact(remote, files, operations, until)
         self._written += 1
         if self.before:
             self.before.pop(0)()
-        answer = self._transact(remote, files, operations, deadline)
+        answer = self._transact(remote, files, operations, until)
         if self.after:
             self.after.pop(0)()
         return answer
@@ -497,7 +498,7 @@ def test_a_missing_program_is_named(
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     osvif.plug(HYBRID.vif())
-    monkeypatch.setattr(client, "FOLDERS", ())
+    monkeypatch.setattr(programs, "FOLDERS", ())
     reason = fails(lambda: osvif.unplug(HYBRID.vif()), errors.NotConnected)
     assert "the program ovsdb-client" in str(reason)
     assert "/nowhere" in str(reason)

@@ -121,7 +121,7 @@ def test_the_daemon_refuses_what_os_vif_does_not_ask_for(
 
     def send(_: OsVif) -> None:
         with pytest.raises(InvalidValue, match="os-vif does not do that"):
-            daemon.call(client._transact, ovs.remote, [], [forged], deadline=Deadline(AMPLE))
+            daemon.call(client.transact, ovs.remote, [], [forged], deadline=Deadline(AMPLE))
 
     unprivileged(send)
     assert not difference(before, ovs.dump())

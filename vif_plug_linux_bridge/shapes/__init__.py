@@ -5,7 +5,7 @@ What is made serves all guests of a network, so it is marked with the name of th
 stays when a guest goes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Protocol
 
@@ -27,13 +27,13 @@ from vif_plug_linux_bridge.shapes.request import Request, Settings, is_provided,
 __all__ = [
     "FilterOptions",
     "Settings",
-    "bridged",
     "described",
     "filtering",
+    "flat",
     "is_provided",
     "mark",
     "read",
-    "vlan_device",
+    "tagged",
     "vlan_name",
 ]
 
@@ -47,49 +47,59 @@ def described(wanted: Request) -> Wiring:
     options = wanted.settings
     firewall = filtering(wanted.bridge, options, wanted.gateway) if wanted.filtered else None
     if wanted.vlan is None:
-        interface = HostInterface(wanted.interface, wanted.mtu)
-        return Wiring((interface, *bridged(wanted.bridge, interface.name, wanted.mtu, firewall)))
-    device = vlan_device(wanted.vlan, wanted.interface, wanted.mtu)
-    return Wiring(
-        (
-            HostInterface(wanted.interface, wanted.mtu, shared=True),
-            device,
-            *bridged(wanted.bridge, device.name, wanted.mtu, firewall),
-        )
-    )
+        return flat(wanted.bridge, wanted.interface, wanted.mtu, firewall)
+    return tagged(wanted.bridge, wanted.interface, wanted.vlan, wanted.mtu, firewall)
 
 
-def vlan_device(vlan: int, parent: str, mtu: int | None, mac: str | None = None) -> VlanDevice:
-    """Return the device through which the frames of a VLAN travel."""
-    name = vlan_name(vlan)
-    return VlanDevice(name, parent, vlan, mtu, mark("vlan", name), mac)
-
-
-def vlan_name(vlan: int) -> str:
-    """Return the name of that device."""
-    return f"vlan{vlan}"
-
-
-def bridged(
+def flat(
     bridge: str, interface: str | None, mtu: int | None, firewall: Filtering | None
-) -> tuple[Element, ...]:
+) -> Wiring:
     """Return a bridge with an interface in it.
-
-    The rules come before the interface, so nothing is ever forwarded without them; and putting
-    the interface into the bridge comes last, because the host goes on through the bridge then.
 
     :param interface: None for none.
     :param mtu: bytes; None to leave it.
     :param firewall: None if its traffic is filtered elsewhere.
     """
-    elements: tuple[Element, ...] = (
-        LinuxBridge(bridge, mark("bridge", bridge), on_remove=OnRemove.KEEP),
-    )
+    host = (HostInterface(interface, mtu),) if interface else ()
+    return Wiring((*host, *_bridged(bridge, interface, mtu, firewall)))
+
+
+def tagged(
+    bridge: str,
+    parent: str,
+    vlan: int,
+    mtu: int | None,
+    firewall: Filtering | None,
+    mac: str | None = None,
+) -> Wiring:
+    """Return a bridge with the device in it through which the frames of a VLAN travel.
+
+    :param mac: of that device; None for that of its parent.
+    """
+    name = vlan_name(vlan)
+    device = VlanDevice(name, parent, vlan, mtu, mark("vlan", name), mac)
+    host = HostInterface(parent, mtu, shared=True)
+    return Wiring((host, device, *_bridged(bridge, name, mtu, firewall)))
+
+
+def vlan_name(vlan: int) -> str:
+    """Return the name of the device of a VLAN."""
+    return f"vlan{vlan}"
+
+
+def _bridged(
+    bridge: str, interface: str | None, mtu: int | None, firewall: Filtering | None
+) -> Iterator[Element]:
+    """Yield a bridge and what goes with it.
+
+    The rules come before the interface, so nothing is ever forwarded without them; and putting
+    the interface into the bridge comes last, because the host goes on through the bridge then.
+    """
+    yield LinuxBridge(bridge, mark("bridge", bridge), on_remove=OnRemove.KEEP)
     if firewall:
-        elements += (ForwardingFilter(bridge, asdict(firewall)),)
+        yield ForwardingFilter(bridge, asdict(firewall))
     if interface:
-        elements += (BridgePort(interface, bridge, mtu),)
-    return elements
+        yield BridgePort(interface, bridge, mtu)
 
 
 class FilterOptions(Protocol):

@@ -3,6 +3,7 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from os_vif.wiring.deadline import Deadline
@@ -32,11 +33,24 @@ class NativeRows:
     def _connection(self) -> connection.Connection:
         return connection.get(self._remote)
 
+    def _tables(
+        self, deadline: Deadline, ports: Collection[str] | None = None
+    ) -> AbstractContextManager[Replica]:
+        """Lock a replica with what the server has now of the switch, of all bridges, and of these
+        ports at least; None for all rows."""
+        return self._connection.synchronized(deadline)
+
+    def _watch(
+        self, ports: Collection[str], is_ready: Callable[[Replica], bool], deadline: Deadline
+    ) -> None:
+        """Wait until something is true of ports, or the deadline has come."""
+        self._connection.watch(ports, is_ready, deadline)
+
     def observe(
         self, bridges: Collection[str], ports: Mapping[str, str], deadline: Deadline
     ) -> Found:
         """See :meth:`os_vif.wiring.engine.Rows.observe`."""
-        with self._connection.synchronized(deadline) as tables:
+        with self._tables(deadline, ports) as tables:
             found = rows.found(tables, bridges, ports)
             count = len(tables.tables["Port"].rows)
         self._likely_bridges |= {**ports, **{name: p.bridge for name, p in found.ports.items()}}
@@ -47,7 +61,7 @@ class NativeRows:
 
         :raises NotConnected: the server cannot be reached by the deadline.
         """
-        with self._connection.synchronized(deadline) as tables:
+        with self._tables(deadline, ()) as tables:
             return rows.state_of_switch(tables, with_bridges=True)
 
     def watch(
@@ -70,7 +84,7 @@ class NativeRows:
             lacking = missing(*rows.readiness(tables, ports))
             return not lacking
 
-        self._connection.watch([*ports, SWITCH], is_ready, deadline)
+        self._watch([*ports, SWITCH], is_ready, deadline)
         return lacking
 
     def everything(self, deadline: Deadline) -> Found:
@@ -78,7 +92,7 @@ class NativeRows:
 
         :raises NotConnected: the server cannot be reached by the deadline.
         """
-        with self._connection.synchronized(deadline) as tables:
+        with self._tables(deadline) as tables:
             bridges, ports = rows.everything(tables)
             return Found(bridges=bridges, ports=ports, pending=rows.pending(tables))
 
@@ -87,7 +101,7 @@ class NativeRows:
 
         :raises NotConnected: the server cannot be reached by the deadline.
         """
-        with self._connection.synchronized(deadline) as tables:
+        with self._tables(deadline) as tables:
             return rows.names_of(tables, value, key)
 
     def commit(self, steps: Sequence[RowStep], deadline: Deadline) -> int | None:

@@ -10,30 +10,24 @@ import contextlib
 import errno
 import json
 import math
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Sequence
 from typing import Any
 
 from os_vif.exception import InvalidValue
-from os_vif.kernel import daemon
+from os_vif.kernel import programs
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
 from vif_plug_ovs import privsep
 from vif_plug_ovs.ovsdb import rows, tls
-from vif_plug_ovs.ovsdb.operations import Operation
 
 PROGRAM = "ovsdb-client"
-#: Where it is looked for besides PATH, which is short in some services.
-FOLDERS = ("/usr/local/bin", "/usr/local/sbin", "/usr/bin", "/usr/sbin")
-
 #: What it says when it has sent nothing, and when it may have.
 NOT_SENT, NOT_ANSWERED = "failed to connect to ", "transaction failed ("
 
-#: Seconds for the daemon to say that it had to kill the program.
-_KILL_SECONDS = 0.2
+#: Seconds past the deadline for the daemon to say that it had to kill the program.
+GRACE = 0.2
 
 #: Not a list of several, which the program would take; a path from the root, for the daemon has
 #: another working directory than its caller.
@@ -68,70 +62,44 @@ _WRITTEN: dict[str, tuple[set[str], set[str]]] = {
 }
 
 
+@privsep.vif_plug.entrypoint
 def transact(
-    remote: str, files: Sequence[str], operations: Sequence[Operation], deadline: Deadline
+    remote: str, files: Sequence[str], operations: Sequence[Any], until: float
 ) -> tuple[int, str]:
     """Send one transaction, and return the program's exit status and output.
 
     :param files: of TLS: private key, certificate, authority's certificate; none without TLS.
+    :param until: the end of the deadline, by ``time.monotonic()``.
     :returns: 0 and the results in JSON; or another status and the last line of the errors.
-    :raises InvalidValue: the daemon does not do that, or a file is bad.
+    :raises InvalidValue: os-vif does not ask for that, or a file is bad.
     :raises NotConnected: the program could not be started; nothing was sent.
     :raises TransactionRefused: it is larger than what a program can be given; nothing was sent.
-    :raises DeadlineExceeded: the program was killed, or the daemon did not answer.
+    :raises DeadlineExceeded: the program was killed.
     """
-    wanted = (remote, list(files), list(operations))
-    answer = daemon.call(_transact, *wanted, deadline=deadline, grace=_KILL_SECONDS)
-    return answer[0], answer[1]
-
-
-@privsep.vif_plug.entrypoint
-def _transact(
-    remote: str, files: Sequence[str], operations: Sequence[Any], until: float
-) -> tuple[int, str]:
     words, deadline = arguments(remote, files, operations), Deadline.until(until)
     if deadline.expired:
         raise errors.NotConnected(remote=remote, reason="no time is left")
     left = deadline.remaining()
     # The program's own time limit, in whole seconds, is for one whose daemon has been killed.
-    limit = f"--timeout={math.ceil(left) + 1}"
-    status, said = _run([_program(remote), limit, *words], remote, left)
+    argv = [PROGRAM, f"--timeout={math.ceil(left) + 1}", *words]
+    try:
+        status, out, err = programs.run(argv, left)
+    except subprocess.TimeoutExpired as late:
+        what = f"the program {PROGRAM} had to be killed"
+        raise errors.DeadlineExceeded(seconds=left, what=what) from late
+    except OSError as failure:
+        if failure.errno == errno.E2BIG:
+            reason = f"{len(words[-1])} bytes are more than a program's argument may have"
+            raise errors.TransactionRefused(reason=reason) from failure
+        reason = f"the program {PROGRAM} (ovsdb_interface = vsctl): {failure}"
+        raise errors.NotConnected(remote=remote, reason=reason) from failure
+    if not status:
+        return 0, out.decode(errors="replace")
+    said = err.decode(errors="replace").strip() or "it did not say why"
+    said = said.splitlines()[-1].removeprefix(f"{PROGRAM}: ")
     if files and said.startswith(NOT_SENT):  # which the program does not explain
         tls.check(tls.Credentials(*files))
     return status, said
-
-
-def _run(argv: list[str], remote: str, seconds: float) -> tuple[int, str]:
-    try:
-        done = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=seconds,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as err:
-        what = f"the program {PROGRAM} had to be killed"
-        raise errors.DeadlineExceeded(seconds=seconds, what=what) from err
-    except OSError as err:
-        if err.errno == errno.E2BIG:
-            reason = f"{len(argv[-1])} bytes are more than a program's argument may have"
-            raise errors.TransactionRefused(reason=reason) from err
-        raise errors.NotConnected(remote=remote, reason=f"{argv[0]}: {err}") from err
-    if done.returncode:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        said = lines[-1].removeprefix(f"{PROGRAM}: ") if lines else "it did not say why"
-        return done.returncode, said
-    return 0, done.stdout.decode(errors="replace")
-
-
-def _program(remote: str) -> str:
-    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *FOLDERS))
-    program = shutil.which(PROGRAM, path=path)
-    if program is None:
-        reason = f"the program {PROGRAM} (ovsdb_interface = vsctl) is not in {path}"
-        raise errors.NotConnected(remote=remote, reason=reason)
-    return program
 
 
 def arguments(remote: str, files: Sequence[str], operations: Sequence[Any]) -> list[str]:

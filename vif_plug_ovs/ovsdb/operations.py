@@ -11,7 +11,7 @@ from typing import Any
 
 from os_vif.wiring.elements import OvsBridge, OvsPort
 from os_vif.wiring.errors import StateChanged
-from os_vif.wiring.ownership import Mark
+from os_vif.wiring.ownership import ids_of
 from os_vif.wiring.state import Vlan
 from os_vif.wiring.steps import (
     CreateBridge,
@@ -74,7 +74,7 @@ class _Transaction:
     def _create_bridge(self, bridge: OvsBridge) -> Iterator[Operation]:
         self._must_be_free("Bridge", bridge.name)
         self._created.add(("Bridge", bridge.name))
-        ids = _map(_mark(bridge.mark))
+        ids = _map(ids_of(bridge.mark))
         # The bridge's own device: a port and an internal interface of its name.
         internal = {"type": "internal", "external_ids": ids}
         yield from _port_rows(bridge.name, internal, {"external_ids": ids})
@@ -92,7 +92,7 @@ class _Transaction:
         self._must_be_free("Port", port.name)
         self._created.add(("Interface", port.name))
         yield from self._remove_qos(port.name)
-        mark = _mark(port.mark)
+        mark = ids_of(port.mark)
         interface: dict[str, Any] = {"external_ids": _map({**port.external_ids, **mark})}
         if port.interface_type:
             interface["type"] = port.interface_type
@@ -100,7 +100,8 @@ class _Transaction:
             interface["options"] = _map(port.options)
         if port.mtu_request is not None:
             interface["mtu_request"] = port.mtu_request
-        columns: dict[str, Any] = {"external_ids": _map({**mark, **self._since})}
+        its_ids = {**mark, **self._since} if port.port_ids is None else port.port_ids
+        columns: dict[str, Any] = {"external_ids": _map(its_ids)}
         if port.vlan:
             columns |= dict(_vlan_columns(port.vlan))
         if port.qos_type:
@@ -259,10 +260,6 @@ def _still_has(where: list[Any], name: str, ids: Mapping[str, str]) -> Iterator[
     yield _wait("Interface", [*where, ["external_ids", "includes", _map(ids)]], "name", name)
     if "iface-id" not in ids:
         yield _wait("Interface", where, "external_ids", _map(ids))
-
-
-def _mark(mark: Mark | None) -> dict[str, str]:
-    return {} if mark is None else {Mark.KEY: str(mark)}
 
 
 def _is(row: _Reference) -> list[Any]:

@@ -10,22 +10,25 @@ keep one of the daemon's few threads from other calls. After a lost connection t
 again: whatever a client had sent, the server has processed before it answers a later one.
 """
 
+import contextlib
 import json
 import os
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import astuple, replace
+from contextlib import AbstractContextManager
+from dataclasses import astuple
 from typing import Any
 
 from ovs.db import idl
 
+from os_vif.kernel import daemon
 from os_vif.wiring import errors, steps
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.ownership import IFACE_ID
-from os_vif.wiring.state import Found, Port
-from vif_plug_ovs.health import Switch
+from os_vif.wiring.state import Port
 from vif_plug_ovs.ovsdb import client, remotes, rows
+from vif_plug_ovs.ovsdb.backend import NativeRows
 from vif_plug_ovs.ovsdb.connection import (
     FIRST_LOOK_SECONDS,
     NAME_EXISTS,
@@ -39,6 +42,8 @@ from vif_plug_ovs.shapes import names
 
 #: Above so many ports whole tables are read; an argument of a program has 128 KiB at most.
 _MANY_PORTS = 100
+#: A column that a server may lack: to ask for it is refused then.
+_NOT_READ = ("Open_vSwitch", "dpdk_initialized")
 #: Seconds between two reads of what ovs-vswitchd does.
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 1.0
 _LAST_READ_SECONDS = 0.15  # for reading although the deadline has come
@@ -49,58 +54,32 @@ _WAIT_FOR_STUCK_SECONDS = 3
 _stuck: dict[str, int] = {}
 
 
-class VsctlRows:
+class VsctlRows(NativeRows):
     """The rows of an Open_vSwitch database through ``ovsdb-client``, for one verb.
+
+    What asks the server may raise InvalidValue, too: a file of the credentials is bad.
 
     :param remote: where the server listens; ``credentials`` are for ``ssl:``.
     :raises InvalidValue: the remote is malformed; see :func:`.remotes.normal`.
     """
 
     def __init__(self, remote: str, credentials: Credentials | None = None) -> None:
-        self._remote = remotes.normal(remote)
+        super().__init__(remotes.normal(remote))
         files = () if credentials is None else astuple(credentials)
         self._files = [os.path.abspath(path) if path else "" for path in files]
 
-    def observe(
-        self, bridges: Collection[str], ports: Mapping[str, str], deadline: Deadline
-    ) -> Found:
-        """See :meth:`os_vif.wiring.engine.Rows.observe`.
+    def _tables(
+        self, deadline: Deadline, ports: Collection[str] | None = None
+    ) -> AbstractContextManager[Replica]:
+        return contextlib.nullcontext(self._read(_selects_for(ports), deadline))
 
-        :raises InvalidValue: a file of the credentials is bad.
-        """
-        return rows.found(self._read(_selects_for(ports), deadline), bridges, ports)
-
-    def switch(self, deadline: Deadline) -> Switch:
-        """See :meth:`vif_plug_ovs.ovsdb.backend.NativeRows.switch`; DPDK is not asked about."""
-        tables = self._read([_select("Open_vSwitch"), _select("Bridge")], deadline)
-        return replace(rows.state_of_switch(tables, with_bridges=True), dpdk=None)
-
-    def watch(
-        self,
-        ports: Mapping[str, str],
-        missing: Callable[[Found, Switch, Callable[[], bool]], str],
-        deadline: Deadline,
-    ) -> str:
-        """See :meth:`vif_plug_ovs.ovsdb.backend.NativeRows.watch`; it reads again and again."""
-        lacking = ""
-        tables = [_select(table) for table in rows.SCHEMA["tables"]]
-        for replica in self._reads(tables, deadline, FIRST_LOOK_SECONDS):
-            lacking = missing(*rows.readiness(replica, ports))
-            if not lacking:
-                break
-        return lacking
-
-    def everything(self, deadline: Deadline) -> Found:
-        """See :meth:`vif_plug_ovs.ovsdb.backend.NativeRows.everything`."""
-        tables = self._read([_select(table) for table in rows.SCHEMA["tables"]], deadline)
-        bridges, ports = rows.everything(tables)
-        return Found(bridges=bridges, ports=ports, pending=rows.pending(tables))
+    def _watch(
+        self, ports: Collection[str], is_ready: Callable[[Replica], bool], deadline: Deadline
+    ) -> None:
+        any(map(is_ready, self._reads(_selects_for(None), deadline, FIRST_LOOK_SECONDS)))
 
     def names_of(self, value: str, deadline: Deadline, key: str = IFACE_ID) -> list[str]:
-        """Return the names of the interfaces with that value under a key of their ids.
-
-        :raises NotConnected: the server cannot be reached by the deadline.
-        """
+        """See :meth:`vif_plug_ovs.ovsdb.backend.NativeRows.names_of`."""
         having = ["external_ids", "includes", ["map", [[key, value]]]]
         return rows.names_of(self._read([_select("Interface", having)], deadline), value, key)
 
@@ -109,7 +88,7 @@ class VsctlRows:
 
         :raises NotConnected: the server cannot be reached by the deadline; nothing was written.
         """
-        selects = _selects_for([_name(step) for step in plan])
+        selects = _selects_for([step.name for step in plan])
         if any(isinstance(step, steps.ReopenPort) for step in plan):
             selects.append(_select("Interface"))  # whose ofports are in use
         replica = self._read(selects, deadline)
@@ -179,6 +158,7 @@ class VsctlRows:
             for row in answer["rows"]:
                 found.setdefault((select["table"], row.pop("_uuid")[1]), {}).update(row)
         tables = rows.new_replica(self._remote)
+        tables.session.missing.add(_NOT_READ)
         for (name, key), row in found.items():
             table, of_row = tables.tables[name], uuid.UUID(key)
             table.rows[of_row] = idl.Row.from_json(tables, table, of_row, row)
@@ -205,7 +185,10 @@ class VsctlRows:
         status, said = 0, ""
         while True:
             try:
-                status, said = client.transact(self._remote, self._files, wanted, deadline)
+                request = (self._remote, self._files, list(wanted))
+                status, said = daemon.call(
+                    client.transact, *request, deadline=deadline, grace=client.GRACE
+                )
             except (errors.DeadlineExceeded, errors.StateChanged):  # or the daemon has ended
                 status, said = 1, f"{client.NOT_ANSWERED}it does not answer)"
             except errors.NotConnected:
@@ -242,18 +225,15 @@ def _results(wanted: Sequence[Operation], answer: list[Any]) -> list[Any]:
     return answer
 
 
-def _name(step: Any) -> str:
-    if isinstance(step, steps.CreateBridge):
-        return step.bridge.name
-    return step.port.name if isinstance(step, steps.CreatePort) else step.name
-
-
 # What is read (RFC 7047, section 5.2.2) ----------------------------------------------------------
 
 
-def _selects_for(ports: Collection[str]) -> list[Operation]:
-    """Return the operations that read the switch, all bridges, and the rows of some ports."""
-    if len(ports) > _MANY_PORTS:
+def _selects_for(ports: Collection[str] | None) -> list[Operation]:
+    """Return the operations that read the switch, all bridges, and the rows of some ports.
+
+    :param ports: their names; None for all rows.
+    """
+    if ports is None or len(ports) > _MANY_PORTS:
         return [_select(table) for table in rows.SCHEMA["tables"]]
     selects = [_select("Open_vSwitch"), _select("Bridge")]
     for port in ports:
@@ -265,7 +245,6 @@ def _selects_for(ports: Collection[str]) -> list[Operation]:
 
 def _select(table: str, *where: list[Any]) -> Operation:
     """Return the operation that reads the columns of rows that we use."""
-    optional = {("Open_vSwitch", "dpdk_initialized")}  # a select of what is missing is refused
     ours = rows.SCHEMA["tables"][table]["columns"]
-    columns = ["_uuid", *(column for column in ours if (table, column) not in optional)]
+    columns = ["_uuid", *(column for column in ours if (table, column) != _NOT_READ)]
     return {"op": "select", "table": table, "where": list(where), "columns": columns}

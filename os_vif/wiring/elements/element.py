@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from os_vif.wiring.differences import Action, Difference
 from os_vif.wiring.ownership import Whose
@@ -48,6 +48,12 @@ class LinkStep:
 
 class RowStep:
     """A change of OVSDB's rows; :mod:`vif_plug_ovs.ovsdb.operations` makes operations of it."""
+
+    if TYPE_CHECKING:  # else it would be the default of a dataclass's field
+
+        @property
+        def name(self) -> str:
+            """The name of the bridge or port that it changes."""
 
     def inverse(self, before: Found) -> Iterable[RowStep]:
         """Return the steps that lead back to what was found before it."""
@@ -112,7 +118,7 @@ class Scope:
     #: Links whose addresses are to be read as well.
     addressed: frozenset[str] = frozenset()
     bridges: frozenset[str] = frozenset()
-    #: Ports, each with the bridge that it is likely to be on.
+    #: Ports, each with the bridge that it is likely to be on: that of the first who names it.
     ports: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -120,7 +126,7 @@ class Scope:
         """Return the names of several elements, or wirings."""
         every = tuple(parts)
         ports: dict[str, str] = {}
-        for part in every:
+        for part in reversed(every):
             ports |= part.ports
         return cls(
             frozenset().union(*(part.links for part in every)),

@@ -18,11 +18,15 @@ class CreateBridge(RowStep):
 
     bridge: OvsBridge
 
+    @property
+    def name(self) -> str:
+        return self.bridge.name
+
     def inverse(self, before: Found) -> Iterator[RowStep]:
-        yield RemoveBridge(self.bridge.name, if_empty=True)
+        yield RemoveBridge(self.name, if_empty=True)
 
     def in_effect(self, now: Found, rows: Collection[RowStep]) -> RowStep | None:
-        there = now.bridges.get(self.bridge.name)
+        there = now.bridges.get(self.name)
         marked = there and Mark.KEY in there.external_ids  # that of any plan of the batch
         return self if marked else None
 

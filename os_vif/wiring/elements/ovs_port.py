@@ -26,10 +26,14 @@ class CreatePort(RowStep):
 
     port: OvsPort
 
+    @property
+    def name(self) -> str:
+        return self.port.name
+
     def inverse(self, before: Found) -> Iterator[RowStep]:
         port = self.port
-        mark = {} if port.mark is None else {Mark.KEY: str(port.mark)}
-        yield RemovePort(port.name, port.bridge, {**port.external_ids, **mark})
+        ids = {**port.external_ids, **ownership.ids_of(port.mark)}
+        yield RemovePort(port.name, port.bridge, ids)
 
     def in_effect(self, now: Found, rows: Collection[RowStep]) -> RowStep | None:
         return self if self.port.is_made(now) else None
@@ -134,6 +138,8 @@ class OvsPort(Element):
     #: (bug 2017868).
     vlan: Vlan | None = None
     qos_type: str | None = None
+    #: ``external_ids`` of the row Port of one that is made again; None: the mark, and the time.
+    port_ids: Mapping[str, str] | None = None
 
     @property
     def scope(self) -> Scope:
@@ -335,4 +341,5 @@ def _as_it_was(port: Port, qos_type: str | None) -> OvsPort:
         mtu_request=port.mtu_request,
         vlan=port.vlan,
         qos_type=qos_type,
+        port_ids=port.external_ids,
     )

@@ -44,7 +44,12 @@ from tests.unit.wiring.values import (
 ETH0_DOWN = but(ETH0_LINK, mtu=1500, up=False)
 VF_DOWN = but(VF_LINK, up=False, mtu=9000)
 QVO_AS_IT_WAS = replace(
-    PORT, interface_type="", identified_by={}, vlan=Vlan(), qos_type="linux-noop"
+    PORT,
+    interface_type="",
+    identified_by={},
+    vlan=Vlan(),
+    qos_type="linux-noop",
+    port_ids=PORT_ROW.external_ids,
 )
 
 BACK = {

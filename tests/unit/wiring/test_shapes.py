@@ -18,6 +18,7 @@ from tests.unit.wiring.values import (
     EARLIER,
     HYBRID,
     IDS,
+    IN_PB,
     KNOWN,
     LATER,
     LATER_PORT,
@@ -72,6 +73,12 @@ PRESENT = {
     "a bridge of its own with its tap": (CHOICE_ON, (PB_ROW, TAP_LINK), OWN_ON),
     "a bridge of its own without its tap": (CHOICE_ON, (PB_ROW,), CHOICE_ON),
 }
+
+
+def test_a_port_is_looked_for_where_the_wanted_shape_has_it_first() -> None:
+    assert IN_PB.name == LATER_PORT.name
+    assert CHOICE.scope.ports[LATER_PORT.name] == LATER_PORT.bridge
+    assert replace(OWN, alternatives=(LATER,)).scope.ports[IN_PB.name] == IN_PB.bridge
 
 
 @pytest.mark.parametrize(("wiring", "there", "shape"), PRESENT.values(), ids=PRESENT)
