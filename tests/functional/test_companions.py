@@ -85,6 +85,7 @@ def test_what_is_committed_at_once_is_one_transaction(ovs_dummy: PrivateOvs) -> 
         numbers = committed(pool, shared, *(lambda n=n: qos(n) for n in "abc"))
         assert [number.result() for number in numbers] == [cfg + 1] * 3
     assert (ovs_dummy.next_cfg(), rows_of_qos(ovs_dummy)) == (cfg + 1, 3)
+    assert shared.wait_for_vswitchd(cfg + 1, Deadline(SOON))
     assert shared._took < SOON  # it was measured, from the commit to cur_cfg
 
 
