@@ -103,18 +103,27 @@ def _count(found: Results, here: Host, those: list[Worker]) -> None:
 
 
 def threads(plan: Plan, found: Results) -> None:
-    """10 threads, 6 VIFs each."""
+    """10 threads, 1 and 6 VIFs each."""
     with host(plan.size(results.THREADS.ports)) as here:
         for daemon in plan.modes:
             with workers(here, LIBRARIES, daemon) as those:
                 _warm_up(here, those)
-                case = replace(results.THREADS, ports=here.ports, daemon=daemon)
                 for _ in plan.repeat():
                     for one in those:
-                        pairs = here.pairs("tap", 60)
-                        took = one.call("together", verb="plug", pairs=pairs, threads=10)
-                        found.add(case, one.who, took)
-                        here.clear(pairs)
+                        _at_once(found, here, one, replace(results.BURST, daemon=daemon), 10)
+                        _at_once(found, here, one, replace(results.THREADS, daemon=daemon), 60)
+
+
+def _at_once(found: Results, here: Host, one: Worker, case: results.Case, count: int) -> None:
+    """Plug from 10 threads; count the reconfigurations of vswitchd that it took."""
+    pairs = here.pairs("tap", count)
+    before = here.reconfigurations()
+    took = one.call("together", verb="plug", pairs=pairs, threads=10)
+    made = here.reconfigurations() - before
+    case = replace(case, ports=here.ports)
+    found.add(case, one.who, took)
+    found.add(replace(case, unit=results.RECONFIGURATIONS), one.who, made)
+    here.clear(pairs)
 
 
 def plug_all(plan: Plan, found: Results) -> None:

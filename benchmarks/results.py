@@ -10,6 +10,9 @@ from typing import Any, Self
 
 from benchmarks.client import FLOOR, OURS, PEER
 
+#: The unit of how often vswitchd goes over its whole configuration.
+RECONFIGURATIONS = "reconfigurations of vswitchd"
+
 
 @dataclass(frozen=True)
 class Case:
@@ -39,7 +42,7 @@ class Results:
 
     def add(self, case: Case, who: str, *values: float) -> None:
         """Add repetitions, times in seconds, memory in bytes."""
-        factor = {"ms": 1000, "MiB": 2**-20}[case.unit]
+        factor = {"ms": 1000, "MiB": 2**-20, RECONFIGURATIONS: 1}[case.unit]
         found = self.figures.setdefault(case, {}).setdefault(who, [])
         found.extend(value * factor for value in values)
 
@@ -88,6 +91,7 @@ FIRST_CONNECTION = Case("first connection", 2000)
 MEMORY = Case("growth of resident memory by it", 2000, unit="MiB")
 IDLE = Case("CPU of an idle client for each update of all statistics", 1000)
 THREADS = Case("60 plugs from 10 threads", 2000)
+BURST = Case("10 plugs from 10 threads", 2000)
 PLUG_ALL = Case("plug_all of 100 VIFs", 1000)
 UNPLUG_ALL = Case("unplug_all of 100 VIFs", 1000)
 

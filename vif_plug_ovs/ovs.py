@@ -41,7 +41,7 @@ from vif_plug_ovs import (
     shapes,
 )
 from vif_plug_ovs.health import Switch
-from vif_plug_ovs.ovsdb import drivers
+from vif_plug_ovs.ovsdb import callers, drivers
 from vif_plug_ovs.ovsdb.connection import FIRST_LOOK_SECONDS
 from vif_plug_ovs.shapes import host_device, names, request
 
@@ -311,7 +311,8 @@ class OvsPlugin(PluginBase):
         # Among several, a VIF that is locked must leave time for the others.
         half = deadline.seconds / 2 if deadline.seconds < math.inf else 60
         until = deadline if len(pairs) == 1 else deadline.at_most(half)
-        with LOCKS.hold_free({key for vif, _ in pairs for key in _keys(vif)}, until) as held:
+        keys = {key for vif, _ in pairs for key in _keys(vif)}
+        with LOCKS.hold_free(keys, until) as held, callers.on_the_way():
 
             def described(vif: VIFBase, instance_info: InstanceInfo) -> Wiring:
                 if not _keys(vif) <= held:

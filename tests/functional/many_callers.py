@@ -38,7 +38,7 @@ from tests import vifs
 from tests.rig import run, wait_until
 from tests.rig.plugin import HYBRID, PORT_ONLY, TAP, Kind, OsVif, initialized
 from tests.rig.stopwatch import Lap, Stopwatch, of_this_process, stopwatch
-from vif_plug_ovs.ovsdb import connection
+from vif_plug_ovs.ovsdb import callers, connection, rows
 
 CALLERS, ROUNDS = 12, 3
 AMPLE = 60  # seconds
@@ -204,6 +204,32 @@ def native_poll(osvif: OsVif, _: int) -> Report:
     return {"raised": []}
 
 
+def together(osvif: OsVif, _: int) -> Report:
+    """Callers that come together wait for each other; the patience of one ends meanwhile."""
+    osvif.plug(PORT_ONLY.vif(20), 20)
+    connection.MOST_FOR_OTHERS = callers.EXPECTED_SECONDS = SHORT
+    shared = _shared(osvif)
+
+    def plug(number: int) -> None:
+        with callers.on_the_way():
+            time.sleep(SHORT / 4)
+            with eventlet.Timeout(SHORT / 4 if number == 1 else AMPLE):
+                osvif.plug(PORT_ONLY.vif(number), number)
+
+    def come_late(number: int) -> None:
+        if number == CALLERS:
+            with callers.on_the_way():
+                time.sleep(0.8 * SHORT)
+        else:
+            plug(number)
+
+    shared._took, shared._cfg_seen_at = AMPLE, 0.0
+    before = shared.read(rows.cur_cfg)
+    raised = at_once(come_late)
+    ports = shared.read(lambda tables: len(tables.tables["Port"].rows))
+    return {"raised": raised, "ports": ports, "asked": shared.read(rows.cur_cfg) - before}
+
+
 def interrupted_wait(osvif: OsVif, _: int) -> Report:
     """A timeout hits greenthreads as they wait for the lock, having waited for the server."""
     shared = _shared(osvif)
@@ -328,6 +354,7 @@ SCENARIOS = {
         refusal,
         native_poll,
         interrupted,
+        together,
         interrupted_wait,
         first_fill,
         interrupted_fill,

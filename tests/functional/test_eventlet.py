@@ -127,6 +127,17 @@ def test_interrupted_greenthreads_leave_the_connection_to_the_others(
     assert all("Timeout" in each for each in report["interrupted"])
 
 
+def test_greenthreads_that_come_together_share_a_transaction_without_one_that_is_interrupted(
+    ovs_dummy: PrivateOvs,
+) -> None:
+    report = many_callers("green", "together", ovs_dummy.remote)
+    (raised,) = report["raised"]
+    assert raised.startswith("1: <Timeout")
+    assert report["asked"] == 1
+    assert report["ports"] == 12  # ten of them, one from before, and the bridge's own
+    assert report["left"] == []
+
+
 @pytest.fixture
 def with_many_ports(ovs_dummy: PrivateOvs) -> PrivateOvs:
     """A server whose dump takes long to parse; ovs-vswitchd has no part in it."""

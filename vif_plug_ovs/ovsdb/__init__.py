@@ -4,6 +4,7 @@
 ``drivers``      chooses the way to the database that the configuration asks for
 ``backend``      the native way, as the engine wants it: observe, commit, wait
 ``connection``   a replica that callers share, transactions of many callers
+``callers``      who is on the way to a commit, so that others may wait
 ``rows``         the columns we replicate, and rows as values of ``os_vif.wiring.state``
 ``operations``   pure: steps of a plan as the operations of one transaction
 ``python_ovs``   the replica and its session: all that relies on the inner parts of python-ovs

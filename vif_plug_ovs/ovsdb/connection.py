@@ -10,11 +10,13 @@ waits, a thread keeps the connection alive.
 
 import contextlib
 import functools
+import math
 import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import ovs.poller
@@ -24,7 +26,7 @@ from ovs.db import idl
 
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
-from vif_plug_ovs.ovsdb import locking, remotes, rows, tls
+from vif_plug_ovs.ovsdb import callers, locking, remotes, rows, tls
 from vif_plug_ovs.ovsdb.operations import Operation
 from vif_plug_ovs.ovsdb.poller import Poller
 from vif_plug_ovs.ovsdb.python_ovs import Replica
@@ -45,8 +47,25 @@ STUCK_AFTER_SECONDS = 5
 #: Seconds that later callers wait for an ovs-vswitchd that is stuck.
 WAIT_FOR_STUCK_SECONDS = 4
 
+#: How much of ovs-vswitchd's last reconfiguration a commit waits for others at most.
+SHARE_FOR_OTHERS = 0.02
+#: Seconds that it waits at most, however long that was.
+MOST_FOR_OTHERS = 0.05
+
 #: How ovsdb-server says that a row of the same name already exists.
 NAME_EXISTS = "to have identical values"
+
+
+Build = Callable[[Replica], list[Operation]]
+
+
+@dataclass(eq=False)
+class _Commit:
+    """What waits to be sent together with others."""
+
+    build: Build
+    #: The transaction that it was sent in, and the number of the session.
+    sent: tuple[Any, int] | None = None
 
 
 class Connection:
@@ -70,6 +89,13 @@ class Connection:
         self._callers = 0  # that wait, this object's own thread not counted
         self._logged_failure = ""
         self._closed = threading.Event()
+        self._gathered: list[_Commit] = []
+        # The configuration that ovs-vswitchd is at, and since when; when it was idle and asked
+        # for the next, and how many seconds it took for that.
+        self._cfg_seen: int | None = None
+        self._cfg_seen_at = -math.inf
+        self._asked_at: float | None = None
+        self._took = 0.0
         #: Who waits for rows, by their names; and what has the own thread look for them at once.
         self._watchers: dict[str, set[threading.Event]] = {}
         self._attention = threading.Event()
@@ -106,10 +132,11 @@ class Connection:
         with self._changed:
             yield self._replica
 
-    def commit(
-        self, build: Callable[[Replica], list[Operation]], deadline: Deadline
-    ) -> int | None:
+    def commit(self, build: Build, deadline: Deadline) -> int | None:
         """Send one transaction and wait until the server has accepted it.
+
+        What callers want at the same time while ovs-vswitchd is idle is sent as one transaction;
+        if that is refused, each in its own.
 
         :param build: returns its operations, from the replica; without any nothing is sent.
         :returns: the configuration number that ovs-vswitchd has to reach, None if nothing was
@@ -120,7 +147,14 @@ class Connection:
         :raises OutcomeUnknown: it was sent and not answered: the deadline is over, or the
             connection was lost. It is never sent again: it may have taken effect.
         """
-        return self._transact(build, deadline, writes=True)
+        callers.arrived()
+        with self._changed:
+            sent, session = self._gather(build, deadline) or (None, 0)
+            if sent is not None:
+                answered = self._wait_for_answer(sent, session, deadline)
+                if not answered or sent.commit() == sent.SUCCESS:
+                    return self._result(sent, writes=True, answered=answered)
+            return self._transact(build, deadline, writes=True)
 
     def wait_for_vswitchd(self, cfg: int, deadline: Deadline) -> bool:
         """Wait until ovs-vswitchd has reached a configuration number.
@@ -215,9 +249,58 @@ class Connection:
             for watcher in self._watchers.get(name, ()):
                 watcher.set()
 
-    def _transact(
-        self, build: Callable[[Replica], list[Operation]], deadline: Deadline, *, writes: bool
-    ) -> int | None:
+    def _gather(self, build: Build, deadline: Deadline) -> tuple[Any, int] | None:
+        """Wait for callers that are about to commit; return the transaction in which this was
+        sent with theirs, None if it was not sent."""
+        mine = _Commit(build)
+        self._gathered.append(mine)
+        try:
+            if (seconds := self._seconds_for_others(deadline)) > 0:
+                come = deadline.at_most(seconds)
+                self._wait_for(lambda: bool(mine.sent) or not callers.are_coming(), come)
+            if not mine.sent and len(self._gathered) > 1 and self._replica.is_connected():
+                self._send_gathered()
+        finally:
+            self._gathered.remove(mine)
+        return mine.sent
+
+    def _seconds_for_others(self, deadline: Deadline) -> float:
+        if self._is_vswitchd_busy():  # and will find all that comes meanwhile
+            return 0
+        share = min(MOST_FOR_OTHERS, SHARE_FOR_OTHERS * self._took, deadline.remaining() / 2)
+        return share - 0.001  # the poller rounds up
+
+    def _send_gathered(self) -> None:
+        """Send all that has been gathered, but what cannot be built, in one transaction."""
+        commits, wanted = [], []
+        for commit in self._gathered:
+            with contextlib.suppress(Exception):  # which its caller will meet with, alone
+                own = [] if commit.sent else commit.build(self._replica)
+                if own := self._without_missing_columns(own):
+                    wanted += own
+                    commits.append(commit)
+        if len(commits) > 1:
+            sent = self._send(wanted, writes=True)
+            if sent.commit() != sent.TRY_AGAIN:  # else the connection is broken
+                for commit in commits:
+                    commit.sent = sent, self._session_number()
+                self._changed.notify_all()
+
+    def _is_vswitchd_busy(self) -> bool:
+        """Return whether ovs-vswitchd may be going over its configuration: because it was asked
+        to, or once more, as links had changed when it had done so."""
+        recently = time.monotonic() - self._cfg_seen_at < self._took
+        return recently or rows.pending(self._replica) is not None
+
+    def _note_cfg(self) -> None:
+        """Note that ovs-vswitchd has come to another configuration, and how long it took."""
+        cfg, now = rows.cur_cfg(self._replica), time.monotonic()
+        if cfg != self._cfg_seen:
+            self._cfg_seen, self._cfg_seen_at = cfg, now
+            if self._asked_at is not None:
+                self._took, self._asked_at = now - self._asked_at, None
+
+    def _transact(self, build: Build, deadline: Deadline, *, writes: bool) -> int | None:
         with self._changed:
             self._process_updates()  # the connection may have ended since the last look
             while True:
@@ -227,16 +310,16 @@ class Connection:
                     return None
                 sent = self._send(wanted, writes)
                 was_sent = sent.commit() != sent.TRY_AGAIN  # else the connection is broken
-                answered = self._wait_for_answer(sent, deadline) and was_sent
+                session = self._session_number()
+                answered = self._wait_for_answer(sent, session, deadline) and was_sent
                 if answered or (writes and was_sent) or self._must_end(deadline):
                     return self._result(sent, writes=writes and was_sent, answered=answered)
                 self._wait_for(lambda: False, deadline.at_most(RETRY_SECONDS))
                 # Nothing happened: send it again.
 
-    def _wait_for_answer(self, sent: Any, deadline: Deadline) -> bool:
+    def _wait_for_answer(self, sent: Any, session: int, deadline: Deadline) -> bool:
         """Wait until a transaction is answered; return False once the session has ended."""
         number = self._session_number
-        session = number()
         self._wait_for(lambda: sent.commit() != sent.INCOMPLETE or session != number(), deadline)
         return session == number()
 
@@ -285,6 +368,8 @@ class Connection:
         except BaseException:
             transaction.abort()
             raise
+        if writes and not self._is_vswitchd_busy():
+            self._asked_at = time.monotonic()
         if self._replica.session.get_backlog():
             self._wake()  # the thread does not yet wait for the socket to become writable
         return transaction
@@ -354,6 +439,7 @@ class Connection:
                 self._replica.run()
             if self._replica.is_connected():
                 self._logged_failure = ""
+                self._note_cfg()
         except Exception as err:
             self._log_failure(err)
             self._replica.fetch_anew()
@@ -447,6 +533,7 @@ def _after_fork() -> None:
     global _connecting
     _connecting = threading.Lock()
     _connections.clear()
+    callers.forget()
 
 
 def close_all() -> None:

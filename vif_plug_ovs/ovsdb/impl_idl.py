@@ -47,7 +47,7 @@ class WholeConnection(connection.Connection):
         """Commit a transaction and return its status. It is not sent again if that is unknown."""
         sent.commit()
         self._wake()  # for who receives, to send the rest of it
-        answered = self._wait_for_answer(sent, deadline)
+        answered = self._wait_for_answer(sent, self._session_number(), deadline)
         if sent.commit() in (sent.INCOMPLETE, sent.TRY_AGAIN):
             self._result(sent, writes=True, answered=answered)  # raises
         return sent.commit()
