@@ -84,11 +84,15 @@ class VsctlRows:
                 break
         return lacking
 
-    def everything(self, deadline: Deadline) -> Found:
+    def everything(
+        self,
+        deadline: Deadline,
+        only: Collection[str] | None = None,
+        iface_ids: Collection[str] = (),
+    ) -> Found:
         """See :meth:`vif_plug_ovs.ovsdb.backend.NativeRows.everything`."""
         tables = self._read([_select(table) for table in rows.SCHEMA["tables"]], deadline)
-        bridges, ports = rows.everything(tables)
-        return Found(bridges=bridges, ports=ports, pending=rows.pending(tables))
+        return rows.everything(tables, only, iface_ids)
 
     def names_of(self, value: str, deadline: Deadline, key: str = IFACE_ID) -> list[str]:
         """Return the names of the interfaces with that value under a key of their ids.
