@@ -13,6 +13,7 @@ and people see those: an alias is one already, a group has other users, and alte
 looked up as names.
 """
 
+import functools
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -58,6 +59,11 @@ class Look:
     known_since: Mapping[str, float | None] = field(default_factory=dict)
     holders: Mapping[str, str | None] = field(default_factory=dict)
 
+    @functools.cached_property
+    def holdings(self) -> Mapping[str, Holding]:
+        """What each VIF has, by owner."""
+        return {one.owner: one for one in holdings(self.found)}
+
 
 def decisions(
     first: Look, second: Look, valid: Collection[str], grace: float
@@ -69,10 +75,9 @@ def decisions(
     """
     ids = frozenset(map(_comparable, valid))
     taken = frozenset(name for one in ids for name in names_of(one))
-    before = {one.owner: one for one in holdings(first.found)}
     decided = []
-    for one in holdings(second.found):
-        kept = _kept(one, before.get(one.owner), first, second, ids, taken, grace)
+    for one in second.holdings.values():
+        kept = _kept(one, first.holdings.get(one.owner), first, second, ids, taken, grace)
         reason = kept or "it is not among the valid VIFs, and nothing uses it"
         decision = Decision(one.owner, constants.PLUGIN_NAME, not kept, reason, one.devices)
         decided.append((one, decision))

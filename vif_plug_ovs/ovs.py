@@ -241,7 +241,9 @@ class OvsPlugin(PluginBase):
         decided = collection.decisions(first, self._look(), ids, grace)
         if dry_run:
             return [one for _, one in decided]
-        going = [held for held, one in decided if one.removes]
+        # Of taps ovs-vswitchd sets flags when it lets go of them; bridges of the kernel that go in
+        # the same chunk would have it wait.
+        going = sorted((held for held, one in decided if one.removes), key=lambda held: held.kind)
         errors: dict[str, str] = {}
         for start in range(0, len(going), CHUNK):
             errors |= self._collect_chunk(going[start : start + CHUNK], first, ids, grace)

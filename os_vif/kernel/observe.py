@@ -137,13 +137,18 @@ def queues(name: str) -> int:
     return sum(rtnetlink.u32(its[number]) for number in _IFLA_TUN_QUEUES if number in its)
 
 
-def members(group: int) -> set[int]:
-    """Return the links of a group (``IFLA_GROUP``), by their indexes; it looks at all of the host.
+def groups() -> dict[int, int]:
+    """Return the group (``IFLA_GROUP``) of each link of the host, by its index.
 
     :raises InterruptedError: links came or went all the time, so the answer may lack some.
     :raises OSError: the kernel refused to say.
     """
-    return _all_with(rtnetlink.GROUP, rtnetlink.pack_u32(group))
+    return {
+        rtnetlink.LINK.unpack_from(answer)[2]: rtnetlink.u32(
+            rtnetlink.find(rtnetlink.GROUP, answer, rtnetlink.LINK.size) or bytes(4)
+        )
+        for answer in _every(b"")
+    }
 
 
 def ports(bridge: int) -> set[int]:
@@ -152,24 +157,23 @@ def ports(bridge: int) -> set[int]:
     The kernel leaves out the others (``link_master_filtered``), so it takes no longer on a host of
     many links; before Linux 4.4 it lists them as well.
 
-    :raises InterruptedError: and OSError: as :func:`members`.
+    :raises InterruptedError: and OSError: as :func:`groups`.
     """
     index = rtnetlink.pack_u32(bridge)
-    return _all_with(rtnetlink.MASTER, index, rtnetlink.attribute(rtnetlink.MASTER, index))
-
-
-def _all_with(attribute: int, value: bytes, wanted: bytes = b"") -> set[int]:
-    """Return the links of which an attribute has a value.
-
-    :param wanted: attributes by which the kernel picks links.
-    """
-    with rtnetlink.Socket() as kernel:
-        answers = kernel.dump(rtnetlink.GET_LINK, _ANY_LINK + wanted)
     return {
         rtnetlink.LINK.unpack_from(answer)[2]
-        for answer in answers
-        if rtnetlink.find(attribute, answer, rtnetlink.LINK.size) == value
+        for answer in _every(rtnetlink.attribute(rtnetlink.MASTER, index))
+        if rtnetlink.find(rtnetlink.MASTER, answer, rtnetlink.LINK.size) == index
     }
+
+
+def _every(wanted: bytes) -> list[bytes]:
+    """Return what the kernel says of all links.
+
+    :param wanted: attributes by which it picks them.
+    """
+    with rtnetlink.Socket() as kernel:
+        return kernel.dump(rtnetlink.GET_LINK, _ANY_LINK + wanted)
 
 
 _ANY_LINK = rtnetlink.link_header(0) + rtnetlink.attribute(
