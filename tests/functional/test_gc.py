@@ -2,6 +2,7 @@
 """``gc`` removes what is ours, unwanted and unused, and nothing else."""
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -102,6 +103,26 @@ def test_what_a_guest_has_come_to_use_since_the_second_look_stays(
         assert kind.port() in ovs.dump()["Port"]
 
 
+def test_what_goes_at_once_is_of_one_kind(
+    ovs: PrivateOvs, osvif: OsVif, br_int: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that ovs-vswitchd, at the flags of taps, does not wait for bridges of the kernel."""
+    monkeypatch.setattr("vif_plug_ovs.ovs.CHUNK", 2)
+    chunks, real = list[set[str]](), OvsPlugin._collect_chunk
+
+    def collect(plugin: OvsPlugin, going: Sequence[Any], *more: Any) -> dict[str, str]:
+        chunks.append({one.kind for one in going})
+        return real(plugin, going, *more)
+
+    monkeypatch.setattr(OvsPlugin, "_collect_chunk", collect)
+    for number in range(1, 9):
+        osvif.plug_kind((TAP, HYBRID)[number % 2], number)
+    decided = os_vif.gc(["x"], dry_run=False, grace=0)
+    assert [(one.removes, one.error) for one in decided] == [(True, None)] * 8
+    assert chunks == [{"hybrid"}, {"hybrid"}, {"openvswitch"}, {"openvswitch"}]
+    assert os_vif.list_vifs() == ()
+
+
 @pytest.mark.parametrize("kind", [TAP, HYBRID, PER_PORT], ids=lambda kind: kind.name)
 def test_the_links_of_a_plug_that_has_not_come_to_its_rows_stay(
     kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str
@@ -134,11 +155,13 @@ def test_links_without_a_port_go_when_they_are_known_for_the_grace_period(
     assert os_vif.list_vifs() == ()
 
 
+@pytest.mark.parametrize("driver", ["native", "vsctl"])
 @pytest.mark.parametrize("kind", [TAP, PORT_ONLY, HYBRID, PER_PORT], ids=lambda kind: kind.name)
 def test_a_qos_row_that_is_left_of_a_port_goes(
-    kind: Kind, ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+    kind: Kind, driver: str, ovs_dummy: PrivateOvs, osvif_dummy: OsVif
 ) -> None:
     """ovs-vsctl leaves it when it removes the port."""
+    osvif_dummy.configure(ovsdb_interface=driver)
     ovs_dummy.vsctl("add-br", "br-int")
     before = snapshot(ovs_dummy)
     osvif_dummy.plug_kind(on_system(kind))
