@@ -129,6 +129,7 @@ class LinuxBridgePlugin(PluginBase):
 
         :param wanted: the VIFs of this host, those that are about to be plugged too.
         :returns: what was removed, as in ``bridge br100``, ``vlan vlan12``, ``rules of br7``.
+        :raises InvalidValue: a VIF of this plugin has no ``bridge_name``; nothing was removed.
         :raises WiringError: something could not be removed (all else was); see
             :mod:`os_vif.wiring.errors`.
         """

@@ -4,8 +4,16 @@
 Twice one looks, with a pause: what moves in between is in use, and what comes or goes in between
 is being plugged or unplugged by somebody. What remains is removed by unplugging the VIF that a
 mark, or ids, say that it belongs to; so all that unplug takes care of is taken care of here.
+
+What is younger than the grace period stays. Ports bear the time at which they were written. A plug
+makes links before its rows, and it may wait long between them; links without a port have no age
+but the one that the kernel's sysfs proves (:func:`os_vif.kernel.sysfs.known_since`), which holds
+for plugs of all processes. Another attribute of the link would have to be written by every plug,
+and people see those: an alias is one already, a group has other users, and alternative names are
+looked up as names.
 """
 
+import functools
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -23,7 +31,7 @@ from os_vif.objects.vif import (
 from os_vif.wiring.ownership import IFACE_ID
 from os_vif.wiring.state import Found, Port
 from vif_plug_ovs import constants
-from vif_plug_ovs.inventory import Holding, holdings, names_of, use
+from vif_plug_ovs.inventory import Holding, holdings, linux_bridge, names_of
 from vif_plug_ovs.shapes import host_device, hybrid, names, vhost_user
 
 #: Seconds between two looks.
@@ -39,6 +47,8 @@ class Look:
 
     :param at: seconds since 1970.
     :param received: packets that each device has received from its guest.
+    :param known_since: when devices without a port are known to have been there, in seconds since
+        1970; None where nobody can tell.
     :param holders: what holds the virtual function behind each representor; empty if nothing
         does, None if nobody can tell.
     """
@@ -46,7 +56,13 @@ class Look:
     found: Found
     at: float
     received: Mapping[str, int] = field(default_factory=dict)
+    known_since: Mapping[str, float | None] = field(default_factory=dict)
     holders: Mapping[str, str | None] = field(default_factory=dict)
+
+    @functools.cached_property
+    def holdings(self) -> Mapping[str, Holding]:
+        """What each VIF has, by owner."""
+        return {one.owner: one for one in holdings(self.found)}
 
 
 def decisions(
@@ -57,11 +73,11 @@ def decisions(
     :param valid: ids of VIFs (or iface-ids) that stay.
     :param grace: seconds for which what is new stays.
     """
-    valid = {_comparable(one) for one in valid}
-    before = {one.owner: one for one in holdings(first.found)}
+    ids = frozenset(map(_comparable, valid))
+    taken = frozenset(name for one in ids for name in names_of(one))
     decided = []
-    for one in holdings(second.found):
-        kept = _kept(one, before.get(one.owner), first, second, valid, grace)
+    for one in second.holdings.values():
+        kept = _kept(one, first.holdings.get(one.owner), first, second, ids, taken, grace)
         reason = kept or "it is not among the valid VIFs, and nothing uses it"
         decision = Decision(one.owner, constants.PLUGIN_NAME, not kept, reason, one.devices)
         decided.append((one, decision))
@@ -73,42 +89,70 @@ def _kept(
     before: Holding | None,
     first: Look,
     second: Look,
-    valid: Collection[str],
+    valid: frozenset[str],
+    taken: frozenset[str],
     grace: float,
 ) -> str:
-    """Return why a VIF stays; empty if it does not."""
+    """Return why a VIF stays; empty if it does not.
+
+    :param valid: ids as they are compared.
+    :param taken: the names that are made of the valid ids.
+    """
     ids = {one.owner, *(port.interface_ids.get(IFACE_ID, "") for port in one.ports.values())}
     if not {_comparable(each) for each in ids}.isdisjoint(valid):
         return "it is valid"
-    if theirs := {name for each in valid for name in names_of(each)} & set(one.devices):
+    if theirs := taken.intersection(one.devices):
         return f"a valid VIF has the same name: {', '.join(sorted(theirs))}"
-    if one.owner in one.devices:
+    if one.owner in one.devices or one.owner in one.qos:
         return "it was plugged without a VIF id: nothing tells whether it is wanted"
     if any(names.is_trunk_bridge(port.bridge) for port in one.ports.values()):
         return "it is on the bridge of a trunk, which Neutron removes"
-    if using := use(one, second.found):
-        return f"it is in use: {using}"
+    if one.use:
+        return f"it is in use: {one.use}"
     for port in one.ports.values():
         if kept := _kept_port(one, port, first, second):
             return kept
-    if one.since is not None and 0 <= second.at - one.since < grace:
-        return f"it is {second.at - one.since:.0f} s old, which is younger than {grace:g} s"
+    if kept := _kept_young(one, second, grace):
+        return kept
     if before is None or _identity(before) != _identity(one):
         return "it has changed while it was looked at: somebody is plugging or unplugging it"
+    return ""
+
+
+def _kept_young(one: Holding, look: Look, grace: float) -> str:
+    """Return why a VIF stays because of its age; empty if it does not.
+
+    Without a port it may be that of a plug that has not come to its rows; but rows that are left
+    alone were written with a port.
+    """
+    if one.ports or not one.links:
+        if one.since is not None and 0 <= look.at - one.since < grace:
+            return f"it is {look.at - one.since:.0f} s old, which is younger than {grace:g} s"
+        return ""
+    for name in one.links if grace else ():
+        since = look.known_since.get(name)
+        if since is None:
+            return f"nobody can tell how old {name} is: /sys does not show it"
+        if look.at - since < grace:
+            known = f"{name}, which has no port, is known for {look.at - since:.0f} s"
+            return f"{known}: it may be younger than {grace:g} s"
     return ""
 
 
 def _kept_port(one: Holding, port: Port, first: Look, second: Look) -> str:
     """Return why a VIF stays because of one of its ports; empty if it does not."""
     name, link = port.name, second.found.links.get(port.name)
-    if second.received.get(name, 0) != first.received.get(name, 0):
+    moved = second.received.get(name, 0) != first.received.get(name, 0)
+    if moved and not _hears_a_bridge_only(one, name, second.found):
         return f"it is in use: {name} has received packets"
     holder = second.holders.get(name, "")
     if holder is None:
         return f"nobody can tell whether a guest has the virtual function behind {name}"
     if holder:
         return f"it is in use: {holder}"
-    if port.interface_type.startswith("dpdkvhostuser") and port.connected is None:
+    refused = port.error and second.found.pending is None  # by ovs-vswitchd as it runs
+    vhost_user = port.interface_type.startswith("dpdkvhostuser")
+    if vhost_user and port.connected is None and not refused:
         return f"nobody can tell whether a guest is connected to {name}"
     if port.bond:
         return f"{name} is a bond"
@@ -116,6 +160,13 @@ def _kept_port(one: Holding, port: Port, first: Look, second: Look) -> str:
     if not known and name not in one.links:  # the end of a container's veth, for instance
         return f"nobody can tell who uses the device {name}, which os-vif has not made"
     return ""
+
+
+def _hears_a_bridge_only(one: Holding, port: str, found: Found) -> bool:
+    """Return whether a port is the end of a veth pair behind a bridge of the kernel: a guest in
+    that is seen there, and the bridge itself sends what the host's IPv6 has to say."""
+    qvb, qvo = names.veth_pair(one.owner)
+    return port == qvo and bool(linux_bridge(qvb, found))
 
 
 def _comparable(one: str) -> str:
@@ -151,12 +202,13 @@ def vif_of(one: Holding) -> tuple[VIFBase, InstanceInfo]:
         bridges = [link.name for link in one.links.values() if link.kind == "bridge"]
         bridge = next(iter([*bridges, names.hybrid_bridge(one.owner)]))
         return VIFBridge(bridge_name=bridge, **fields), instance
-    if one.kind == host_device.KIND:
+    if one.kind == host_device.KIND and one.ports:
         return VIFHostDevice(**fields), instance
     of_bridges = ("internal", constants.OVS_PATCH_INTERFACE_TYPE)
     ports = [its.name for its in one.ports.values() if its.interface_type not in of_bridges]
-    if taps or ports:
-        fields["vif_name"] = [*taps, *ports][0]
+    if devices := [*taps, *ports, *sorted(one.qos)]:
+        fields["vif_name"] = devices[0]
+    # Of a QoS row that is left alone the port was that of a device, of whichever kind.
     cls = VIFVHostUser if one.kind == vhost_user.KIND else VIFOpenVSwitch
     return cls(**fields), instance
 

@@ -7,6 +7,7 @@ iface-id, which is the VIF's id; then so are the devices whose names are made of
 Shared bridges, such as the integration bridge, belong to no VIF.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -45,6 +46,10 @@ class Holding:
     ports: dict[str, Port] = field(default_factory=dict)
     bridges: dict[str, Bridge] = field(default_factory=dict)
     links: dict[str, Link] = field(default_factory=dict)
+    #: Devices of which a QoS row is left without a port.
+    qos: set[str] = field(default_factory=set)
+    #: By what a guest is seen to use it; empty if by nothing.
+    use: str = ""
 
     @property
     def port(self) -> Port | None:
@@ -68,7 +73,8 @@ class Holding:
     @property
     def devices(self) -> tuple[str, ...]:
         """The names of all of it."""
-        return tuple(dict.fromkeys([*self.links, *self.ports, *self.bridges]))
+        rows = (f"QoS of {device}" for device in sorted(self.qos))
+        return tuple(dict.fromkeys([*self.links, *self.ports, *self.bridges, *rows]))
 
 
 def holdings(found: Found) -> list[Holding]:
@@ -93,9 +99,28 @@ def holdings(found: Found) -> list[Holding]:
         mark = _ours(Mark.read({Mark.KEY: link.alias.removeprefix(f"{Mark.KEY}:")}))
         if mark and link.alias == mark.alias:
             holding(mark.owner, mark.kind, True).links[link.name] = link
+    for owner, kind, device in _left_qos(found):
+        holding(owner, kind, True).qos.add(device)
+    neighbours = _Neighbours(found)
     for one in every.values():
         _add_by_name(one, found)
+        one.use = next(_uses(one, found, neighbours), "")
     return sorted(every.values(), key=lambda one: one.owner)
+
+
+def _left_qos(found: Found) -> Iterator[tuple[str, str, str]]:
+    """Yield of the QoS rows without a port whose they are, the kind, and the device.
+
+    Of the device a row has a hash only: it is that of a link that is there, or of a name that is
+    made of the VIF's id; one with another name is not found.
+    """
+    marks = ((row, _ours(Mark.read({Mark.KEY: text}))) for row, text in found.left_qos.items())
+    left = [(row, mark) for row, mark in marks if mark]
+    devices = {names.qos_id(name): name for name in found.links} if left else {}
+    for row, mark in left:
+        of_id = {names.qos_id(name): name for name in (mark.owner, *names_of(mark.owner))}
+        if device := (devices | of_id).get(row):
+            yield mark.owner, mark.kind, device
 
 
 def _owner_of_port(port: Port, link: Link | None) -> tuple[str, str, bool] | None:
@@ -150,32 +175,46 @@ def _add_by_name(one: Holding, found: Found) -> None:
             one.bridges.setdefault(name, bridge)
 
 
-def use(one: Holding, found: Found) -> str:
-    """Return by what a guest is seen to use a VIF; empty if by nothing."""
-    return next(_uses(one, found), "")
+class _Neighbours:
+    """The links in each bridge of the kernel, and the ports on each of Open vSwitch."""
+
+    def __init__(self, found: Found) -> None:
+        self.links: defaultdict[str, list[str]] = defaultdict(list)
+        self.ports: defaultdict[str, list[str]] = defaultdict(list)
+        for link in found.links.values():
+            self.links[str(link.attributes.get("master") or "")].append(link.name)
+        for port in found.ports.values():
+            self.ports[port.bridge].append(port.name)
 
 
-def _uses(one: Holding, found: Found) -> Iterator[str]:
+def _uses(one: Holding, found: Found, neighbours: _Neighbours) -> Iterator[str]:
     # ovs-vswitchd itself has the device of a bridge open.
     for name in sorted({*one.links, *one.ports} - one.bridges.keys()):
         port, link = one.ports.get(name), found.links.get(name)
         if ownership.is_in_use(port, link):
             yield f"a guest has {name} open"
     ends = {*names.veth_pair(one.owner)}
-    masters = {found.links[end].attributes.get("master") for end in ends & found.links.keys()}
+    masters = {linux_bridge(end, found) for end in ends}
     for bridge in {name for name, link in one.links.items() if link.kind == "bridge"} | masters:
-        for link in found.links.values():
-            if bridge and link.attributes.get("master") == bridge and link.name not in ends:
-                yield f"{link.name} is in the bridge {bridge}"
-    for port in found.ports.values():
-        if port.bridge in one.bridges and port.name not in one.ports:
-            yield f"the port {port.name} of others is on its bridge {port.bridge}"
+        for name in neighbours.links[bridge] if bridge else ():
+            if name not in ends:
+                yield f"{name} is in the bridge {bridge}"
+    for bridge in one.bridges:
+        for name in neighbours.ports[bridge]:
+            if name not in one.ports:
+                yield f"the port {name} of others is on its bridge {bridge}"
+
+
+def linux_bridge(name: str, found: Found) -> str:
+    """Return the bridge of the kernel in which a link is; empty if it is in none."""
+    link = found.links.get(name)
+    return str(link.attributes.get("master") or "") if link else ""
 
 
 def state(one: Holding, found: Found) -> tuple[State, str]:
     """Return how a VIF is, and why that is said."""
-    if using := use(one, found):
-        return State.IN_USE, using
+    if one.use:
+        return State.IN_USE, one.use
     port = one.port
     if port is None:
         return State.ORPHAN, f"no port of Open vSwitch belongs to {', '.join(one.devices)}"

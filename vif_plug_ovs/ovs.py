@@ -15,7 +15,7 @@ from os_vif.answers import Condition, Decision, Finding, PluggedVif, Until
 from os_vif.batch import Batch, Pair, Result
 from os_vif.drawing import Drawing
 from os_vif.exception import ExceptionBase
-from os_vif.kernel import observe
+from os_vif.kernel import observe, sysfs
 from os_vif.kernel.daemon import KernelLinks
 from os_vif.locks import KeyedLocks, busy
 from os_vif.objects.host_info import HostPluginInfo
@@ -27,6 +27,7 @@ from os_vif.wiring.differences import finding
 from os_vif.wiring.engine import Engine
 from os_vif.wiring.errors import NotReady, StateChanged
 from os_vif.wiring.model import Wiring
+from os_vif.wiring.ownership import IFACE_ID
 from os_vif.wiring.state import Found
 from vif_plug_ovs import (
     collection,
@@ -241,7 +242,9 @@ class OvsPlugin(PluginBase):
         decided = collection.decisions(first, self._look(), ids, grace)
         if dry_run:
             return [one for _, one in decided]
-        going = [held for held, one in decided if one.removes]
+        # Of taps ovs-vswitchd sets flags when it lets go of them; bridges of the kernel that go in
+        # the same chunk would have it wait.
+        going = sorted((held for held, one in decided if one.removes), key=lambda held: held.kind)
         errors: dict[str, str] = {}
         for start in range(0, len(going), CHUNK):
             errors |= self._collect_chunk(going[start : start + CHUNK], first, ids, grace)
@@ -262,7 +265,7 @@ class OvsPlugin(PluginBase):
 
         @functools.cache
         def reasons() -> dict[str, str]:
-            decided = collection.decisions(first, self._look(), ids, grace)
+            decided = collection.decisions(first, self._look(going), ids, grace)
             return {one.vif_id: "" if one.removes else one.reason for _, one in decided}
 
         def describe(vif: VIFBase, instance_info: InstanceInfo, deadline: Deadline) -> Wiring:
@@ -285,15 +288,30 @@ class OvsPlugin(PluginBase):
         found = drivers.rows(self.config).everything(deadline)
         return replace(found, links=observe.every_link())
 
-    def _look(self) -> collection.Look:
-        found = self._everything()
+    def _what_concerns(self, going: Sequence[inventory.Holding]) -> Found:
+        """Return what some VIFs may have by now, and who is beside them; of a large host this is
+        little."""
+        deadline = Deadline.of_option(self.config.ovs_vsctl_timeout)
+        named = {name for one in going for name in inventory.names_of(one.owner)}
+        named |= {name for one in going for name in (*one.devices, *one.qos)}
+        iface_ids = {one.port.interface_ids.get(IFACE_ID, one.owner) for one in going if one.port}
+        found = drivers.rows(self.config).everything(deadline, named, iface_ids)
+        return replace(found, links=observe.links_and_neighbours({*named, *found.ports}))
+
+    def _look(self, only: Sequence[inventory.Holding] | None = None) -> collection.Look:
+        """Look at the host, or at what concerns some VIFs only."""
+        found = self._everything() if only is None else self._what_concerns(only)
+        every = inventory.holdings(found)
         holders = {
             port.name: representors.holder_of(port.name, port.options.get("dpdk-devargs"))
-            for one in inventory.holdings(found)
+            for one in every
             if one.kind == host_device.KIND
             for port in one.ports.values()
         }
-        return collection.Look(found, time.time(), observe.received(), holders)
+        portless = (link for one in every if not one.ports for link in one.links.values())
+        known_since = {link.name: sysfs.known_since(link.name, link.index) for link in portless}
+        received = observe.received(name for one in every for name in one.ports)
+        return collection.Look(found, time.time(), received, known_since, holders)
 
     def _in_chunks(self, pairs: Sequence[Pair], describe: _Describe, verb: _Verb) -> list[Result]:
         results: list[Result] = []

@@ -5,20 +5,26 @@ The kernel waits for grace periods before a link is gone: 16 ms for a tap or a v
 bridge. Links of one group (``IFLA_GROUP``) that are deleted by one request share that wait: 100
 taps take 80 ms instead of 1,600. But who is in a group can be told only by a look at all links of
 the host, which the kernel does not filter by it.
+
+Each bridge still waits for a barrier of its own, 16 ms (``br_multicast_dev_del``), and while a
+request lasts nobody else changes a link. ovs-vswitchd waits for that, and with it the traffic of
+its datapath in user space; so few bridges go into one request.
 """
 
 import contextlib
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from os_vif.kernel import observe, rtnetlink, sysctl
 from os_vif.wiring.ownership import Mark
-from os_vif.wiring.state import FIRST_GROUP
+from os_vif.wiring.state import FIRST_GROUP, Link
 from os_vif.wiring.steps import DeleteLink, LinkStep
 
 #: The kinds whose deletions are known to share the wait, and seconds that one alone takes.
 SECONDS_ALONE = {"bridge": 0.032, "veth": 0.016, "tun": 0.016}
+#: Bridges that are deleted by one request.
+BRIDGES_AT_ONCE = 8
 #: Seconds that they take together, and for the look for each link of the host.
 SECONDS_TOGETHER, SECONDS_PER_LINK = 0.035, 20e-6
 
@@ -43,26 +49,42 @@ def together(netlink: Netlink, steps: Iterable[LinkStep]) -> None:
     wanted = {step.name: step.kind for step in asked if step.kind in SECONDS_ALONE}
     if len(wanted) < 2:
         return
-    group = random.SystemRandom().randrange(FIRST_GROUP, 2 * FIRST_GROUP)
-    ours: dict[int, int] = {}
+    portions = list(_portions(wanted))
+    first = random.SystemRandom().randrange(FIRST_GROUP, 2 * FIRST_GROUP - len(portions))
+    group_of = {name: first + i for i, portion in enumerate(portions) for name in portion}
+    ours: dict[int, Link] = {}
     try:
         if not is_worthwhile(wanted.values(), sysctl.count_links()):
             return
         ours = {
-            link.index: link.group if link.group < FIRST_GROUP else 0
+            link.index: link
             for link in observe.links(wanted).values()
             if link.kind == wanted[link.name] and link.alias.startswith(f"{Mark.KEY}:")
         }
-        for index in ours:
-            netlink.set(index, rtnetlink.group(group))
-        if observe.members(group) == ours.keys():
-            netlink.link("del", group=group)
-            return
+        for index, link in ours.items():
+            netlink.set(index, rtnetlink.group(group_of[link.name]))
+        found = observe.groups()
+        for group in sorted({group_of[link.name] for link in ours.values()}):
+            members = {index for index, link in ours.items() if group_of[link.name] == group}
+            if {index for index, its in found.items() if its == group} == members:
+                netlink.link("del", group=group)
+                for index in members:
+                    del ours[index]
     except OSError:
         pass  # they are deleted one by one
-    for index, its_group in ours.items():
+    for index, link in ours.items():
         with contextlib.suppress(OSError):
+            its_group = link.group if link.group < FIRST_GROUP else 0
             netlink.set(index, rtnetlink.group(its_group))
+
+
+def _portions(wanted: Mapping[str, str]) -> Iterator[list[str]]:
+    """Yield the names of links, by name with their kinds, that one request deletes."""
+    bridges = [name for name, kind in wanted.items() if kind == "bridge"]
+    portion = [name for name, kind in wanted.items() if kind != "bridge"]
+    for start in range(0, max(len(bridges), 1), BRIDGES_AT_ONCE):
+        yield [*portion, *bridges[start : start + BRIDGES_AT_ONCE]]
+        portion = []
 
 
 def is_worthwhile(kinds: Iterable[str], links: int) -> bool:

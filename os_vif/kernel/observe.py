@@ -43,8 +43,8 @@ def links(names: Iterable[str], addressed: Collection[str] = ()) -> dict[str, Li
     found = {}
     with rtnetlink.Socket() as kernel:
         for name in names:
-            if len(name) <= NAME_LENGTH and (link := _ask(kernel, name)):
-                found[name] = link
+            if len(name) <= NAME_LENGTH and (answer := _ask(kernel, name, _ANY_LINK)):
+                found[name] = _decode(name, answer)
         for name in found.keys() & addressed:
             addresses = tuple(_addresses(kernel, found[name].index))
             found[name] = replace(found[name], addresses=addresses)
@@ -59,25 +59,36 @@ def every_link() -> dict[str, Link]:
     return links(name for _, name in socket.if_nameindex())
 
 
-def received() -> dict[str, int]:
-    """Return how many packets each link has received.
+def links_and_neighbours(names: Iterable[str]) -> dict[str, Link]:
+    """Read the links of these names, and all that are in the bridges among them, or in the bridges
+    in which they are; without addresses.
 
     :raises OSError: the kernel refused to say.
     """
-    with rtnetlink.Socket() as kernel:
-        answers = kernel.dump(rtnetlink.GET_LINK, rtnetlink.link_header(0))
+    found = links(names)
+    masters = {str(link.attributes["master"]) for link in found.values()} - {""}
+    found |= links(masters - found.keys())
+    indexes = {at for link in found.values() if link.kind == "bridge" for at in ports(link.index)}
+    return found | links({_link_name(rtnetlink.pack_u32(at)) for at in indexes} - found.keys())
+
+
+def received(names: Iterable[str]) -> dict[str, int]:
+    """Return how many packets each link of these names has received; missing ones are left out.
+
+    :raises OSError: the kernel refused to say.
+    """
     found = {}
-    for answer in answers:
-        its = dict(rtnetlink.attributes(answer[rtnetlink.LINK.size :]))
-        found[_text(its[_IFLA_IFNAME])] = _RX_PACKETS.unpack_from(
-            its.get(_IFLA_STATS64, bytes(8))
-        )[0]
+    with rtnetlink.Socket() as kernel:
+        for name in names:
+            if len(name) <= NAME_LENGTH and (answer := _ask(kernel, name, _WITH_STATISTICS)):
+                its = rtnetlink.find(_IFLA_STATS64, answer, rtnetlink.LINK.size)
+                found[name] = _RX_PACKETS.unpack_from(its or bytes(8))[0]
     return found
 
 
-def _ask(kernel: rtnetlink.Socket, name: str) -> Link | None:
+def _ask(kernel: rtnetlink.Socket, name: str, how: bytes) -> bytes | None:
     try:
-        return _decode(name, _answer(kernel, name))
+        return _answer(kernel, name, how)
     except OSError as err:
         if err.errno == errno.ENODEV:
             return None
@@ -85,9 +96,9 @@ def _ask(kernel: rtnetlink.Socket, name: str) -> Link | None:
         raise
 
 
-def _answer(kernel: rtnetlink.Socket, name: str) -> bytes:
+def _answer(kernel: rtnetlink.Socket, name: str, how: bytes) -> bytes:
     ifname = rtnetlink.attribute(_IFLA_IFNAME, name.encode() + b"\0")
-    return kernel.get(rtnetlink.GET_LINK, _ANY_LINK + ifname)
+    return kernel.get(rtnetlink.GET_LINK, how + ifname)
 
 
 def _addresses(kernel: rtnetlink.Socket, index: int) -> Iterator[str]:
@@ -121,18 +132,23 @@ def queues(name: str) -> int:
     :raises OSError: there is no such device, or the kernel refused to say.
     """
     with rtnetlink.Socket() as kernel:
-        answer = _answer(kernel, name)
+        answer = _answer(kernel, name, _ANY_LINK)
     _, its = _kind_and_data(dict(rtnetlink.attributes(answer[rtnetlink.LINK.size :])))
     return sum(rtnetlink.u32(its[number]) for number in _IFLA_TUN_QUEUES if number in its)
 
 
-def members(group: int) -> set[int]:
-    """Return the links of a group (``IFLA_GROUP``), by their indexes; it looks at all of the host.
+def groups() -> dict[int, int]:
+    """Return the group (``IFLA_GROUP``) of each link of the host, by its index.
 
     :raises InterruptedError: links came or went all the time, so the answer may lack some.
     :raises OSError: the kernel refused to say.
     """
-    return _all_with(rtnetlink.GROUP, rtnetlink.pack_u32(group))
+    return {
+        rtnetlink.LINK.unpack_from(answer)[2]: rtnetlink.u32(
+            rtnetlink.find(rtnetlink.GROUP, answer, rtnetlink.LINK.size) or bytes(4)
+        )
+        for answer in _every(b"")
+    }
 
 
 def ports(bridge: int) -> set[int]:
@@ -141,29 +157,31 @@ def ports(bridge: int) -> set[int]:
     The kernel leaves out the others (``link_master_filtered``), so it takes no longer on a host of
     many links; before Linux 4.4 it lists them as well.
 
-    :raises InterruptedError: and OSError: as :func:`members`.
+    :raises InterruptedError: and OSError: as :func:`groups`.
     """
     index = rtnetlink.pack_u32(bridge)
-    return _all_with(rtnetlink.MASTER, index, rtnetlink.attribute(rtnetlink.MASTER, index))
-
-
-def _all_with(attribute: int, value: bytes, wanted: bytes = b"") -> set[int]:
-    """Return the links of which an attribute has a value.
-
-    :param wanted: attributes by which the kernel picks links.
-    """
-    with rtnetlink.Socket() as kernel:
-        answers = kernel.dump(rtnetlink.GET_LINK, _ANY_LINK + wanted)
     return {
         rtnetlink.LINK.unpack_from(answer)[2]
-        for answer in answers
-        if rtnetlink.find(attribute, answer, rtnetlink.LINK.size) == value
+        for answer in _every(rtnetlink.attribute(rtnetlink.MASTER, index))
+        if rtnetlink.find(rtnetlink.MASTER, answer, rtnetlink.LINK.size) == index
     }
+
+
+def _every(wanted: bytes) -> list[bytes]:
+    """Return what the kernel says of all links.
+
+    :param wanted: attributes by which it picks them.
+    """
+    with rtnetlink.Socket() as kernel:
+        return kernel.dump(rtnetlink.GET_LINK, _ANY_LINK + wanted)
 
 
 _ANY_LINK = rtnetlink.link_header(0) + rtnetlink.attribute(
     _IFLA_EXT_MASK, rtnetlink.pack_u32(_SKIP_STATS)
 )
+
+
+_WITH_STATISTICS = rtnetlink.link_header(0)
 
 
 def _decode(name: str, message: bytes) -> Link:

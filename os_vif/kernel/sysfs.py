@@ -102,6 +102,27 @@ def is_up(name: str, root: str = ROOT) -> bool:
     return flags is None or bool(int(flags, 16) & 1)
 
 
+def known_since(name: str, index: int, root: str = ROOT) -> float | None:
+    """Return a time at which a network device was there already, in seconds since 1970.
+
+    It is the ctime of its directory: the kernel makes that inode when a device is first looked at
+    by anybody (udev does so at once; else this is the first time), keeps it for all processes
+    until memory is short, and makes another one for the next device of the name
+    (``set_default_inode_attr`` in fs/kernfs/inode.c). So the device is at least as old.
+
+    :param index: the device's, so that one of another network namespace is not taken for it.
+    :returns: None if this /sys does not show that device.
+    :raises OSError: the kernel refused to say.
+    """
+    folder = f"{root}/class/net/{name}"
+    try:
+        since = os.stat(folder).st_ctime
+    except OSError as err:
+        _raise_unless_absent(err)
+        return None
+    return since if _content(f"{folder}/ifindex") == str(index) else None
+
+
 def netdevs(root: str = ROOT) -> tuple[Netdev, ...]:
     """Read every network device, each attribute once, in the order of the listing.
 

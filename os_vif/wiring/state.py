@@ -141,6 +141,9 @@ class Found:
     ports: Mapping[str, Port] = field(default_factory=dict)
     #: Device -> type of our QoS row for it, whether its port is there or not.
     qos: Mapping[str, str] = field(default_factory=dict)
+    #: ``external_ids:id`` of QoS rows to which no port refers -> their mark; read only where the
+    #: whole switch is.
+    left_qos: Mapping[str, str] = field(default_factory=dict)
     #: So many ports of Open vSwitch are known of, whosesoever.
     port_count: int = 0
     #: The configuration that ovs-vswitchd was asked for and has not finished; None: it has.

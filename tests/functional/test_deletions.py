@@ -147,6 +147,30 @@ def test_deletions_of_one_group_of_steps_are_taken_together(
     assert len(wire.by_group) == 1
 
 
+@pytest.mark.parametrize(("intruded", "alone"), [(0, 3), (1, 2)])
+def test_few_bridges_go_into_one_request(intruded: int, alone: int, wire: Wire) -> None:
+    """Each takes its own time, in which nobody else changes a link. Where one group is not ours
+    alone, the others go all the same."""
+    at_once = deletions.BRIDGES_AT_ONCE
+    ours = [*ALL, *((f"bridge{n}", "bridge") for n in range(2 * at_once))]
+    for name, kind in ours:
+        make(name, kind)
+    make("link-x")
+    groups = list[object]()
+
+    def intrude(command: str, how: How) -> None:
+        if enters_a_group(command, how) and how["group"] not in groups:
+            groups.append(how["group"])
+            if intruded and len(groups) == 2:
+                run(["ip", "link", "set", "dev", "link-x", "group", str(how["group"])])
+
+    wire.before = intrude
+    assert delete(*ours) == [(1, "", 0)] * len(ours)
+    assert set(links()) == {"lo", "link-x"}
+    assert len(wire.by_group) == alone
+    assert len(wire.one_by_one) == intruded * at_once
+
+
 @pytest.mark.parametrize(
     ("kinds", "at_most"),
     [
@@ -354,10 +378,10 @@ def test_a_kernel_that_does_not_say_its_groups_is_asked_link_by_link(
 ) -> None:
     """A dump of links may be refused or interrupted; the links are deleted all the same."""
 
-    def refuse(group: int) -> set[int]:
+    def refuse() -> dict[int, int]:
         raise OSError(16, "Device or resource busy")
 
-    monkeypatch.setattr(observe, "members", refuse)
+    monkeypatch.setattr(observe, "groups", refuse)
     assert delete(*ours) == [(1, "", 0)] * len(ours)
     assert set(links()) == {"lo"}
     assert wire.by_group == []

@@ -7,6 +7,7 @@ No VIF that is valid or in use is ever touched, and what nobody wants is gone af
 
 import os
 import random
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -40,6 +41,8 @@ class Host:
     guests: dict[int, ExitStack] = field(default_factory=dict)
     #: What has lost a part, and is no longer looked at.
     damaged: set[int] = field(default_factory=set)
+    #: How many runs of gc what nobody wants or uses has outlived.
+    outlived: Counter[int] = field(default_factory=Counter)
     history: list[str] = field(default_factory=list)
 
     def pick(self, numbers: set[int]) -> int | None:
@@ -105,6 +108,14 @@ class Host:
                 assert number not in self.valid | self.guests.keys()
                 del self.kinds[number]
                 self.damaged.discard(number)
+        there = {one.vif_id for one in os_vif.list_vifs()}
+        orphans = {
+            number
+            for number in self.kinds.keys() - self.valid - self.guests.keys()
+            if vifs.vif_id(number) in there
+        }
+        self.outlived = Counter({number: self.outlived[number] + 1 for number in orphans})
+        assert max(self.outlived.values(), default=0) < 2
 
     def look(self) -> None:
         """What is wanted or used is as it was built."""

@@ -5,6 +5,7 @@ import errno
 import json
 import socket
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from os_vif import exception
-from os_vif.kernel import execute, observe, packing, rtnetlink, sysctl, tap
+from os_vif.kernel import execute, observe, packing, rtnetlink, sysctl, sysfs, tap
 from os_vif.kernel.daemon import KernelLinks
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.elements import Tap
@@ -31,6 +32,8 @@ from tests.rig.snapshot import difference, links, snapshot, sysctls
 from vif_plug_linux_bridge import privileged as linux_bridge
 
 ALIAS = "os-vif:ovs:test:1"
+#: Seconds by which the times of files lag behind the clock, at most.
+CLOCK_TICK = 0.01
 
 pytestmark = pytest.mark.usefixtures("netns")
 
@@ -119,6 +122,54 @@ def test_missing_and_impossible_names_are_left_out() -> None:
     assert observe.links([]) == {}
     names.append("\udc80")
     assert [observe.own_name(name) for name in names] == names
+
+
+def test_links_are_read_with_all_that_are_in_the_same_bridges() -> None:
+    for name in ("x", "y", "empty"):
+        run(["ip", "link", "add", name, "type", "bridge"])
+    for name, bridge in {"a1": "x", "b1": "x", "c1": "y", "d1": ""}.items():
+        run(["ip", "tuntap", "add", "dev", name, "mode", "tap"])
+        if bridge:
+            run(["ip", "link", "set", name, "master", bridge])
+    for names, seen in (
+        (["a1"], {"a1", "b1", "x"}),
+        (["x", "missing"], {"a1", "b1", "x"}),
+        (["b1", "c1", "d1"], {"a1", "b1", "x", "c1", "y", "d1"}),
+        (["empty"], {"empty"}),
+        ([], set()),
+    ):
+        found = observe.links_and_neighbours(names)
+        assert found == observe.links(seen)
+        assert found.keys() == seen
+
+
+def test_packets_that_a_link_has_received_are_counted() -> None:
+    run(["ip", "link", "add", "x", "type", "veth", "peer", "name", "y"])
+    for name in ("x", "y"):
+        run(["ip", "link", "set", name, "up"])
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+        wire.bind(("y", 0))
+        before = observe.received(["x", "missing", "longer than names are"])
+        assert before.keys() == {"x"}
+        wire.send(bytes(64))
+        assert observe.received(["x"])["x"] > before["x"]
+
+
+def test_a_device_is_at_least_as_old_as_somebody_has_seen_it() -> None:
+    """Another of its name is not, and of one in another namespace nothing is known."""
+    run(["ip", "link", "add", "x", "type", "bridge"])
+    made, index = time.time(), see("x").index
+    time.sleep(0.1)
+    first = sysfs.known_since("x", index)
+    assert first is not None
+    assert made - CLOCK_TICK <= first <= time.time()
+    run(["ip", "link", "set", "x", "mtu", "1400", "up"])
+    assert sysfs.known_since("x", index) == first
+    run(["ip", "link", "delete", "x"])
+    assert sysfs.known_since("x", index) is None
+    run(["ip", "link", "add", "x", "type", "bridge"])
+    assert (sysfs.known_since("x", see("x").index) or 0) > first
+    assert sysfs.known_since("x", index) is None
 
 
 def test_a_link_that_is_asked_for_by_an_alternative_name() -> None:

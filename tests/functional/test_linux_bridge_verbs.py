@@ -8,6 +8,7 @@ import pytest
 
 import os_vif
 from os_vif import drawing
+from os_vif.objects.vif import VIFBridge
 from tests import vifs
 from tests.rig import run
 from tests.rig.guest import BridgeGuest
@@ -146,6 +147,16 @@ def test_gc_takes_ids_for_nothing_and_vifs_for_what_they_use(
     assert [one.devices for one in os_vif.gc([other], dry_run=False, plugin=PLUGIN)] == [
         (f"bridge {BRIDGE}",)
     ]
+    assert not difference(before, links())
+
+
+def test_gc_refuses_a_vif_that_does_not_say_its_bridge(plugin: OsVif, wire: BridgeGuest) -> None:
+    plugin.plug(vif())
+    before = links()
+    unnamed = VIFBridge(id=vifs.vif_id(), plugin=PLUGIN)
+    (refused,) = os_vif.gc([unnamed], dry_run=False, plugin=PLUGIN)
+    assert not refused.removes
+    assert "vif.bridge_name" in str(refused.error)
     assert not difference(before, links())
 
 

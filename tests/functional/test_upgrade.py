@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+import os_vif
 from tests import vifs
 from tests.rig import peer
 from tests.rig.ovs import PrivateOvs
 from tests.rig.plugin import EVERY, HYBRID, PORT_ONLY, TAP, Kind, OsVif, on_system
 from tests.rig.snapshot import difference, links, snapshot
+from vif_plug_ovs import collection
 
 #: It plugs no VIF without an id, knows no new option, and forgets ``bridge_name`` on a patch port.
 CASES = {
@@ -48,6 +50,23 @@ def test_a_vif_of_os_vif_5_is_replugged_without_a_write_and_unplugged_without_a_
 ) -> None:
     add_bridge(ovs_dummy, kind)
     assert_known(ovs_dummy, osvif_dummy, kind, kind.options, kind.options)
+
+
+@pytest.mark.parametrize("kind", CASES.values(), ids=CASES)
+def test_a_vif_of_os_vif_5_is_listed_and_collected_without_a_rest(
+    osvif_dummy: OsVif, ovs_dummy: PrivateOvs, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the host's own IPv6 is still busy in the new bridges, too."""
+    monkeypatch.setattr(collection, "PAUSE_SECONDS", 0.3)
+    add_bridge(ovs_dummy, kind)
+    before = snapshot(ovs_dummy)
+    vif = kind.vif(profile={"interface_id": vifs.vif_id()})
+    peer.call("plug", ovs_dummy, vif, vifs.instance(), **kind.options)
+    assert [one.vif_id for one in os_vif.list_vifs("ovs")] == [vifs.vif_id()]
+    (decision,) = os_vif.gc(["another"], dry_run=False, grace=0, plugin="ovs")
+    is_trunk = vif.network.bridge.startswith("tbr-")
+    assert decision.removes is not is_trunk, decision
+    assert is_trunk or not difference(before, snapshot(ovs_dummy))
 
 
 @pytest.mark.parametrize("options", [{"per_port_bridge": True}, {"default_qos_type": "linux-htb"}])

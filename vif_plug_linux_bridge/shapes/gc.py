@@ -4,6 +4,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from os_vif import validate
 from os_vif.answers import Decision, PluggedVif, State
 from os_vif.objects.base import get
 from os_vif.objects.vif import VIFBase, VIFBridge
@@ -42,12 +43,21 @@ class Host:
 
 
 def names_of(vifs: Iterable[VIFBase]) -> frozenset[str]:
-    """Return the bridges and VLAN devices of VIFs."""
+    """Return the bridges and VLAN devices of VIFs.
+
+    :raises InvalidValue: a VIF of this plugin does not say its bridge, which has to stay.
+    """
     bridged = [vif for vif in vifs if isinstance(vif, VIFBridge)]
-    bridges = {get(vif, "bridge_name") for vif in bridged}
+    bridges = {_bridge_of(vif) for vif in bridged}
     networks = filter(None, (get(vif, "network") for vif in bridged))
     vlans = filter(None, (get(network, "vlan") for network in networks))
     return frozenset({*filter(None, bridges), *map(vlan_name, vlans)})
+
+
+def _bridge_of(vif: VIFBridge) -> str | None:
+    name: str | None = get(vif, "bridge_name")
+    is_ours = get(vif, "plugin") == constants.PLUGIN_NAME
+    return str(validate.required("vif.bridge_name", name)) if is_ours else name
 
 
 def removals(host: Host) -> list[list[LinkStep]]:

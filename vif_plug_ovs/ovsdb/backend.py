@@ -87,14 +87,21 @@ class NativeRows:
         self._watch([*ports, SWITCH], is_ready, deadline)
         return lacking
 
-    def everything(self, deadline: Deadline) -> Found:
+    def everything(
+        self,
+        deadline: Deadline,
+        only: Collection[str] | None = None,
+        iface_ids: Collection[str] = (),
+    ) -> Found:
         """Return all bridges and ports of the switch, as the server has them now.
 
+        :param only: the ports to read: those of these names, and those on bridges of these names;
+            None for all.
+        :param iface_ids: of further ports to read.
         :raises NotConnected: the server cannot be reached by the deadline.
         """
         with self._tables(deadline) as tables:
-            bridges, ports = rows.everything(tables)
-            return Found(bridges=bridges, ports=ports, pending=rows.pending(tables))
+            return rows.everything(tables, only, iface_ids)
 
     def names_of(self, value: str, deadline: Deadline, key: str = IFACE_ID) -> list[str]:
         """Return the names of the interfaces with that value under a key of their ids.

@@ -5,11 +5,11 @@ See ovs-vswitchd.conf.db(5) for what the columns mean.
 """
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from os_vif.wiring.errors import TransactionRefused
-from os_vif.wiring.ownership import IFACE_ID
+from os_vif.wiring.ownership import IFACE_ID, Mark
 from os_vif.wiring.state import Bridge, Found, Port, Vlan
 from vif_plug_ovs import constants
 from vif_plug_ovs.health import Switch
@@ -312,16 +312,31 @@ def _bridge_name(replica: Replica, port: Row, likely: str) -> str:
     return _name(bridge) if bridge else ""
 
 
-def everything(replica: Replica) -> tuple[dict[str, Bridge], dict[str, Port]]:
-    """Return all OVS bridges and all ports as values."""
+def everything(
+    replica: Replica, only: Collection[str] | None = None, iface_ids: Iterable[str] = ()
+) -> Found:
+    """Return all OVS bridges, and their ports; see :meth:`NativeRows.everything`."""
+    named = {name for one in iface_ids for name in names_of(replica, one)}
     bridges, ports = {}, {}
     for row in replica.tables["Bridge"].rows.values():
         bridge = _bridge(_name(row), row)
         bridges[bridge.name] = bridge
         for uuid in members(row, "ports"):
             if port := replica.tables["Port"].rows.get(uuid):
-                ports[_name(port)] = _port(replica, port, bridge.name)
-    return bridges, ports
+                name = _name(port)
+                if only is None or name in only or name in named or bridge.name in only:
+                    ports[name] = _port(replica, port, bridge.name)
+    left_qos = dict(_left_qos(replica))
+    return Found(bridges=bridges, ports=ports, left_qos=left_qos, pending=pending(replica))
+
+
+def _left_qos(replica: Replica) -> Iterator[tuple[str, str]]:
+    """Yield the ids and marks of the QoS rows of os-vif to which no port refers."""
+    used = {uuid for row in replica.tables["Port"].rows.values() for uuid in members(row, "qos")}
+    for row in replica.tables["QoS"].rows.values():
+        ids = mapping(row, "external_ids")
+        if row.uuid not in used and _ID in ids and Mark.KEY in ids:
+            yield ids[_ID], ids[Mark.KEY]
 
 
 def _port(replica: Replica, row: Row, bridge_name: str) -> Port:

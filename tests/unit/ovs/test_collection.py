@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What belongs to which VIF, and what of it goes: from what was found, without a host."""
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +13,9 @@ from os_vif.wiring.state import Bridge, Found, Link, Port
 from tests.fakes import new_link
 from vif_plug_ovs import collection
 from vif_plug_ovs.collection import Look, decisions, vif_of
-from vif_plug_ovs.inventory import Holding, holdings
+from vif_plug_ovs.inventory import Holding, holdings, listed
 from vif_plug_ovs.ovsdb.operations import SINCE
+from vif_plug_ovs.shapes import names
 
 ID = "a0000001-feed-4bee-8fad-000000000001"
 IDS = {"iface-id": ID, "attached-mac": "fa:16:3e:00:00:01", "vm-uuid": "c1"}
@@ -36,11 +38,16 @@ def link(name: str, kind: str, marked_as: str = "openvswitch", **more: Any) -> L
     )
 
 
-def found(*there: Link | Bridge | Port) -> Found:
+def left_qos(device: str, text: str = f"ovs:openvswitch:{ID}") -> tuple[str, str]:
+    return names.qos_id(device), text
+
+
+def found(*there: Link | Bridge | Port | tuple[str, str]) -> Found:
     return Found(
         {one.name: one for one in there if isinstance(one, Link)},
         {one.name: one for one in there if isinstance(one, Bridge)},
         {one.name: one for one in there if isinstance(one, Port)},
+        left_qos=dict(one for one in there if isinstance(one, tuple)),
     )
 
 
@@ -80,6 +87,12 @@ OLD = {"external_ids": {}}
         ),
         pytest.param((*A_TAP, Bridge("br-int", "", mark("tap"))), {TAP}, id="a shared bridge"),
         pytest.param((*A_TAP, link(QBR, "dummy", "")), {TAP}, id="a name of another kind"),
+        pytest.param((left_qos(TAP),), {f"QoS of {TAP}"}, id="a QoS row"),
+        pytest.param(
+            (*A_TAP, left_qos("eth0_3"), new_link("eth0_3", "")),
+            {TAP, "QoS of eth0_3"},
+            id="a QoS row of a link that is there",
+        ),
     ],
 )
 def test_what_a_vif_has(there: Any, devices: set[str]) -> None:
@@ -101,6 +114,8 @@ LIBVIRTS = {"iface-id": ID, "attached-mac": "fa:16:3e:00:00:01", "vm-id": "c1"}
         ),
         pytest.param(port(TAP, external_ids={Mark.KEY: "ovs"}, interface_ids={}), id="malformed"),
         pytest.param(link(QBR, "bridge", ""), id="a link without a mark"),
+        pytest.param(left_qos("eth0_3"), id="a QoS row of a device that nobody knows"),
+        pytest.param(left_qos(TAP, f"theirs:x:{ID}"), id="a QoS row of others"),
         pytest.param(
             replace(link(TAP, "tun"), alias=f"ovs:x:{ID}"), id="an alias without os-vif:"
         ),
@@ -110,7 +125,7 @@ def test_what_is_nobodys(there: Any) -> None:
     assert holdings(found(there)) == []
 
 
-def look(*there: Link | Bridge | Port, at: float = 1000.0, **more: Any) -> Look:
+def look(*there: Link | Bridge | Port | tuple[str, str], at: float = 1000.0, **more: Any) -> Look:
     return Look(found(*there), at, **more)
 
 
@@ -124,12 +139,24 @@ GUESTS = link("tap-libvirts", "tun", "", master=QBR)
 OPEN = replace(link(TAP, "tun"), carrier=True)
 VF = port("eth0_0", "representor", interface_ids=IDS)
 VHU = port("vhu1", "vhostuser", interface_type="dpdkvhostuserclient", connected=True)
+UNKNOWN = port("vhu1", "vhostuser", interface_type="dpdkvhostuserclient")
+REFUSED = replace(UNKNOWN, error="could not open", ofport=-1)
 SINCE_900 = port(TAP, external_ids={**mark("openvswitch"), SINCE: "900"})
 
 
-@pytest.mark.parametrize("there", [A_TAP, HYBRID, PER_PORT, (VF,)], ids=str)
+@pytest.mark.parametrize(
+    "there", [A_TAP, HYBRID, PER_PORT, (VF,), HYBRID[1:], (left_qos(TAP),), (REFUSED,)], ids=str
+)
 def test_what_nobody_wants_or_uses_goes(there: Any) -> None:
     assert reason(look(*there), look(*there), "another") == ""
+
+
+def test_what_a_bridge_of_the_kernel_itself_sends_is_no_traffic() -> None:
+    """Such as the IPv6 of the host: os-vif 5 leaves it on."""
+    first, second = look(*HYBRID), look(*HYBRID, received={QVO: 1})
+    assert reason(first, second) == ""
+    free = [replace(one, attributes={}) if one.name == QVB else one for one in HYBRID]
+    assert f"{QVO} has received packets" in reason(look(*free), look(*free, received={QVO: 1}))
 
 
 @pytest.mark.parametrize(
@@ -138,6 +165,12 @@ def test_what_nobody_wants_or_uses_goes(there: Any) -> None:
         pytest.param(look(port(TAP), OPEN), f"a guest has {TAP} open", id="an open tap"),
         pytest.param(look(*HYBRID, GUESTS), "tap-libvirts is in the bridge", id="a guest's tap"),
         pytest.param(look(VHU), "a guest has vhu1 open", id="vhost-user"),
+        pytest.param(look(UNKNOWN), "whether a guest is connected", id="vhost-user, unknown"),
+        pytest.param(
+            replace(look(REFUSED), found=replace(found(REFUSED), pending=7)),
+            "whether a guest is connected",
+            id="vhost-user, refused by an ovs-vswitchd that has gone",
+        ),
         pytest.param(look(*A_TAP, received={TAP: 1}), "has received packets", id="traffic"),
         pytest.param(look(VF, holders={"eth0_0": "bound to x"}), "bound to x", id="a VF"),
         pytest.param(look(VF, holders={"eth0_0": None}), "nobody can tell", id="an unknown VF"),
@@ -151,6 +184,47 @@ def test_what_nobody_wants_or_uses_goes(there: Any) -> None:
 def test_what_stays(second: Look, said: str) -> None:
     first = replace(second, received={})
     assert said in reason(first, second, grace=101)
+
+
+def test_links_without_a_port_are_as_old_as_they_are_known() -> None:
+    links = HYBRID[1:]
+    known = dict.fromkeys((QBR, QVB, QVO), 900.0)
+    for since, grace, said in (
+        (known, 100, ""),
+        (known, 101, "known for 100 s: it may be younger than 101 s"),
+        (known | {QVO: 990.0}, 100, f"{QVO}, which has no port, is known for 10 s"),
+        (known | {QVB: 2000.0}, 100, "known for -1000 s"),
+        (known | {QVO: None}, 100, f"nobody can tell how old {QVO} is"),
+        ({}, 100, "nobody can tell how old"),
+        ({}, 0, ""),
+    ):
+        second = look(*links, known_since=since)
+        assert said in (kept := reason(second, second, grace=grace))
+        assert bool(said) is bool(kept)
+
+
+def test_the_cost_grows_with_the_number_of_vifs_and_no_faster() -> None:
+    def seconds(count: int) -> float:
+        ids = [f"{number:08x}-feed-4bee-8fad-000000000001" for number in range(count)]
+        there: list[Any] = []
+        for vif_id in ids:
+            qbr, (qvb, qvo) = names.hybrid_bridge(vif_id), names.veth_pair(vif_id)
+            alias = f"os-vif:ovs:hybrid:{vif_id}"
+            there += [
+                new_link(qbr, "bridge", alias),
+                new_link(qvb, "veth", alias, master=qbr),
+                new_link(qvo, "veth", alias),
+                port(qvo, external_ids=mark("hybrid", vif_id)),
+            ]
+        host = look(*there)
+        began = time.process_time()
+        decided = decisions(host, host, ids[::2], 0)
+        listed(host.found, 0.0)
+        assert sum(decision.removes for _, decision in decided) == count // 2
+        return time.process_time() - began
+
+    few, many = (min(seconds(count) for _ in range(3)) for count in (400, 1600))
+    assert many < 8 * few
 
 
 def test_what_is_valid_stays_by_its_id_or_its_iface_id() -> None:
@@ -185,6 +259,13 @@ def test_what_changes_while_one_looks_stays(before: Any) -> None:
         pytest.param((port(QVO, "hybrid"),), VIFBridge, {"bridge_name": QBR}, id="half of it"),
         pytest.param(PER_PORT, VIFOpenVSwitch, {"vif_name": TAP}, id="a bridge of its own"),
         pytest.param((VF,), VIFHostDevice, {}, id="a representor"),
+        pytest.param((left_qos(TAP),), VIFOpenVSwitch, {"vif_name": TAP}, id="a QoS row"),
+        pytest.param(
+            (left_qos("eth0_3", f"ovs:representor:{ID}"), new_link("eth0_3", "")),
+            VIFOpenVSwitch,
+            {"vif_name": "eth0_3"},
+            id="a QoS row of a representor",
+        ),
         pytest.param((VHU,), VIFVHostUser, {"vif_name": "vhu1"}, id="vhost-user"),
     ],
 )
@@ -194,8 +275,11 @@ def test_the_vif_whose_unplugging_removes_it(
     (one,) = holdings(found(*there))
     vif, instance = vif_of(one)
     assert type(vif) is cls
-    assert (vif.id, vif.network.bridge, instance.uuid) == (ID, "br-int", "c1")
-    assert vif.port_profile.interface_id == ID
+    has_port = one.port is not None
+    assert (vif.id, vif.network.bridge) == (ID, "br-int")
+    assert instance.uuid == ("c1" if has_port else ID)
+    assert "interface_id" not in vif.port_profile or vif.port_profile.interface_id == ID
+    assert has_port is ("interface_id" in vif.port_profile)
     assert {name: getattr(vif, name) for name in fields} == fields
 
 

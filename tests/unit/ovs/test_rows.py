@@ -212,3 +212,44 @@ def test_an_interface_is_found_by_the_iface_id_that_it_has_now(replica: Replica)
     assert rows.names_of(replica.tables, "b") == ["tap1"]
     assert rows.names_of(replica.tables, "b", "iface-status") == []
     assert rows.names_of(replica.tables, "") == []
+
+
+@pytest.mark.parametrize(
+    ("only", "iface_ids", "seen"),
+    [
+        (None, (), {"tap1", "tap2", "tap3", "vf0"}),
+        ({"tap1", "gone"}, (), {"tap1"}),
+        ({"pb1"}, (), {"tap2", "tap3"}),
+        ((), ("i1",), {"vf0"}),
+        ((), (), set()),
+    ],
+)
+def test_of_a_large_switch_what_is_asked_for(
+    only: Any, iface_ids: Any, seen: set[str], replica: Replica
+) -> None:
+    """By name, by bridge, and by the iface-id, as a port may have another name by now."""
+    ids = {"vf0": [["iface-id", "i1"]]}
+    ports = {}
+    for name in ("tap1", "tap2", "tap3", "vf0"):
+        replica.insert("Interface", name=name, external_ids=["map", ids.get(name, [])])
+        ports[name] = ["uuid", str(replica.insert("Port", name=name))]
+    for bridge, names in {"br-int": ("tap1", "vf0"), "pb1": ("tap2", "tap3")}.items():
+        replica.insert("Bridge", name=bridge, ports=["set", [ports[name] for name in names]])
+    found = rows.everything(replica.tables, only, iface_ids)
+    assert (found.bridges.keys(), found.ports.keys()) == ({"br-int", "pb1"}, seen)
+
+
+def test_a_qos_row_of_ours_without_a_port(replica: Replica) -> None:
+    def qos(**ids: str) -> uuid.UUID:
+        pairs = [[key.replace("_", "-"), value] for key, value in ids.items()]
+        return replica.insert("QoS", type="linux-noop", external_ids=["map", pairs])
+
+    qos(id="left", os_vif="ovs:openvswitch:1")
+    used = qos(id="used", os_vif="ovs:openvswitch:2")
+    qos(id="of os-vif 5")
+    qos(os_vif="ovs:openvswitch:3")
+    port = replica.insert("Port", name="tap1", qos=["uuid", str(used)])
+    assert rows.everything(replica.tables).left_qos == {"left": "ovs:openvswitch:1"}
+    replica.delete("Port", port)
+    left = rows.everything(replica.tables).left_qos
+    assert left == {"left": "ovs:openvswitch:1", "used": "ovs:openvswitch:2"}
