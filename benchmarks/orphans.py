@@ -12,6 +12,7 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -64,24 +65,30 @@ class Probe:
 
 
 @contextmanager
-def traffic(guests: list[TapGuest], said: list[str]) -> Iterator[None]:
+def traffic(guests: list[TapGuest], answers: list[dict[int, float]]) -> Iterator[None]:
     """Have guests ping each other, two by two.
 
-    :param said: is given what each ping says in the end.
+    :param answers: is given what each ping was answered: its number, and the milliseconds.
     """
-    pings = []
-    for one, other in zip(guests[::2], guests[1::2], strict=True):
-        argv = ["ping", "-n", "-q", "-W", "10", "-i", str(_PING_SECONDS), other.ip]
-        with one.namespace.enter():
-            pings.append(subprocess.Popen(argv, stdout=subprocess.PIPE, text=True))
-    time.sleep(_SETTLE_SECONDS)
-    try:
-        yield
-    finally:
+    with ExitStack() as files:
+        outputs, pings = [], []
+        for one, other in zip(guests[::2], guests[1::2], strict=True):
+            argv = ["ping", "-n", "-W", "10", "-i", str(_PING_SECONDS), other.ip]
+            outputs.append(files.enter_context(tempfile.TemporaryFile("w+")))
+            with one.namespace.enter():
+                pings.append(subprocess.Popen(argv, stdout=outputs[-1]))
         time.sleep(_SETTLE_SECONDS)
-        for ping in pings:
-            ping.send_signal(signal.SIGINT)
-        said += [ping.communicate()[0] for ping in pings]
+        try:
+            yield
+        finally:
+            time.sleep(_SETTLE_SECONDS)
+            for ping in pings:
+                ping.send_signal(signal.SIGINT)
+                ping.wait()
+        for output in outputs:
+            output.seek(0)
+            found = re.findall(r"icmp_seq=(\d+) .*time=([\d.]+) ms", output.read())
+            answers.append({int(number): float(took) for number, took in found})
 
 
 def seconds_per_port(ovs: PrivateOvs) -> float:
@@ -94,8 +101,7 @@ def seconds_per_port(ovs: PrivateOvs) -> float:
     began = time.monotonic()
     ovs.vsctl(*(word for name in names for word in ("--", "del-port", vifs.BRIDGE, name)))
     took = time.monotonic() - began
-    for name in names:
-        run(["ip", "link", "delete", name])
+    delete(names)
     return took / _SAMPLE
 
 
@@ -106,6 +112,13 @@ def seconds_per_bridge() -> float:
     began = time.monotonic()
     run(["ip", "link", "delete", "group", "7"])
     return (time.monotonic() - began) / _SAMPLE
+
+
+def delete(links: list[str]) -> None:
+    """Delete links of the kernel with one request."""
+    for name in links:
+        run(["ip", "link", "set", name, "group", "7"])
+    run(["ip", "link", "delete", "group", "7"])
 
 
 def cpu_seconds(pid: int) -> float:
@@ -120,6 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.orphans", description=__doc__)
     parser.add_argument("--orphans", type=int, default=1600)
     parser.add_argument("--hybrid", type=float, default=0.5, help="the share of hybrid plugs")
+    parser.add_argument("--dead", action="store_true", help="without devices, as after a restart")
     parser.add_argument("--live", type=int, default=40)
     given = parser.parse_args()
     with ExitStack() as stack:
@@ -128,10 +142,11 @@ def main() -> None:
         stack.enter_context(initialized(ovs.remote, timeout=120))
         bridge = ("Bridge", vifs.BRIDGE, "datapath_type=netdev")
         ovs.vsctl("add-br", vifs.BRIDGE, "--", "set", *bridge)
-        measure(ovs, given.orphans, int(given.orphans * given.hybrid), given.live)
+        hybrids = int(given.orphans * given.hybrid)
+        measure(ovs, given.orphans, hybrids, given.live, dead=given.dead)
 
 
-def measure(ovs: PrivateOvs, orphans: int, hybrids: int, live: int) -> None:
+def measure(ovs: PrivateOvs, orphans: int, hybrids: int, live: int, *, dead: bool) -> None:
     """Plug, start guests, remove the orphans, and print what that took."""
     numbers = range(live + 1, live + orphans + 1)
     per_bridge, few = seconds_per_bridge(), seconds_per_port(ovs)
@@ -141,11 +156,17 @@ def measure(ovs: PrivateOvs, orphans: int, hybrids: int, live: int) -> None:
     assert not [one.error for one in os_vif.plug_all(pairs) if one.error]
     per_port = (few + seconds_per_port(ovs)) / 2  # on the way from all ports to none
     valid = [vifs.vif_id(number) for number in range(1, live + 1)]
-    probe, said = Probe(f"{ovs.rundir}/vswitchd.ctl"), list[str]()
+    if dead:
+        taps = [TAP.port(number) for number in numbers if kinds[number] is TAP]
+        delete(taps)
+        ovs.kill("vswitchd")  # as in a restart of the host, after which it finds no device
+        ovs.start_vswitchd()
+        ovs.catch_up(60)
+    probe, answers = Probe(f"{ovs.rundir}/vswitchd.ctl"), list[dict[int, float]]()
     vswitchd = ovs.pid("vswitchd")
     with ExitStack() as stack:
         guests = [stack.enter_context(TAP.guest(number)) for number in range(1, live + 1)]
-        stack.enter_context(traffic(guests, said))
+        stack.enter_context(traffic(guests, answers))
         stack.enter_context(probe.running())
         before = time.monotonic(), time.process_time(), cpu_seconds(vswitchd)
         decided = os_vif.gc(valid, dry_run=False, grace=0, plugin="ovs")
@@ -157,9 +178,9 @@ def measure(ovs: PrivateOvs, orphans: int, hybrids: int, live: int) -> None:
     left = {one.vif_id for one in os_vif.list_vifs("ovs")}
     assert left == set(valid), left
     least = collection.PAUSE_SECONDS + max(orphans * per_port, hybrids * per_bridge)
-    counts = [re.search(r"(\d+) packets transmitted, (\d+) received", one) for one in said]
-    sent, answered = (sum(int(one[n]) for one in counts if one) for n in (1, 2))
-    slowest = max(float(one.split("/")[-2]) for one in said)
+    sent = sum(max(each) for each in answers)  # the last one may not be answered yet
+    answered = sum(map(len, answers))
+    slowest = max(max(each.values()) for each in answers)
     print(f"{orphans} orphans ({hybrids} hybrid) beside {live} guests: gone after {wall:.1f} s")
     print(f"  ovs-vswitchd takes {per_port * 1000:.1f} ms to remove a port, the kernel")
     print(

@@ -37,6 +37,11 @@ from vif_plug_ovs.shapes import host_device, hybrid, names, vhost_user
 #: Seconds between two looks.
 PAUSE_SECONDS = 2.0
 
+#: Seconds that the removal of a chunk is to take: ovs-vswitchd may be busy with it for so long.
+CHUNK_SECONDS = 1.0
+#: VIFs of a chunk.
+_FEWEST, _MOST = 10, 400
+
 #: The bridge of a VIF without a port: unplug wants a name, and never deletes a shared bridge.
 _SOME_BRIDGE = "br-int"
 
@@ -211,6 +216,17 @@ def vif_of(one: Holding) -> tuple[VIFBase, InstanceInfo]:
     # Of a QoS row that is left alone the port was that of a device, of whichever kind.
     cls = VIFVHostUser if one.kind == vhost_user.KIND else VIFOpenVSwitch
     return cls(**fields), instance
+
+
+def next_size(size: int, seconds: float) -> int:
+    """Return how many VIFs are removed next at once, from how long it took to remove some.
+
+    Each chunk costs ovs-vswitchd that it goes over all its ports twice, and each port besides what
+    there is to close: nothing if its device is gone, a socket (12 ms) in a userspace datapath.
+
+    :param size: how many those were.
+    """
+    return max(_FEWEST, min(_MOST, 2 * size, int(size * CHUNK_SECONDS / max(seconds, 0.001))))
 
 
 def result(decision: Decision, errors: Mapping[str, str], left: Collection[str]) -> Decision:

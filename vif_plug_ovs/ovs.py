@@ -246,8 +246,12 @@ class OvsPlugin(PluginBase):
         # the same chunk would have it wait.
         going = sorted((held for held, one in decided if one.removes), key=lambda held: held.kind)
         errors: dict[str, str] = {}
-        for start in range(0, len(going), CHUNK):
-            errors |= self._collect_chunk(going[start : start + CHUNK], first, ids, grace)
+        size = CHUNK
+        while going:
+            began = time.monotonic()
+            errors |= self._collect_chunk(going[:size], first, ids, grace)
+            going = going[size:]
+            size = collection.next_size(size, time.monotonic() - began)
         left = {one.owner for one in inventory.holdings(self._everything())}
         return [collection.result(one, errors, left) for _, one in decided]
 
@@ -275,7 +279,7 @@ class OvsPlugin(PluginBase):
             return self._unplugged(vif, instance_info, deadline)
 
         pairs = [collection.vif_of(one) for one in going]
-        results = self._in_chunks(pairs, describe, Engine.remove_all)
+        results = self._in_chunks(pairs, describe, Engine.remove_all, len(pairs))
         return {result.vif.id: str(result.error) for result in results if result.error}
 
     def status(self) -> tuple[Condition, ...]:
@@ -313,10 +317,12 @@ class OvsPlugin(PluginBase):
         received = observe.received(name for one in every for name in one.ports)
         return collection.Look(found, time.time(), received, known_since, holders)
 
-    def _in_chunks(self, pairs: Sequence[Pair], describe: _Describe, verb: _Verb) -> list[Result]:
+    def _in_chunks(
+        self, pairs: Sequence[Pair], describe: _Describe, verb: _Verb, size: int = CHUNK
+    ) -> list[Result]:
         results: list[Result] = []
-        for start in range(0, len(pairs), CHUNK):
-            chunk = pairs[start : start + CHUNK]
+        for start in range(0, len(pairs), size):
+            chunk = pairs[start : start + size]
             try:
                 results += self._chunk(chunk, describe, verb)
             except Exception as err:  # of a chunk; the others are none the worse

@@ -290,3 +290,20 @@ def test_ids_may_be_given_as_vifs() -> None:
 def test_a_vif_without_a_port_is_unplugged_from_any_bridge() -> None:
     vif, instance = vif_of(Holding(ID, "hybrid"))
     assert (vif.network.bridge, instance.uuid) == ("br-int", ID)
+
+
+@pytest.mark.parametrize(
+    ("size", "seconds", "following"),
+    [
+        (50, 0.1, 100),  # at most twice as many
+        (50, 1.0, 50),
+        (50, 2.0, 25),
+        (50, 1000.0, 10),
+        (50, 0.0, 100),
+        (300, 0.1, 400),
+    ],
+)
+def test_a_chunk_is_as_large_as_ovs_vswitchd_is_quick(
+    size: int, seconds: float, following: int
+) -> None:
+    assert collection.next_size(size, seconds) == following
