@@ -154,7 +154,8 @@ def measure(ovs: PrivateOvs, orphans: int, hybrids: int, live: int, *, dead: boo
     kinds |= dict.fromkeys(range(1, live + 1), TAP)
     pairs = [(kind.vif(number), vifs.instance(number)) for number, kind in kinds.items()]
     assert not [one.error for one in os_vif.plug_all(pairs) if one.error]
-    per_port = (few + seconds_per_port(ovs)) / 2  # on the way from all ports to none
+    # On the way from all ports to none; without a device there is nothing to close.
+    per_port = 0.0 if dead else (few + seconds_per_port(ovs)) / 2
     valid = [vifs.vif_id(number) for number in range(1, live + 1)]
     if dead:
         taps = [TAP.port(number) for number in numbers if kinds[number] is TAP]
