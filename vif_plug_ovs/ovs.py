@@ -242,9 +242,25 @@ class OvsPlugin(PluginBase):
         decided = collection.decisions(first, self._look(), ids, grace)
         if dry_run:
             return [one for _, one in decided]
+        going = [held for held, one in decided if one.removes]
+        errors: dict[str, str] = {}
         # Of taps ovs-vswitchd sets flags when it lets go of them; bridges of the kernel that go in
         # the same chunk would have it wait.
-        going = sorted((held for held, one in decided if one.removes), key=lambda held: held.kind)
+        for kind in sorted({one.kind for one in going}):
+            errors |= self._collect_kind(
+                [one for one in going if one.kind == kind], first, ids, grace
+            )
+        left = {one.owner for one in inventory.holdings(self._everything())}
+        return [collection.result(one, errors, left) for _, one in decided]
+
+    def _collect_kind(
+        self,
+        going: Sequence[inventory.Holding],
+        first: collection.Look,
+        ids: frozenset[str],
+        grace: float,
+    ) -> dict[str, str]:
+        """Unplug VIFs chunk by chunk; return why some stay, by id."""
         errors: dict[str, str] = {}
         size = CHUNK
         while going:
@@ -252,8 +268,7 @@ class OvsPlugin(PluginBase):
             errors |= self._collect_chunk(going[:size], first, ids, grace)
             going = going[size:]
             size = collection.next_size(size, time.monotonic() - began)
-        left = {one.owner for one in inventory.holdings(self._everything())}
-        return [collection.result(one, errors, left) for _, one in decided]
+        return errors
 
     def _collect_chunk(
         self,

@@ -240,7 +240,7 @@ def interrupted_wait(osvif: OsVif, _: int) -> Report:
 
     def hold_the_lock() -> None:
         time.sleep(0.1)
-        with shared._changed:
+        with shared._changed.lock:
             shared._wake()
             time.sleep(0.5)
 

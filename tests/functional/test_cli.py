@@ -233,7 +233,8 @@ def test_a_host_that_is_not_ready(program: Program, ovs: PrivateOvs) -> None:
     file = program.file_of(TAP)
     ovs.freeze("vswitchd")
     done = program("--deadline", "1", "plug", file, "-f", "json")
-    assert (done.status, done.rows()[0]["outcome"]) == (3, "deadline")
+    # On a slow machine the half second for the rollback may be over, too.
+    assert (done.status, done.rows()[0]["outcome"]) in [(3, "deadline"), (4, "outcome_unknown")]
     ovs.thaw("vswitchd")
     ovs.kill("ovsdb-server")
     gc = ["gc", "--valid", "/dev/null", "--allow-empty", "--plugin", "ovs"]

@@ -564,7 +564,7 @@ def test_a_verb_that_does_not_know_yet_that_the_server_was_restarted_works(
     """Its connection looks sound, and sending fails: it must connect anew, not give up."""
     osvif_dummy.plug(TAP.vif(1), 1)
     shared = connection.get(ovs_dummy.remote)
-    with shared._changed:  # the connection's thread notices nothing until a verb waits
+    with shared._changed.lock:  # the connection's thread notices nothing until a verb waits
         ovs_dummy.kill("ovsdb-server")
         ovs_dummy.start_server()
         with within(AT_ONCE):

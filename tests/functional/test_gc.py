@@ -108,6 +108,7 @@ def test_what_goes_at_once_is_of_one_kind(
 ) -> None:
     """So that ovs-vswitchd, at the flags of taps, does not wait for bridges of the kernel."""
     monkeypatch.setattr("vif_plug_ovs.ovs.CHUNK", 2)
+    monkeypatch.setattr("vif_plug_ovs.collection.next_size", lambda size, _: size)
     chunks, real = list[set[str]](), OvsPlugin._collect_chunk
 
     def collect(plugin: OvsPlugin, going: Sequence[Any], *more: Any) -> dict[str, str]:

@@ -112,7 +112,7 @@ class Connection:
         """End the thread and drop the connection; callers that wait stop waiting."""
         self._closed.set()
         self._attention.set()
-        with self._changed:
+        with self._changed.lock:
             self._wake()
             self._notify_watchers(self._watchers)
             self._changed.notify_all()
@@ -128,8 +128,8 @@ class Connection:
 
         :raises NotConnected: the server did not answer by the deadline.
         """
-        self._transact(lambda _: [_READ], deadline, writes=False)
-        with self._changed:
+        with self._changed.lock:
+            self._transact(lambda _: [_READ], deadline, writes=False)
             yield self._replica
 
     def commit(self, build: Build, deadline: Deadline) -> int | None:
@@ -148,7 +148,7 @@ class Connection:
             connection was lost. It is never sent again: it may have taken effect.
         """
         callers.arrived()
-        with self._changed:
+        with self._changed.lock:
             sent, session = self._gather(build, deadline) or (None, 0)
             if sent is not None:
                 answered = self._wait_for_answer(sent, session, deadline)
@@ -162,7 +162,7 @@ class Connection:
         :returns: False when it has not by the deadline; or sooner, when a caller has waited for
             `STUCK_AFTER_SECONDS` and seen no progress, and there has been none since.
         """
-        with self._changed:
+        with self._changed.lock:
             cfg_seen, seen_at = rows.cur_cfg(self._replica), time.monotonic()
             if self._stuck_at_cfg == cfg_seen:
                 LOG.warning(
@@ -186,12 +186,12 @@ class Connection:
 
     def read(self, function: Callable[[Replica], T]) -> T:
         """Return what a function makes of the replica as it is; the server is not asked."""
-        with self._changed:
+        with self._changed.lock:
             return function(self._replica)
 
     def wait_for(self, predicate: Callable[[Replica], T], deadline: Deadline) -> T:
         """Wait until something is true of the replica; return the predicate's last value."""
-        with self._changed:
+        with self._changed.lock:
             self._wait_for(lambda: bool(predicate(self._replica)), deadline)
             return predicate(self._replica)
 
@@ -224,7 +224,7 @@ class Connection:
 
     @contextlib.contextmanager
     def _watching(self, names: Collection[str], changed: threading.Event) -> Iterator[None]:
-        with self._changed:
+        with self._changed.lock:
             for name in names:
                 self._watchers.setdefault(name, set()).add(changed)
             if self._replica.changed is None:
@@ -233,7 +233,7 @@ class Connection:
         try:
             yield
         finally:
-            with self._changed:
+            with self._changed.lock:
                 for name in names:
                     self._watchers[name].discard(changed)
                     if not self._watchers[name]:
@@ -301,21 +301,20 @@ class Connection:
                 self._took, self._asked_at = now - self._asked_at, None
 
     def _transact(self, build: Build, deadline: Deadline, *, writes: bool) -> int | None:
-        with self._changed:
-            self._process_updates()  # the connection may have ended since the last look
-            while True:
-                self._wait_for_connection(deadline)
-                wanted = self._without_missing_columns(build(self._replica))
-                if not wanted:
-                    return None
-                sent = self._send(wanted, writes)
-                was_sent = sent.commit() != sent.TRY_AGAIN  # else the connection is broken
-                session = self._session_number()
-                answered = self._wait_for_answer(sent, session, deadline) and was_sent
-                if answered or (writes and was_sent) or self._must_end(deadline):
-                    return self._result(sent, writes=writes and was_sent, answered=answered)
-                self._wait_for(lambda: False, deadline.at_most(RETRY_SECONDS))
-                # Nothing happened: send it again.
+        self._process_updates()  # the connection may have ended since the last look
+        while True:
+            self._wait_for_connection(deadline)
+            wanted = self._without_missing_columns(build(self._replica))
+            if not wanted:
+                return None
+            sent = self._send(wanted, writes)
+            was_sent = sent.commit() != sent.TRY_AGAIN  # else the connection is broken
+            session = self._session_number()
+            answered = self._wait_for_answer(sent, session, deadline) and was_sent
+            if answered or (writes and was_sent) or self._must_end(deadline):
+                return self._result(sent, writes=writes and was_sent, answered=answered)
+            self._wait_for(lambda: False, deadline.at_most(RETRY_SECONDS))
+            # Nothing happened: send it again.
 
     def _wait_for_answer(self, sent: Any, session: int, deadline: Deadline) -> bool:
         """Wait until a transaction is answered; return False once the session has ended."""
@@ -422,8 +421,7 @@ class Connection:
         poller.fd_wait(self._wake_read, ovs.poller.POLLIN)
         try:
             self._receiving = True
-            with self._changed.released():
-                poller.block()
+            self._changed.unlocked(poller.block)
         finally:
             self._receiving = False
             with contextlib.suppress(BlockingIOError):
@@ -483,7 +481,7 @@ class Connection:
         while not self._closed.is_set():
             self._attention.wait(pause)
             self._attention.clear()
-            with self._changed:
+            with self._changed.lock:
                 self._process_updates()
                 self._receive_until(
                     lambda: self._replica.is_connected() and not self._watchers, Deadline.never()

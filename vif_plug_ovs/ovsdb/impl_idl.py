@@ -34,7 +34,7 @@ class WholeConnection(connection.Connection):
     @contextlib.contextmanager
     def held(self, deadline: Deadline) -> Iterator[None]:
         """Hold the replica: with all that the server has now, or as a transaction has it."""
-        with self._changed:
+        with self._changed.lock:
             in_transaction = self._replica.txn is not None  # of this thread, as the lock is
         try:
             with contextlib.nullcontext() if in_transaction else self.synchronized(deadline):
