@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tests.rig.ovs import Datapath, PrivateOvs
 from tests.rig.snapshot import difference, snapshot
@@ -26,6 +26,8 @@ helper_command = {helper}
 helper_command = {helper}
 [privsep]
 helper_command = {helper}
+[oslo_concurrency]
+lock_path = {home}
 """
 
 MTU = 1450
@@ -54,7 +56,7 @@ def switch(datapath: Datapath) -> Iterator[tuple[PrivateOvs, Path]]:
     with PrivateOvs(datapath) as ovs, tempfile.TemporaryDirectory() as home:
         path = Path(home, "service.conf")
         helper = f"{Path(sys.prefix, 'bin', 'privsep-helper')} --config-file {path}"
-        path.write_text(CONFIGURATION.format(remote=ovs.remote, helper=helper))
+        path.write_text(CONFIGURATION.format(remote=ovs.remote, helper=helper, home=home))
         kind = "system" if datapath == "dummy" else "netdev"
         ovs.vsctl(
             "add-br", "br-int", "--",
@@ -95,8 +97,8 @@ def observe(
     return seen
 
 
-def finish(seen: Mapping[str, Seen], output: str) -> None:
+def finish(seen: Mapping[str, Seen], output: str, status: int = 0) -> NoReturn:
     """Write what was seen, and end: channels to privileged daemons are not to be waited for."""
     Path(output).write_text(json.dumps(seen, indent=1))
-    sys.stdout.flush()
-    os._exit(0)
+    sys.stderr.flush()
+    os._exit(status)

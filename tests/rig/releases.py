@@ -28,7 +28,8 @@ class Release:
     """A release of OpenStack, and what its Nova is installed with.
 
     Our copies of the pins have what os-vif needs. A newer library than the release's own need
-    not work with them: the newest keystoneauth1 needs a newer stevedore, for instance.
+    not work with them: the newest keystoneauth1 needs a newer stevedore, for instance, and with a
+    newer openstacksdk Nova does not start where eventlet has patched the standard library.
     """
 
     name: str
@@ -44,8 +45,8 @@ class Release:
 
 
 RELEASES = (
-    Release("2025.1", ("nova==31.*", "keystoneauth1==5.10.0")),
-    Release("2025.2", ("nova==32.*", "keystoneauth1==5.10.0")),
+    Release("2025.1", ("nova==31.*", "keystoneauth1==5.10.0", "openstacksdk==4.4.0")),
+    Release("2025.2", ("nova==32.*", "keystoneauth1==5.10.0", "openstacksdk==4.4.0")),
     Release("2026.1", ("nova==33.*",)),
     Release("master", ("nova==34.*",), too_old="oslo.versionedobjects"),
 )

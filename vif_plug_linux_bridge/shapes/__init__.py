@@ -47,8 +47,9 @@ def described(wanted: Request) -> Wiring:
     options = wanted.settings
     firewall = filtering(wanted.bridge, options, wanted.gateway) if wanted.filtered else None
     if wanted.vlan is None:
-        interface = HostInterface(wanted.interface, wanted.mtu)
-        return Wiring((interface, *bridged(wanted.bridge, interface.name, wanted.mtu, firewall)))
+        interface = (HostInterface(wanted.interface, wanted.mtu),) if wanted.interface else ()
+        bridge = bridged(wanted.bridge, wanted.interface, wanted.mtu, firewall)
+        return Wiring((*interface, *bridge))
     device = vlan_device(wanted.vlan, wanted.interface, wanted.mtu)
     return Wiring(
         (
@@ -78,7 +79,7 @@ def bridged(
     The rules come before the interface, so nothing is ever forwarded without them; and putting
     the interface into the bridge comes last, because the host goes on through the bridge then.
 
-    :param interface: None for none.
+    :param interface: None or empty for none.
     :param mtu: bytes; None to leave it.
     :param firewall: None if its traffic is filtered elsewhere.
     """
