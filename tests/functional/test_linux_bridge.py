@@ -361,6 +361,20 @@ def test_plug_does_not_need_what_it_does_not_use(plugin: OsVif, wire: BridgeGues
 # What others made --------------------------------------------------------------------------------
 
 
+def test_without_an_interface_neutrons_agent_adds_it(plugin: OsVif, wire: BridgeGuest) -> None:
+    """Nova until version 33 asks so for a bridge of Neutron's Linux bridge agent."""
+    one = vif(network={"bridge_interface": None})
+    plugin.plug(one)
+    assert links()[BRIDGE]["up"]
+    assert links()[INTERFACE]["master"] is None
+    ip(f"link set {INTERFACE} master {BRIDGE}")
+    agents = host()
+    plugin.plug(one)
+    assert not difference(agents, host())
+    with guest() as there:
+        assert there.ping(NEIGHBOUR, count=1) == (1, 1)
+
+
 def test_a_bridge_of_others_keeps_what_they_gave_it(plugin: OsVif, wire: BridgeGuest) -> None:
     """STP may be all that holds a loop open."""
     ip(f"link add {BRIDGE} address 02:00:00:00:00:99 type bridge stp_state 1 forward_delay 400")

@@ -3,7 +3,7 @@
 
 Everything is a context manager that ends exactly what it started. Needs root, or an
 ordinary user inside ``unshare -rnm``. What imports the library under test are ``plugin``,
-``linux_bridge``, ``processes``, ``failures``, ``fixtures`` and ``peer``.
+``linux_bridge``, ``processes``, ``failures``, ``fixtures``, ``peer`` and ``consumers``.
 """
 
 import os

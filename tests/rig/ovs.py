@@ -401,7 +401,11 @@ def _unique(named: list[tuple[str, Row]]) -> dict[str, Row]:
 
 def _listens(family: socket.AddressFamily, address: Any) -> bool:
     with socket.socket(family) as client:
-        return client.connect_ex(address) == 0
+        try:
+            client.connect(address)
+        except OSError:  # also of connect_ex(), where eventlet has patched it
+            return False
+    return True
 
 
 def _bridge_of_ports(numbers: range) -> list[Any]:

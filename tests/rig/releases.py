@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from tests.rig import run
 
@@ -27,7 +28,8 @@ class Release:
     """A release of OpenStack, and what its Nova is installed with.
 
     Our copies of the pins have what os-vif needs. A newer library than the release's own need
-    not work with them: the newest keystoneauth1 needs a newer stevedore, for instance.
+    not work with them: the newest keystoneauth1 needs a newer stevedore, for instance, and with a
+    newer openstacksdk Nova does not start where eventlet has patched the standard library.
     """
 
     name: str
@@ -43,8 +45,8 @@ class Release:
 
 
 RELEASES = (
-    Release("2025.1", ("nova==31.*", "keystoneauth1==5.10.0")),
-    Release("2025.2", ("nova==32.*", "keystoneauth1==5.10.0")),
+    Release("2025.1", ("nova==31.*", "keystoneauth1==5.10.0", "openstacksdk==4.4.0")),
+    Release("2025.2", ("nova==32.*", "keystoneauth1==5.10.0", "openstacksdk==4.4.0")),
     Release("2026.1", ("nova==33.*",)),
     Release("master", ("nova==34.*",), too_old="oslo.versionedobjects"),
 )
@@ -52,65 +54,82 @@ RELEASES = (
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment with what a release pins."""
+    """A virtual environment with the test dependencies, the wheel and what else is wanted.
 
-    release: Release
-    beside_nova: bool
+    :param name: of its folder.
+    :param pins: as pip reads them.
+    """
+
+    name: str
+    pins: str
+    others: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, release: Release, beside_nova: bool) -> Self:
+        """What a release pins, with its Nova or without."""
+        kind = "constraints" if beside_nova else "releases"
+        others = release.nova if beside_nova else ()
+        return cls(f"{kind}-{release.name}", release.constraints(beside_nova), others)
 
     @property
-    def _home(self) -> Path:
-        kind = "constraints" if self.beside_nova else "releases"
-        return ROOT / ".tox" / f"{kind}-{self.release.name}"
+    def home(self) -> Path:
+        """Its folder."""
+        return ROOT / ".tox" / self.name
 
     @property
     def python(self) -> Path:
         """Its interpreter."""
-        return self._home / "bin" / "python"
+        return self.home / "bin" / "python"
 
     def install(self, wheel: Path) -> None:
         """Install everything if something other than the wheel has changed, else the wheel."""
-        others = self.release.nova if self.beside_nova else ()
-        made_of = self._home / "made-of"
-        pins = self.release.constraints(self.beside_nova)
+        made_of = self.home / "made-of"
         project = (ROOT / "pyproject.toml").read_text()
-        stamp = "\n".join([sys.version, *others, pins, project])
+        stamp = "\n".join([sys.version, *self.others, self.pins, project])
         if made_of.exists() and made_of.read_text() == stamp:
-            self._pip("install", "--no-deps", "--force-reinstall", str(wheel))
+            self.pip("install", "--no-deps", "--force-reinstall", str(wheel))
             return
-        run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(self._home)])
-        constraints = self._home / "constraints.txt"
-        constraints.write_text(pins)
+        run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(self.home)])
+        constraints = self.home / "constraints.txt"
+        constraints.write_text(self.pins)
         group = ["--group", f"{ROOT / 'pyproject.toml'}:test"]
-        self._pip(
+        self.pip(
             "install",
             "--no-compile",
             "--constraint",
             str(constraints),
             *group,
             str(wheel),
-            *others,
+            *self.others,
         )
-        self._pip("check")
+        self.pip("check")
         made_of.write_text(stamp)
 
-    def _pip(self, *arguments: str) -> None:
+    def pip(self, *arguments: str) -> None:
+        """Call pip on it."""
         run([sys.executable, "-m", "pip", "--quiet", "--python", str(self.python), *arguments])
 
     def call(self, arguments: Sequence[str]) -> int:
         """Run its interpreter in private namespaces; return the exit status."""
-        print(f"*** {self._home.name}: python {' '.join(arguments)}", flush=True)
+        print(f"*** {self.name}: python {' '.join(arguments)}", flush=True)
         command = [str(ROOT / "tools" / "private-namespace"), str(self.python), *arguments]
         return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
-def install(environments: Sequence[Environment]) -> None:
-    """Build the wheel, and install it in each environment."""
+def build() -> Path:
+    """Build the wheel."""
     wheels = ROOT / ".tox" / "wheels"
     for old in (wheels, ROOT / "build" / "lib"):  # setuptools would add what was deleted since
         shutil.rmtree(old, ignore_errors=True)
     pip = [sys.executable, "-m", "pip", "--quiet"]
     run([*pip, "wheel", "--no-deps", "--wheel-dir", str(wheels), str(ROOT)])
     (wheel,) = wheels.glob("*.whl")
+    return wheel
+
+
+def install(environments: Sequence[Environment]) -> None:
+    """Build the wheel, and install it in each environment."""
+    wheel = build()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(lambda each: each.install(wheel), environments))
 
@@ -122,7 +141,7 @@ def main() -> int:
     parser.add_argument("verb", choices=["install", "run"])
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     wanted = parser.parse_args()
-    environments = [Environment(release, wanted.beside_nova) for release in RELEASES]
+    environments = [Environment.of(release, wanted.beside_nova) for release in RELEASES]
     if wanted.verb == "install":
         install(environments)
         return 0

@@ -56,7 +56,7 @@ def flat(
 ) -> Wiring:
     """Return a bridge with an interface in it.
 
-    :param interface: None for none.
+    :param interface: None or empty for none.
     :param mtu: bytes; None to leave it.
     :param firewall: None if its traffic is filtered elsewhere.
     """

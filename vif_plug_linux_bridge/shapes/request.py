@@ -31,7 +31,8 @@ class Settings:
 class Request:
     """A checked VIF.
 
-    :param interface: that of the host through which its network is reached.
+    :param interface: that of the host through which its network is reached; empty if Neutron's
+        Linux bridge agent puts it into the bridge, as for Nova until version 33.
     :param vlan: that of the network on the interface; None for untagged frames.
     :param filtered: whether nobody else filters its traffic.
     :param gateway: whether its traffic may be forwarded at all.
@@ -77,6 +78,8 @@ def _interface(network: Network, settings: Settings, tagged: bool) -> str:
     if not name:
         unset = f"vif.network.bridge_interface (nor is {field})"
         field, name = "vif.network.bridge_interface", get(network, "bridge_interface")
+        if not (name or tagged):
+            return ""
         validate.required(unset, name)
     if name == "lo":
         raise InvalidValue(field=field, value=name, reason="the loopback device leads nowhere")

@@ -76,6 +76,14 @@ CASES: dict[str, tuple[VIFBridge, Settings, str]] = {
         FLAT.replace("eth0", "bond0"),
     ),
     "flat, an option that is empty": (a_vif(), Settings(flat_interface=""), FLAT),
+    "flat, an interface that Neutron's agent will add": (
+        a_vif({"bridge_interface": None}, has_traffic_filtering=False),
+        Settings(),
+        """
+LinuxBridge br100 mark=linux_bridge:bridge:br100 on_remove=KEEP
+ForwardingFilter br100 DEFAULTS
+""",
+    ),
     "flat, with the mtu of the options": (
         a_vif({"mtu": None}),
         Settings(network_device_mtu=9000),
@@ -180,11 +188,6 @@ REFUSED: list[tuple[VIFBridge, Settings, str]] = [
     *(
         (a_vif(bridge_name=bad), Settings(), f"bridge_name, {bad!r}")
         for bad in (None, "", "br 1", "b" * 16)
-    ),
-    (
-        a_vif({"bridge_interface": None}),
-        Settings(),
-        "vif.network.bridge_interface (nor is [os_vif_linux_bridge] flat_interface), None",
     ),
     (
         a_vif({**TAGGED, "bridge_interface": None}),
