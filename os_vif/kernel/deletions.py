@@ -10,7 +10,7 @@ the host, which the kernel does not filter by it.
 import contextlib
 import random
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 from os_vif.kernel import observe, rtnetlink, sysctl
 from os_vif.wiring.ownership import Mark
@@ -26,7 +26,7 @@ SECONDS_TOGETHER, SECONDS_PER_LINK = 0.035, 20e-6
 class Netlink(Protocol):
     """What is asked of the sockets of a call."""
 
-    def link(self, command: str, **details: Any) -> Any: ...
+    def delete(self, *, group: int) -> None: ...
 
     def set(self, index: int, attributes: bytes) -> None: ...
 
@@ -43,7 +43,7 @@ def together(netlink: Netlink, steps: Iterable[LinkStep]) -> None:
     wanted = {step.name: step.kind for step in asked if step.kind in SECONDS_ALONE}
     if len(wanted) < 2:
         return
-    group = random.SystemRandom().randrange(FIRST_GROUP, 2 * FIRST_GROUP)
+    group = new_group()
     ours: dict[int, int] = {}
     try:
         if not is_worthwhile(wanted.values(), sysctl.count_links()):
@@ -56,13 +56,18 @@ def together(netlink: Netlink, steps: Iterable[LinkStep]) -> None:
         for index in ours:
             netlink.set(index, rtnetlink.group(group))
         if observe.members(group) == ours.keys():
-            netlink.link("del", group=group)
+            netlink.delete(group=group)
             return
     except OSError:
         pass  # they are deleted one by one
     for index, its_group in ours.items():
         with contextlib.suppress(OSError):
             netlink.set(index, rtnetlink.group(its_group))
+
+
+def new_group() -> int:
+    """Return the number of a group that nobody uses: it is random, of 30 bits."""
+    return random.SystemRandom().randrange(FIRST_GROUP, 2 * FIRST_GROUP)
 
 
 def is_worthwhile(kinds: Iterable[str], links: int) -> bool:
