@@ -103,7 +103,11 @@ def of_ovs() -> Iterator[Host]:
             for kind in THROUGH_PROGRAMS:
                 yield of_kind(kind, ovs, osvif, "vsctl")
             with representors():
-                yield host_of("representor", vif_of(VF0), ovs)
+                osvif.configure(ovsdb_interface="native")
+                host = host_of("representor", vif_of(VF0), ovs)
+                for verb in host.verbs:  # it keeps the MTU of its VIF
+                    host.do(verb)
+                yield host
 
 
 def of_kind(name: str, ovs: PrivateOvs, osvif: OsVif, driver: str) -> Host:

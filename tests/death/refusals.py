@@ -83,7 +83,8 @@ class _Lost(_Netlink):
 
 
 class _Refused(_Netlink):
-    sequence = 0
+    #: That of the request, until its answer has been changed.
+    sequence: int | None = None
 
     def __call__(self, call: Call) -> frozenset[str] | str:
         if call.returned is not None:
@@ -91,7 +92,11 @@ class _Refused(_Netlink):
                 self._explain(call, call.buffer(call.returned))
             return PASS
         if self.hit:
-            return WATCH if self.sequence and self.is_concerned(call, "recvfrom") else PASS
+            return (
+                WATCH
+                if self.sequence is not None and self.is_concerned(call, "recvfrom")
+                else PASS
+            )
         if self.is_concerned(call, "sendto"):
             self._refuse(call, call.buffer(call.arguments[2]))
         return PASS
@@ -112,7 +117,7 @@ class _Refused(_Netlink):
             size, kind, _, sequence, _ = _HEADER.unpack_from(data, at)
             if (kind, sequence) == (_NLMSG_ERROR, self.sequence):
                 call.change_buffer(struct.pack("=i", -errno.ENOMEM), at + _HEADER.size)
-                self.sequence = 0
+                self.sequence = None
             at += (size + 3) & ~3
 
 
