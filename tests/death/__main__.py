@@ -5,13 +5,13 @@
 """
 
 import argparse
-import itertools
 import random
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 from tests.death.deaths import MORE, deaths
 from tests.death.hosts import Host, of_linux_bridge, of_ovs
@@ -89,14 +89,15 @@ def attempt(host: Host, states: States, verb: str, what: Disturbance) -> Result:
         return result
 
 
-def sampled(host: Host, states: States, count: int, choose: random.Random) -> Iterator[Tally]:
+def sampled(host: Host, states: States, number: int, choose: random.Random) -> Iterator[Tally]:
     """Try some points of a host, of which some may turn out to be none."""
     tallies = {verb: Tally(host.name, verb) for verb in host.verbs}
-    for _ in range(count):
-        verb = choose.choice([*host.verbs])
-        some = [itertools.islice(row, 8) for _, row in rows(host, states, verb, False)][1:]
-        row = choose.choice([[*deaths(states.calls[verb])]] * 3 + [[*each] for each in some])
-        what = choose.choice(row)
+    busy = [verb for verb, calls in states.calls.items() if len(calls["process"]) > 1]
+    for _ in range(number):
+        verb = choose.choice(busy)
+        some, *others = ([*islice(row, 1000)] for _, row in rows(host, states, verb, every=False))
+        # What may be refused or lost first are the verb's questions, then its changes.
+        what = choose.choice(choose.choice([some, some, *(row[:8] for row in others)]))
         tallies[verb].add(what, attempt(host, states, verb, what))
     yield from tallies.values()
 
@@ -104,7 +105,7 @@ def sampled(host: Host, states: States, count: int, choose: random.Random) -> It
 def hosts(only: Iterable[str]) -> Iterator[Host]:
     """Return all hosts, or those of these names."""
     names = set(only)
-    for host in itertools.chain(of_ovs(), of_linux_bridge()):
+    for host in chain(of_ovs(), of_linux_bridge()):
         if not names or host.name in names:
             yield host
 

@@ -33,7 +33,7 @@ def test_a_verb_that_dies_or_fails_anywhere_converges(
         for tally in sampled(host, undisturbed(host), POINTS, choose):
             assert tally.wrong == []
             points += sum(tally.points.values())
-    assert points > POINTS
+    assert points > POINTS  # a few come to nothing
 
 
 def write_twice(path: Path) -> None:
