@@ -3,9 +3,11 @@
 
 oslo.privsep notices that its daemon has ended when its reader comes to the end of the socket. A
 daemon that is killed with a request unread resets the socket instead, which ends the reader's
-thread: nobody is told, and the daemon is never started again. So we watch that thread.
+thread: nobody is told, so its callers wait for ever (of a daemon that has not even started, too),
+and it is never started again. So the reader of our channels takes the one for the other.
 """
 
+import contextlib
 import errno
 import functools
 import threading
@@ -15,6 +17,7 @@ from typing import Any, TypeVar
 
 from oslo_log import log as logging
 from oslo_privsep import comm
+from oslo_privsep.daemon import RootwrapClientChannel
 from oslo_privsep.priv_context import PrivContext
 
 from os_vif import observers
@@ -139,24 +142,25 @@ def _channel(context: PrivContext) -> comm.ClientChannel:
     with _starting:
         channel = context.channel
         if channel is None or not (channel.running and channel.reader_thread.is_alive()):
-            context.channel = None  # not closed: it may be that of the process that forked us
-            context.start()
-            channel = context.channel
-            assert channel is not None
-            watch = threading.Thread(
-                target=_watch, args=(channel,), name="os-vif privsep", daemon=True
-            )
-            watch.start()
+            # The former is not closed: it may be that of the process that forked us.
+            context.channel = channel = Channel(context)
         return channel
 
 
-def _watch(channel: comm.ClientChannel) -> None:
-    """Do what oslo.privsep's reader does at the end of the socket, however the reader ended."""
-    channel.reader_thread.join()
-    with channel.lock:
-        channel.running = False
-        for request in channel.outstanding_msgs.values():
-            request.set_exception(OSError("the privileged daemon has ended"))
+class Told(comm.ClientChannel):
+    """A channel whose callers are told of any end of its daemon."""
+
+    def _reader_main(self, reader: comm.Deserializer) -> None:
+        with contextlib.suppress(ConnectionResetError):
+            super()._reader_main(reader)
+        with self.lock:
+            self.running = False
+            for request in self.outstanding_msgs.values():
+                request.set_exception(OSError("the privileged daemon has ended"))
+
+
+class Channel(Told, RootwrapClientChannel):
+    """A channel to a daemon that it starts."""
 
 
 def _drop(context: PrivContext, channel: comm.ClientChannel) -> None:

@@ -14,7 +14,7 @@ its datapath in user space; so few bridges go into one request.
 import contextlib
 import random
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from os_vif.kernel import observe, rtnetlink, sysctl
 from os_vif.wiring.ownership import Mark
@@ -32,7 +32,7 @@ SECONDS_TOGETHER, SECONDS_PER_LINK = 0.035, 20e-6
 class Netlink(Protocol):
     """What is asked of the sockets of a call."""
 
-    def link(self, command: str, **details: Any) -> Any: ...
+    def delete(self, *, group: int) -> None: ...
 
     def set(self, index: int, attributes: bytes) -> None: ...
 
@@ -50,7 +50,7 @@ def together(netlink: Netlink, steps: Iterable[LinkStep]) -> None:
     if len(wanted) < 2:
         return
     portions = list(_portions(wanted))
-    first = random.SystemRandom().randrange(FIRST_GROUP, 2 * FIRST_GROUP - len(portions))
+    first = new_group(len(portions))
     group_of = {name: first + i for i, portion in enumerate(portions) for name in portion}
     ours: dict[int, Link] = {}
     try:
@@ -67,7 +67,7 @@ def together(netlink: Netlink, steps: Iterable[LinkStep]) -> None:
         for group in sorted({group_of[link.name] for link in ours.values()}):
             members = {index for index, link in ours.items() if group_of[link.name] == group}
             if {index for index, its in found.items() if its == group} == members:
-                netlink.link("del", group=group)
+                netlink.delete(group=group)
                 for index in members:
                     del ours[index]
     except OSError:
@@ -85,6 +85,14 @@ def _portions(wanted: Mapping[str, str]) -> Iterator[list[str]]:
     for start in range(0, max(len(bridges), 1), BRIDGES_AT_ONCE):
         yield [*portion, *bridges[start : start + BRIDGES_AT_ONCE]]
         portion = []
+
+
+def new_group(count: int = 1) -> int:
+    """Return the number of a group that nobody uses: it is random, of 30 bits.
+
+    :param count: how many in a row are wanted.
+    """
+    return random.SystemRandom().randrange(FIRST_GROUP, 2 * FIRST_GROUP - count)
 
 
 def is_worthwhile(kinds: Iterable[str], links: int) -> bool:

@@ -32,6 +32,9 @@ _BRIDGE_OPTIONS = {
     "mcast_snooping": (23, 1, 1),
 }
 
+#: In the data of a veth pair and of a VLAN device (linux/veth.h, linux/if_link.h).
+_VETH_PEER, _VLAN_ID = 1, 1
+
 _FLAGS = {"up": rtnetlink.UP, "promisc": rtnetlink.PROMISC}
 
 
@@ -105,11 +108,7 @@ def execute(
 
 
 class _Call(contextlib.ExitStack):
-    """What one call may do, and its sockets.
-
-    Ours is for what is set on links of any kind; pyroute2's, which takes longer to import and to
-    open than a tap to make, is for links that are made or deleted.
-    """
+    """What one call may do, and its socket."""
 
     def __init__(self, allowed: packing.Allowed, filter_bridge: Filter) -> None:
         super().__init__()
@@ -120,24 +119,32 @@ class _Call(contextlib.ExitStack):
     def _kernel(self) -> rtnetlink.Socket:
         return self.enter_context(rtnetlink.Socket())
 
-    @functools.cached_property
-    def _pyroute2(self) -> Any:
-        from pyroute2 import IPRoute
+    def make(self, attributes: bytes, group: int, alias: str) -> None:
+        """Make a link in a group, and mark whatever is in that, in one call of netlink: a process
+        that is killed leaves no link without its mark.
 
-        return self.enter_context(IPRoute())
+        :raises OSError: the kernel refused it; what was made is gone.
+        """
+        mark = rtnetlink.attribute(rtnetlink.ALIAS, alias.encode())
+        its_group, exclusively = rtnetlink.group(group), rtnetlink.CREATE | rtnetlink.EXCLUSIVE
+        requests = [(exclusively, attributes), (0, mark)]
+        every = [
+            (rtnetlink.NEW_LINK, flags, rtnetlink.link_header(0) + its_group + each)
+            for flags, each in requests
+        ]
+        refusals = [why for why in self._kernel.change_all(every) if why]
+        if refusals:
+            with contextlib.suppress(OSError):  # usually there is none
+                self.delete(group=group)
+            raise refusals[0]
 
-    def link(self, command: str, **details: Any) -> Any:
-        """As pyroute2's.
+    def delete(self, index: int = 0, group: int = 0) -> None:
+        """Delete a link, or all links of a group.
 
         :raises OSError: the kernel refused it.
         """
-        ip = self._pyroute2
-        from pyroute2.netlink.exceptions import NetlinkError
-
-        try:
-            return ip.link(command, **details)
-        except NetlinkError as err:
-            raise OSError(err.code, err.args[-1]) from err
+        members = rtnetlink.group(group) if group else b""
+        self._kernel.change(rtnetlink.DELETE_LINK, 0, rtnetlink.link_header(index) + members)
 
     def set(self, index: int, attributes: bytes, flags: int = 0, change: int = 0) -> None:
         """Set attributes and flags of a link, in one message.
@@ -168,29 +175,41 @@ def _create(call: _Call, step: CreateLink) -> None:
         with tap.created(step.name, multiqueue=step.multiqueue):
             if step.multiqueue:
                 _refuse_strangers(call, step.name)
-            _mark(call, step)
+            mark = rtnetlink.attribute(rtnetlink.ALIAS, step.alias.encode())
+            call.set(_index(step.name), mark)
         return
-    options: dict[str, Any] = {"peer": step.peer} if step.peer else {}
-    if step.parent:
-        options = {"link": _index(step.parent), "vlan_id": step.vlan}
-    call.link("add", ifname=step.name, kind=step.kind, **options)
+    group = deletions.new_group()
+    call.make(_new(step, group), group, step.alias)
     try:
-        _mark(call, step)
+        for name in filter(None, (step.name, step.peer)):
+            call.set(_index(name), rtnetlink.group(0))
     except BaseException:
-        call.link("del", index=_index(step.name))
+        call.delete(group=group)
         raise
+
+
+def _new(step: CreateLink, group: int) -> bytes:
+    """Return the attributes by which a link is made; its peer is in the same group."""
+    data, parent = b"", b""
+    if step.peer:
+        peer = rtnetlink.link_header(0) + _name(step.peer) + rtnetlink.group(group)
+        data = rtnetlink.attribute(_VETH_PEER, peer)
+    elif step.parent:
+        index = rtnetlink.pack_u32(_index(step.parent))
+        parent = rtnetlink.attribute(rtnetlink.PARENT, index)
+        data = rtnetlink.attribute(_VLAN_ID, step.vlan.to_bytes(2, sys.byteorder))
+    return _name(step.name) + parent + rtnetlink.link_info(step.kind, data)
+
+
+def _name(name: str) -> bytes:
+    return rtnetlink.attribute(rtnetlink.NAME, name.encode() + b"\0")
 
 
 def _refuse_strangers(call: _Call, name: str) -> None:
     """Delete a tap to which another process attached before it had an owner."""
     if observe.queues(name) > 1:
-        call.link("del", index=_index(name))
+        call.delete(_index(name))
         raise OSError(errno.EBUSY, f"another process opened {name} while it was made")
-
-
-def _mark(call: _Call, step: CreateLink) -> None:
-    for name in filter(None, (step.name, step.peer)):
-        call.set(_index(name), rtnetlink.attribute(rtnetlink.ALIAS, step.alias.encode()))
 
 
 def _set(call: _Call, step: SetLink) -> None:
@@ -251,7 +270,7 @@ def _delete(call: _Call, step: DeleteLink) -> None:
     if step.if_empty and observe.ports(link.index):
         return
     try:
-        call.link("del", index=link.index)
+        call.delete(link.index)
     except OSError as err:
         if err.errno != errno.ENODEV:
             raise

@@ -25,8 +25,9 @@ _EXPLAINED, _EXPLANATION = 0x200, 1  # of an answer: NLM_F_ACK_TLVS, NLMSGERR_AT
 _NESTED = 0x8000
 
 #: Messages about a link, its attributes and flags (linux/rtnetlink.h, if_link.h, if.h).
-NEW_LINK, GET_LINK = 16, 18
-ADDRESS, MTU, MASTER, OPERSTATE, LINKINFO, ALIAS, GROUP = 1, 4, 10, 16, 18, 20, 27
+NEW_LINK, DELETE_LINK, GET_LINK = 16, 17, 18
+ADDRESS, NAME, MTU, PARENT, MASTER = 1, 3, 4, 5, 10
+OPERSTATE, LINKINFO, ALIAS, GROUP = 16, 18, 20, 27
 INFO_KIND, INFO_DATA = 1, 2
 UP, PROMISC = 0x1, 0x100
 LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, device type, index, flags, change
@@ -116,10 +117,12 @@ class Socket:
     def _waiting_answers(self) -> dict[int, OSError | None]:
         """Return the answers that are there already: number -> the error that it tells."""
         answers: dict[int, OSError | None] = {}
+        self._socket.setblocking(False)  # eventlet waits whatever the flags of a single call say
         while True:
             try:
-                datagram = self._receive(socket.MSG_DONTWAIT)
+                datagram = self._receive()
             except BlockingIOError:
+                self._socket.setblocking(True)
                 return answers
             except AnswerLost:  # perhaps several; others may wait
                 continue
@@ -179,9 +182,9 @@ class Socket:
             messages = list(_answers(self._receive(), sequence))
         return messages
 
-    def _receive(self, flags: int = 0) -> bytes:
+    def _receive(self) -> bytes:
         try:
-            return self._socket.recv(_LARGEST, flags)
+            return self._socket.recv(_LARGEST)
         except BlockingIOError:
             raise
         except OSError as err:

@@ -618,14 +618,16 @@ def test_a_call_leaves_no_descriptor_behind() -> None:
     assert descriptors() == before
 
 
-def test_a_tap_is_made_and_set_without_pyroute2() -> None:
-    """To import it takes longer than all else that a daemon does for its first VIF."""
+def test_links_are_made_set_and_deleted_without_pyroute2() -> None:
+    """To import it takes longer than all else that a daemon does for its first VIF, and where the
+    kernel loses an answer it waits for ever."""
     program = f"""
 import sys
 from os_vif.kernel import execute, packing
-from os_vif.wiring.steps import CreateLink, SetLink
+from os_vif.wiring.steps import CreateLink, DeleteLink, SetLink
 steps = [CreateLink("tap1", "tun", {ALIAS!r}), SetLink("tap1", {{"mtu": 1400, "up": True}})]
-assert execute.execute([[packing.pack(step) for step in steps]]) == [(2, "", 0)]
+steps += [CreateLink("br1", "bridge", {ALIAS!r}), DeleteLink("br1", "bridge")]
+assert execute.execute([[packing.pack(step) for step in steps]]) == [(4, "", 0)]
 assert "pyroute2" not in sys.modules
 """
     run([sys.executable, "-W", "ignore", "-c", program])

@@ -296,9 +296,13 @@ class Requests:
         outer = self
 
         class Call(execute._Call):
-            def link(self, *arguments: Any, **fields: Any) -> Any:
+            def make(self, *arguments: Any) -> None:
                 outer.ask()
-                return super().link(*arguments, **fields)
+                super().make(*arguments)
+
+            def delete(self, *arguments: Any, **fields: Any) -> None:
+                outer.ask()
+                super().delete(*arguments, **fields)
 
             def set(self, *arguments: Any) -> None:
                 outer.ask()

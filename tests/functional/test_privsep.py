@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from oslo_config import cfg
 
 import os_vif
 import vif_plug_ovs
@@ -280,6 +281,36 @@ def test_a_daemon_that_dies_in_every_request_is_a_failure_and_leaves_nothing(
     said, left, found = daemon(verbs)
     assert "privileged" in said or "rivsep" in said
     assert (left, found) == ("", [])
+
+
+#: Becomes a daemon, is asked the first question, and dies.
+DYING = """
+import os, select, socket, sys
+if os.fork() == 0:
+    channel = socket.socket(socket.AF_UNIX)
+    channel.connect(sys.argv[-1])
+    select.select([channel], [], [])
+    os._exit(0)
+"""
+
+
+def test_a_daemon_that_is_killed_before_its_first_answer_is_a_failure(
+    ovs: PrivateOvs, daemon: Daemon, tmp_path: Path
+) -> None:
+    """oslo.privsep asks it whether it is there, and sets no limit to that."""
+    program = tmp_path / "dying.py"
+    program.write_text(DYING)
+
+    def plug(osvif: OsVif) -> tuple[str, str]:
+        before, section = snapshot(ovs), "vif_plug_ovs_privileged"
+        cfg.CONF.set_override("helper_command", f"{sys.executable} {program}", group=section)
+        with pytest.raises(exception.PlugException) as failure:
+            osvif.plug(HYBRID.vif())
+        return str(failure.value.__cause__), difference(before, snapshot(ovs))
+
+    said, left = daemon(plug)
+    assert "daemon failed to start" in said
+    assert not left
 
 
 #: Calls of the library in which a plug is interrupted, of some 1,500.

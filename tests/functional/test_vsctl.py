@@ -33,8 +33,8 @@ from os_vif.wiring.steps import (
 from tests import vifs
 from tests.rig.failures import fails
 from tests.rig.ovs import PrivateOvs
-from tests.rig.plugin import GROUP, HYBRID, PER_PORT, Kind, OsVif, deviations
-from tests.rig.snapshot import difference, settled
+from tests.rig.plugin import GROUP, HYBRID, PER_PORT, TIMEOUT, Kind, OsVif, deviations
+from tests.rig.snapshot import difference, settled, snapshot
 from tests.rig.stopwatch import within
 from vif_plug_ovs.ovsdb import client, connection, drivers
 from vif_plug_ovs.ovsdb.backend import NativeRows
@@ -513,6 +513,36 @@ def test_a_program_that_cannot_be_started_is_an_error_of_ours(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(errors.NotConnected, match=str(broken)):
         VsctlRows(ovs.remote).observe([], {"a": ""}, Deadline(AMPLE))
+
+
+#: Sends what inserts something, and is killed then.
+KILLED = """#!/bin/sh
+case "$*" in
+    *insert*) /usr/bin/ovsdb-client "$@" > /dev/null; kill -9 $$;;
+esac
+exec /usr/bin/ovsdb-client "$@"
+"""
+
+
+def test_a_program_that_is_killed_may_have_sent_what_it_was_given(
+    ovs: PrivateOvs,
+    osvif: OsVif,
+    br_int: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """The verb looks again, rolls back what there is of it, and tries again until its deadline."""
+    before = snapshot(ovs)
+    killed = tmp_path / "ovsdb-client"
+    killed.write_text(KILLED)
+    killed.chmod(0o755)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(tmp_path), prepend=":")
+        osvif.configure(ovs_vsctl_timeout=1)
+        fails(lambda: osvif.plug(HYBRID.vif()), errors.OutcomeUnknown)
+    osvif.configure(ovs_vsctl_timeout=TIMEOUT)
+    assert not difference(before, settled(ovs))
+    osvif.plug(HYBRID.vif())
 
 
 def test_the_driver_is_chosen_by_the_option_and_warned_of_once(

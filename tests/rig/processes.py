@@ -19,7 +19,8 @@ CHANGES: tuple[tuple[Any, Any], ...] = (
     (rtnetlink.Socket, "change_all"),
     (sysctl, "write"),
     (sysctl, "write_of_addresses"),
-    (execute._Call, "link"),
+    (execute._Call, "make"),
+    (execute._Call, "delete"),
     (iptables_runner, "restore"),
 )
 #: The steps of a plan.

@@ -196,6 +196,8 @@ class VsctlRows(NativeRows):
                     raise
             except UnicodeError as err:  # on the way to the daemon
                 raise errors.TransactionRefused(reason=str(err)) from None
+            if status < 0:  # perhaps after it had sent it
+                said = f"{client.NOT_ANSWERED}the program was killed by signal {-status})"
             if not status:
                 return _results(wanted, json.loads(said))
             if writes and said.startswith(client.NOT_ANSWERED):
