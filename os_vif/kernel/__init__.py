@@ -15,5 +15,4 @@ Only ``os_vif.internal.ip``, an old helper, speaks netlink besides.
 ``sysctl``             the per-device sysctls that count as attributes of a link
 ``programs``           run a program until a deadline
 ``rtnetlink``          the wire format of rtnetlink, and its socket
-``pyroute2_lock``      keeps callers of pyroute2 apart
 """

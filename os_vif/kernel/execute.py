@@ -7,11 +7,11 @@ import functools
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from os_vif.kernel import bridge_membership, deletions, observe, packing, rtnetlink, sysctl, tap
-from os_vif.kernel.pyroute2_lock import pyroute2_lock
 from os_vif.wiring.errors import WiringError
 from os_vif.wiring.state import SYSCTLS, Value
 from os_vif.wiring.steps import (
@@ -36,6 +36,9 @@ _BRIDGE_OPTIONS = {
 _VETH_PEER, _VLAN_ID = 1, 1
 
 _FLAGS = {"up": rtnetlink.UP, "promisc": rtnetlink.PROMISC}
+
+#: The daemon's threads change links one call after the other.
+_ONE_CALL = threading.Lock()
 
 
 Outcome = tuple[int, str, int]
@@ -89,7 +92,7 @@ def execute(
     """
     groups = packing.unpack_groups(packed, allowed)
     outcomes: list[Outcome] = []
-    with pyroute2_lock, _Call(allowed, filter_bridge) as call:
+    with _ONE_CALL, _Call(allowed, filter_bridge) as call:
         deletions.together(call, [step for group in groups for step in group])
         for group in groups:
             executed, reason, code = 0, "", 0

@@ -3,13 +3,19 @@
 
 import errno
 import socket
+import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from os_vif import exception
 from os_vif.internal.ip import ip_command
-from os_vif.kernel.pyroute2_lock import pyroute2_lock
+
+# pyroute2 0.9 runs an event loop inside its calls: of two greenthreads of an eventlet process that
+# are in it at once, one fails ("event loop is already running"). It is imported under the lock as
+# well: Python lets the greenthreads of a process into a module that one of them still imports, and
+# the import of pyroute2 0.8 switches greenthreads.
+_LOCK = threading.Lock()
 
 
 class PyRoute2(ip_command.IpCommand):
@@ -33,12 +39,12 @@ class PyRoute2(ip_command.IpCommand):
     def _netlink(
         self, method: str, device: str, check_exit_code: Collection[int] | None
     ) -> Iterator[Any]:
-        with pyroute2_lock:
+        with _LOCK:
             import pyroute2  # takes a quarter of a second to import
 
         tolerated = check_exit_code or ()
         try:
-            with pyroute2_lock, pyroute2.IPRoute() as ip:
+            with _LOCK, pyroute2.IPRoute() as ip:
                 yield ip
         except exception.NetworkInterfaceNotFound:
             if errno.ENODEV not in tolerated:
