@@ -28,6 +28,7 @@ from os_vif.objects.vif import (
     VIFPortProfileOpenVSwitch,
     VIFVHostUser,
 )
+from os_vif.wiring.elements import Unchanged
 from os_vif.wiring.ownership import IFACE_ID
 from os_vif.wiring.state import Found, Port
 from vif_plug_ovs import constants
@@ -52,8 +53,8 @@ class Look:
 
     :param at: seconds since 1970.
     :param received: packets that each device has received from its guest.
-    :param known_since: when devices without a port are known to have been there, in seconds since
-        1970; None where nobody can tell.
+    :param known_since: when devices are known to have been there, in seconds since 1970; None
+        where nobody can tell.
     :param holders: what holds the virtual function behind each representor; empty if nothing
         does, None if nobody can tell.
     """
@@ -114,6 +115,8 @@ def _kept(
         return "it is on the bridge of a trunk, which Neutron removes"
     if one.use:
         return f"it is in use: {one.use}"
+    if others := {*one.links, *one.qos} & second.found.ports.keys() - one.ports.keys():
+        return f"a port that is not its own has the same name: {', '.join(sorted(others))}"
     for port in one.ports.values():
         if kept := _kept_port(one, port, first, second):
             return kept
@@ -127,20 +130,22 @@ def _kept(
 def _kept_young(one: Holding, look: Look, grace: float) -> str:
     """Return why a VIF stays because of its age; empty if it does not.
 
-    Without a port it may be that of a plug that has not come to its rows; but rows that are left
-    alone were written with a port.
+    A plug makes links before its rows, and a port that was there before the host started keeps its
+    row, so links count as well.
     """
-    if one.ports or not one.links:
-        if one.since is not None and 0 <= look.at - one.since < grace:
-            return f"it is {look.at - one.since:.0f} s old, which is younger than {grace:g} s"
+    if not grace:
         return ""
-    for name in one.links if grace else ():
+    if one.since is not None and look.at < one.since:
+        return "it is from the future: the clock was set back, or nobody can tell how old it is"
+    if one.since is not None and look.at - one.since < grace:
+        return f"it is {look.at - one.since:.0f} s old, which is younger than {grace:g} s"
+    for name in sorted({*one.links, *one.ports} & look.found.links.keys()):
         since = look.known_since.get(name)
-        if since is None:
-            return f"nobody can tell how old {name} is: /sys does not show it"
-        if look.at - since < grace:
-            known = f"{name}, which has no port, is known for {look.at - since:.0f} s"
+        if since is not None and look.at - since < grace:
+            known = f"{name} is known for {look.at - since:.0f} s"
             return f"{known}: it may be younger than {grace:g} s"
+        if since is None and not one.ports:
+            return f"nobody can tell how old {name} is: /sys does not show it"
     return ""
 
 
@@ -216,6 +221,14 @@ def vif_of(one: Holding) -> tuple[VIFBase, InstanceInfo]:
     # Of a QoS row that is left alone the port was that of a device, of whichever kind.
     cls = VIFVHostUser if one.kind == vhost_user.KIND else VIFOpenVSwitch
     return cls(**fields), instance
+
+
+def unchanged(one: Holding) -> Unchanged:
+    """Return what has to be as it was when it was decided that a VIF goes."""
+    ports = dict.fromkeys((*one.links, *one.qos)) | {
+        name: port.external_ids for name, port in one.ports.items()
+    }
+    return Unchanged({name: link.index for name, link in one.links.items()}, ports)
 
 
 def next_size(size: int, seconds: float) -> int:

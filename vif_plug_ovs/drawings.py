@@ -47,7 +47,8 @@ def _chain(one: Holding, found: Found) -> Iterator[Node]:
 
 
 def _hybrid(one: Holding, found: Found) -> Iterator[Node]:
-    bridge, (qvb, qvo) = names.hybrid_bridge(one.owner), names.veth_pair(one.owner)
+    qvb, qvo = names.veth_pair(one.owner)
+    bridge = inventory.linux_bridge(qvb, found) or names.hybrid_bridge(one.owner)
     yield from _members(bridge, found, {qvb})
     for name, what in ((bridge, "Linux bridge"), (qvb, "veth"), (qvo, "veth")):
         yield link_node(name, found.links, what)

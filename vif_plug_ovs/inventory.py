@@ -206,9 +206,13 @@ def _uses(one: Holding, found: Found, neighbours: _Neighbours) -> Iterator[str]:
 
 
 def linux_bridge(name: str, found: Found) -> str:
-    """Return the bridge of the kernel in which a link is; empty if it is in none."""
+    """Return the bridge of the kernel in which a link is; empty if it is in none.
+
+    Ports of Open vSwitch in the kernel have a master, too: ``ovs-system``.
+    """
     link = found.links.get(name)
-    return str(link.attributes.get("master") or "") if link else ""
+    master = found.links.get(str(link.attributes.get("master"))) if link else None
+    return master.name if master and master.kind == "bridge" else ""
 
 
 def state(one: Holding, found: Found) -> tuple[State, str]:
@@ -218,7 +222,7 @@ def state(one: Holding, found: Found) -> tuple[State, str]:
     port = one.port
     if port is None:
         return State.ORPHAN, f"no port of Open vSwitch belongs to {', '.join(one.devices)}"
-    if missing := _missing(one):
+    if missing := _missing(one, found):
         return State.ORPHAN, f"{missing} is missing"
     absent = ""
     for its in one.ports.values():
@@ -233,11 +237,12 @@ def state(one: Holding, found: Found) -> tuple[State, str]:
     return State.IDLE, absent
 
 
-def _missing(one: Holding) -> str:
+def _missing(one: Holding, found: Found) -> str:
     """Return what a hybrid plug, or a bridge per port, lacks without which it is dead."""
     needed: tuple[str, ...] = ()
     if one.kind == "hybrid":
-        needed = (names.hybrid_bridge(one.owner), *names.veth_pair(one.owner))
+        qvb, qvo = names.veth_pair(one.owner)
+        needed = (qvb, qvo) if linux_bridge(qvb, found) else (names.hybrid_bridge(one.owner),)
     elif one.kind == "perportbridge":
         needed = (names.port_bridge(one.owner), *names.patch_pair(one.owner))
     there = {*one.links, *one.ports, *one.bridges}

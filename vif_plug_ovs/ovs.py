@@ -24,6 +24,7 @@ from os_vif.objects.vif import VIFBase, VIFOpenVSwitch
 from os_vif.plugin import PluginBase, supported
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.differences import finding
+from os_vif.wiring.elements import Unchanged
 from os_vif.wiring.engine import Engine
 from os_vif.wiring.errors import NotReady, StateChanged
 from os_vif.wiring.model import Wiring
@@ -250,7 +251,11 @@ class OvsPlugin(PluginBase):
             errors |= self._collect_kind(
                 [one for one in going if one.kind == kind], first, ids, grace
             )
-        left = {one.owner for one in inventory.holdings(self._everything())}
+        try:
+            left = {one.owner for one in inventory.holdings(self._everything())}
+        except Exception as err:  # what has been removed is told all the same
+            LOG.warning("What is left on this host was not looked at: %s", err)
+            left = set()
         return [collection.result(one, errors, left) for _, one in decided]
 
     def _collect_kind(
@@ -283,15 +288,25 @@ class OvsPlugin(PluginBase):
         """
 
         @functools.cache
-        def reasons() -> dict[str, str]:
-            decided = collection.decisions(first, self._look(going), ids, grace)
-            return {one.vif_id: "" if one.removes else one.reason for _, one in decided}
+        def judged() -> dict[str, tuple[str, Unchanged]]:
+            """Return why VIFs stay (empty if they go), and what was judged, by id."""
+            try:
+                decided = collection.decisions(first, self._look(going), ids, grace)
+            except Exception as err:  # once for all of them
+                return {one.owner: (str(err), collection.unchanged(one)) for one in going}
+            return {
+                held.owner: ("" if one.removes else one.reason, collection.unchanged(held))
+                for held, one in decided
+            }
 
         def describe(vif: VIFBase, instance_info: InstanceInfo, deadline: Deadline) -> Wiring:
-            reason = reasons().get(vif.id, "it has gone")
+            if vif.id not in judged():  # another process was faster
+                return Wiring(())
+            reason, unchanged = judged()[vif.id]
             if reason:
                 raise StateChanged(what=reason)
-            return self._unplugged(vif, instance_info, deadline)
+            wiring = self._unplugged(vif, instance_info, deadline)
+            return replace(wiring, elements=(*wiring.elements, unchanged))
 
         pairs = [collection.vif_of(one) for one in going]
         results = self._in_chunks(pairs, describe, Engine.remove_all, len(pairs))
@@ -327,8 +342,9 @@ class OvsPlugin(PluginBase):
             if one.kind == host_device.KIND
             for port in one.ports.values()
         }
-        portless = (link for one in every if not one.ports for link in one.links.values())
-        known_since = {link.name: sysfs.known_since(link.name, link.index) for link in portless}
+        devices = {name for one in every for name in (*one.links, *one.ports)}
+        links = (link for name, link in found.links.items() if name in devices)
+        known_since = {link.name: sysfs.known_since(link.name, link.index) for link in links}
         received = observe.received(name for one in every for name in one.ports)
         return collection.Look(found, time.time(), received, known_since, holders)
 

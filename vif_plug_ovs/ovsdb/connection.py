@@ -276,7 +276,9 @@ class Connection:
         for commit in self._gathered:
             with contextlib.suppress(Exception):  # which its caller will meet with, alone
                 own = [] if commit.sent else commit.build(self._replica)
-                if own := self._without_missing_columns(own):
+                own = self._without_missing_columns(own)
+                # A bridge that goes would take ports with it that others of these put on it.
+                if own and not any(one["table"] == "Open_vSwitch" for one in own):
                     wanted += own
                     commits.append(commit)
         if len(commits) > 1:
@@ -382,6 +384,7 @@ class Connection:
         if status == sent.SUCCESS:
             return int(sent.get_increment_new_value()) if writes else None
         if status == sent.ERROR:
+            self._asked_at = None
             reason = sent.get_error()
             if NAME_EXISTS in reason:
                 raise errors.StateChanged(what=reason)

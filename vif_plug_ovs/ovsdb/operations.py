@@ -66,8 +66,8 @@ class _Transaction:
                     yield from self._set_port(name, values, ids)
                 case ReopenPort(name):
                     yield from self._reopen_port(name)
-                case RemovePort(name, bridge, ids):
-                    yield from self._remove_port(name, bridge, ids)
+                case RemovePort():
+                    yield from self._remove_port(step)
                 case RemoveQos(name):
                     yield from self._remove_qos(name)
 
@@ -146,13 +146,15 @@ class _Transaction:
         yield _wait("Interface", [["ofport_request", "==", ofport]], "ofport_request")
         yield _update("Interface", where, {"ofport_request": ofport})
 
-    def _remove_port(
-        self, name: str, bridge: str, ids: Mapping[str, str] | None
-    ) -> Iterator[Operation]:
-        port, owner = self._lookup.uuid("Port", name), self._lookup.uuid("Bridge", bridge)
+    def _remove_port(self, step: RemovePort) -> Iterator[Operation]:
+        name = step.name
+        port, owner = self._lookup.uuid("Port", name), self._lookup.uuid("Bridge", step.bridge)
         interface = self._lookup.uuid("Interface", name)
-        if port and interface and ids is not None:
-            yield from _still_has(_is(["uuid", interface]), name, ids)
+        if port and interface and step.ids is not None:
+            yield from _still_has(_is(["uuid", interface]), name, step.ids)
+        if port and step.port_ids:
+            its = [*_is(["uuid", port]), ["external_ids", "includes", _map(step.port_ids)]]
+            yield _wait("Port", its, "name", name)
         if port and self._lookup.qos(name):
             # The server refuses to delete a QoS row that the port still refers to, although the
             # port goes in the same transaction.

@@ -17,6 +17,7 @@ found differs, and by which steps it is made and removed.
 ``device_mtu``         the MTU of a device that is not made by os-vif
 ``ovs_bridge``         an Open vSwitch bridge
 ``ovs_port``           a port of an Open vSwitch bridge
+``unchanged``          what must be as it was when something was decided about it
 """
 
 from os_vif.wiring.elements.bridge_port import BridgePort
@@ -29,6 +30,7 @@ from os_vif.wiring.elements.ovs_bridge import OvsBridge
 from os_vif.wiring.elements.ovs_port import OvsPort
 from os_vif.wiring.elements.representor import Representor
 from os_vif.wiring.elements.tap import Tap
+from os_vif.wiring.elements.unchanged import Unchanged
 from os_vif.wiring.elements.veth_pair import VethPair
 from os_vif.wiring.elements.vlan_device import VlanDevice
 
@@ -44,6 +46,7 @@ __all__ = [
     "OvsPort",
     "Representor",
     "Tap",
+    "Unchanged",
     "VethPair",
     "VlanDevice",
 ]

@@ -89,11 +89,14 @@ class RemovePort(RowStep):
 
     :param ids: ``external_ids`` that its Interface row must still have, so that a port which has
         become another's meanwhile is not taken; None for whichever.
+    :param port_ids: those that its Port row must still have, with the time at which it was
+        written, so that one that was plugged anew meanwhile is not taken.
     """
 
     name: str
     bridge: str
     ids: Mapping[str, str] | None = field(default=None, compare=False)
+    port_ids: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def inverse(self, before: Found) -> Iterable[RowStep]:
         if port := before.ports.get(self.name):
@@ -322,7 +325,8 @@ def _not_working(port: Port, link: Link) -> tuple[str, object, object]:
 
 def _removal(port: Port) -> RemovePort:
     """Return the removal of a port as it was found, not of what has taken its place since."""
-    return RemovePort(port.name, port.bridge, None if port.bond else port.interface_ids)
+    ids = None if port.bond else port.interface_ids
+    return RemovePort(port.name, port.bridge, ids, port.external_ids)
 
 
 def _as_it_was(port: Port, qos_type: str | None) -> OvsPort:
