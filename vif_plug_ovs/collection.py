@@ -228,7 +228,9 @@ def unchanged(one: Holding) -> Unchanged:
     ports = dict.fromkeys((*one.links, *one.qos)) | {
         name: port.external_ids for name, port in one.ports.items()
     }
-    return Unchanged({name: link.index for name, link in one.links.items()}, ports)
+    devices = {*ports, names.prefixed("tap", one.owner)} - one.bridges.keys()
+    indexes = {name: link.index for name, link in one.links.items()}
+    return Unchanged(indexes, ports, idle=frozenset(devices))
 
 
 def next_size(size: int, seconds: float) -> int:

@@ -15,12 +15,15 @@ import pytest
 
 from os_vif.wiring import errors
 from os_vif.wiring.deadline import Deadline
+from os_vif.wiring.elements import OvsPort
+from os_vif.wiring.steps import CreatePort, RemoveBridge
 from tests.rig import wait_until
 from tests.rig.ovs import PrivateOvs
 from tests.rig.plugin import BRIDGE_ONLY, PORT_ONLY, TAP, Child, OsVif, deviations
 from tests.rig.relay import Relay
 from tests.rig.stopwatch import within
-from vif_plug_ovs.ovsdb import callers, connection
+from vif_plug_ovs.ovsdb import callers, connection, rows
+from vif_plug_ovs.ovsdb.operations import operations
 
 SOON = 5  # seconds
 AMPLE = 30
@@ -115,6 +118,23 @@ def test_of_those_that_came_together_each_fails_alone(
         else:
             assert bad.result() is None
     assert rows_of_qos(ovs_dummy) == 2
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_bridge_that_goes_takes_no_port_of_others_with_it(ovs_dummy: PrivateOvs) -> None:
+    """The rollback of one VIF removes a bridge while another puts its port on it."""
+    ovs_dummy.vsctl("add-br", "br-int")
+    shared = slow(ovs_dummy.remote)
+
+    def built(*plan: Any) -> Callable[[], list[Any]]:
+        return lambda: operations(plan, rows.Lookup(shared._replica), None)
+
+    port = OvsPort("tap1", "br-int", None)
+    steps = built(RemoveBridge("br-int", if_empty=True)), built(CreatePort(port))
+    with ThreadPoolExecutor(2) as pool:
+        going, coming = committed(pool, shared, *steps)
+        going.result()
+        assert ("tap1" in ovs_dummy.dump()["Port"]) == (coming.exception() is None)
 
 
 @pytest.mark.usefixtures("patient")

@@ -2,7 +2,7 @@
 """``gc`` removes what is ours, unwanted and unused, and nothing else."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -21,13 +21,17 @@ from tests.rig.plugin import (
     PER_PORT_ONLY,
     PORT_ONLY,
     TAP,
+    Child,
     Kind,
     OsVif,
+    initialized,
     on_system,
 )
 from tests.rig.snapshot import difference, links, snapshot
+from tests.rig.stopwatch import within
 from vif_plug_ovs import collection
 from vif_plug_ovs.ovs import OvsPlugin
+from vif_plug_ovs.ovsdb import connection
 from vif_plug_ovs.shapes import names
 
 ALL = (TAP, MULTIQUEUE, PORT_ONLY, HYBRID, PER_PORT, PER_PORT_ONLY)
@@ -211,3 +215,104 @@ def test_links_without_a_port_go(ovs: PrivateOvs, osvif: OsVif, br_int: str) -> 
     ovs.catch_up()
     assert not difference(before, snapshot(ovs))
     assert not set(links()) & {*HYBRID.link_names(), TAP.port(2)}
+
+
+# What comes after the last look ------------------------------------------------------------------
+
+
+def after_the_last_look(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Do something once, when it has been decided that a VIF goes."""
+    real, acts = OvsPlugin._unplugged, [act]
+
+    def unplugged(plugin: OvsPlugin, *arguments: Any) -> Any:
+        if acts:
+            acts.pop()()
+        return real(plugin, *arguments)
+
+    monkeypatch.setattr(OvsPlugin, "_unplugged", unplugged)
+
+
+@pytest.mark.parametrize("kind", [TAP, PORT_ONLY, HYBRID, PER_PORT], ids=lambda kind: kind.name)
+def test_what_another_process_plugs_anew_meanwhile_stays(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    osvif.plug_kind(kind)
+    for port in ovs.dump()["Port"].keys() - {br_int}:
+        ovs.vsctl("set", "Port", port, "external_ids:os-vif-since=1000000000")
+
+    def plug_anew() -> None:
+        connection.close_all()
+
+        def work() -> None:
+            with initialized(ovs.remote, timeout=20) as other:
+                other.unplug(kind.vif())
+                other.plug_kind(kind)
+
+        with Child(work) as child:
+            child.result()
+
+    after_the_last_look(monkeypatch, plug_anew)
+    (one,) = os_vif.gc(["x"], dry_run=False, grace=0)
+    assert one.error
+    ovs.catch_up()
+    assert os_vif.check(kind.vif(), vifs.instance()) == ()
+
+
+@pytest.mark.parametrize("kind", [TAP, PORT_ONLY], ids=lambda kind: kind.name)
+def test_a_guest_that_starts_meanwhile_keeps_its_port(
+    kind: Kind, ovs: PrivateOvs, osvif: OsVif, br_int: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    osvif.plug_kind(kind)
+    with ExitStack() as stack:
+        after_the_last_look(monkeypatch, lambda: stack.enter_context(kind.guest()))
+        (one,) = os_vif.gc(["x"], dry_run=False, grace=0)
+        assert "in use" in str(one.error)
+        assert kind.port() in ovs.dump()["Port"]
+
+
+def test_what_another_process_has_removed_meanwhile_is_no_error(
+    ovs: PrivateOvs, osvif: OsVif, br_int: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    osvif.plug_kind(PORT_ONLY)
+    real = OvsPlugin._collect_chunk
+
+    def collect(plugin: OvsPlugin, *arguments: Any) -> Any:
+        ovs.vsctl("del-port", PORT_ONLY.port())
+        return real(plugin, *arguments)
+
+    monkeypatch.setattr(OvsPlugin, "_collect_chunk", collect)
+    (one,) = os_vif.gc(["x"], dry_run=False, grace=0)
+    assert (one.removes, one.error) == (True, None)
+
+
+def test_a_server_that_is_silent_costs_one_look_for_each_chunk(
+    ovs_dummy: PrivateOvs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with initialized(ovs_dummy.remote, timeout=2) as osvif:
+        for number in range(1, 6):
+            osvif.plug_kind(PORT_ONLY, number)
+        real = OvsPlugin._collect_chunk
+
+        def collect(plugin: OvsPlugin, *arguments: Any) -> Any:
+            ovs_dummy.freeze("ovsdb-server")
+            return real(plugin, *arguments)
+
+        monkeypatch.setattr(OvsPlugin, "_collect_chunk", collect)
+        with within(8):  # two for the look, and two for what is left
+            decided = os_vif.gc(["x"], dry_run=False, grace=0)
+        ovs_dummy.thaw("ovsdb-server")
+        assert len([one.error for one in decided if one.error]) == 5
+
+
+@pytest.mark.parametrize("driver", ["native", "vsctl"])
+def test_a_qos_row_that_is_left_costs_the_next_port_of_that_name_nothing(
+    driver: str, ovs_dummy: PrivateOvs, osvif_dummy: OsVif
+) -> None:
+    osvif_dummy.configure(ovsdb_interface=driver)
+    run(["ip", "tuntap", "add", "dev", "rep0", "mode", "tap"])
+    osvif_dummy.plug(on_system(PORT_ONLY).vif(1, vif_name="rep0"), 1)
+    ovs_dummy.vsctl("del-port", "rep0")
+    ovs_dummy.vsctl("add-port", vifs.BRIDGE, "rep0")
+    (one,) = os_vif.gc([vifs.vif_id(2)], dry_run=False, grace=0)
+    assert "has the same name: rep0" in one.reason
+    assert "rep0" in ovs_dummy.dump()["Port"]

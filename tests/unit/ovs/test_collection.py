@@ -179,6 +179,15 @@ def test_what_a_bridge_of_the_kernel_itself_sends_is_no_traffic() -> None:
         ),
         pytest.param(look(port(TAP, bridge="tbr-1")), "bridge of a trunk", id="trunk"),
         pytest.param(look(SINCE_900), "100 s old", id="young"),
+        pytest.param(look(SINCE_900, at=800.0), "the clock was set back", id="from the future"),
+        pytest.param(
+            look(*A_TAP, known_since={TAP: 950.0}), "known for 50 s", id="a young device"
+        ),
+        pytest.param(
+            look(left_qos(TAP), port(TAP, external_ids={}, interface_ids={})),
+            f"has the same name: {TAP}",
+            id="a QoS row of which another has the device",
+        ),
     ],
 )
 def test_what_stays(second: Look, said: str) -> None:
@@ -192,7 +201,7 @@ def test_links_without_a_port_are_as_old_as_they_are_known() -> None:
     for since, grace, said in (
         (known, 100, ""),
         (known, 101, "known for 100 s: it may be younger than 101 s"),
-        (known | {QVO: 990.0}, 100, f"{QVO}, which has no port, is known for 10 s"),
+        (known | {QVO: 990.0}, 100, f"{QVO} is known for 10 s"),
         (known | {QVB: 2000.0}, 100, "known for -1000 s"),
         (known | {QVO: None}, 100, f"nobody can tell how old {QVO} is"),
         ({}, 100, "nobody can tell how old"),
