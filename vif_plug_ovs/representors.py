@@ -142,8 +142,9 @@ def holder_of(device: str, devargs: str | None = None, root: str = sysfs.ROOT) -
     """Return what holds the VF behind a representor, for people; empty if nothing does, None if
     nothing tells which VF that is, as before kernel 5.8.
 
-    A VF without a driver is free, and so is one whose own network device is there and down. Any
-    other driver may serve a guest: vfio-pci and its variants, or the card's own with vDPA.
+    A VF with a vDPA device is held: mlx5 makes it beside a network device, which is down. Of the
+    others one without a driver is free, and so is one whose own network device is there and down.
+    Any other driver may serve a guest, as vfio-pci and its variants do.
 
     :param devargs: what DPDK was told of it, if it is no device of the kernel.
     :raises OSError: the kernel refused to say.
@@ -162,6 +163,8 @@ def holder_of(device: str, devargs: str | None = None, root: str = sysfs.ROOT) -
     if pf is None or number not in pf.virtfns:
         return None
     address = pf.virtfns[number]
+    if vdpa := sysfs.vdpa_devices(address, root):
+        return f"the virtual function {address} has the vDPA device {', '.join(vdpa)}"
     driver, devices = sysfs.driver(address, root), sysfs.netdevs_of(address, root)
     if not driver or (devices and not any(sysfs.is_up(one.name, root) for one in devices)):
         return ""

@@ -24,6 +24,7 @@ ROOT = "/sys"
 # those of Intel's VMD begin at 10000.
 _ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
 _VIRTFN = re.compile(r"virtfn([0-9]+)")
+_VDPA = re.compile(r"vdpa[0-9]+")
 
 #: EINVAL is what readlink says of a file, such as /sys/class/net/bonding_masters.
 _ABSENT = frozenset({errno.ENOENT, errno.ENODEV, errno.ENOTDIR, errno.EINVAL})
@@ -94,6 +95,16 @@ def driver(address: str, root: str = ROOT) -> str:
     :raises OSError: the kernel refused to say.
     """
     return _end_of_link(f"{_pci_folder(pci_address(address), root)}/driver") or ""
+
+
+def vdpa_devices(address: str, root: str = ROOT) -> list[str]:
+    """Return the names of the vDPA devices right below a PCI function.
+
+    :raises InvalidValue: the address is malformed.
+    :raises OSError: the kernel refused to say.
+    """
+    names = _listing(_pci_folder(pci_address(address), root)) or ()
+    return sorted(filter(_VDPA.fullmatch, names))
 
 
 def is_up(name: str, root: str = ROOT) -> bool:

@@ -458,6 +458,36 @@ def test_a_representor_that_udev_is_renaming_is_looked_for_again(
     assert representors.look_up("0000:03:00.2", root).device == "renamed"
 
 
+# What holds a VF --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("has", "holder"),
+    [
+        (set(), ""),
+        ({"driver"}, "is bound to mlx5_core"),
+        ({"driver", "device"}, ""),
+        ({"driver", "device", "up"}, "is bound to mlx5_core"),
+        ({"driver", "device", "vdpa"}, "has the vDPA device vdpa0"),
+    ],
+    ids=lambda value: ", ".join(sorted(value)) if isinstance(value, set) else "",
+)
+def test_a_vf_is_held_by_its_driver_its_device_or_a_vdpa_device(
+    root: str, has: set[str], holder: str
+) -> None:
+    vf = "0000:03:00.2"
+    write(mlx5() + Host(devices=(Device("vf0", vf),) if "device" in has else ()), root)
+    folder = Path(root, "bus/pci/devices", vf)
+    if "driver" in has:
+        (folder / "driver").symlink_to("../../drivers/mlx5_core")
+    if "device" in has:
+        (folder / "net/vf0/flags").write_text("0x1003\n" if "up" in has else "0x1002\n")
+    if "vdpa" in has:
+        (folder / "vdpa0").mkdir()
+    found = representors.holder_of("pf0vf0", root=root)
+    assert found == (holder and f"the virtual function {vf} {holder}")
+
+
 # What the old helpers ask -----------------------------------------------------------------------
 
 
