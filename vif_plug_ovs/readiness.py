@@ -33,6 +33,8 @@ def missing(
     ports = [found.ports[name] for name, whose in owners.items() if whose is Whose.THIS]
     if not ports:
         return "it has no port"
+    if until is Until.WIRED:  # libvirt's tap, before a per-port bridge, comes with the guest
+        ports = [port for port in ports if IFACE_ID in port.interface_ids] or ports
     for port in ports:
         if port.error:
             return f"{port.name}: {port.error}"
@@ -42,8 +44,7 @@ def missing(
             return f"{port.name} has no OpenFlow port: ovs-vswitchd has not found its device"
     if until is Until.ATTACHED:
         return ""
-    with_ids = [port for port in ports if IFACE_ID in port.interface_ids]
-    return _not_wired((with_ids or ports)[0], switch, has_agent)
+    return _not_wired(ports[0], switch, has_agent)
 
 
 def _not_wired(port: Port, switch: Switch, has_agent: Callable[[], bool]) -> str:

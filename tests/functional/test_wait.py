@@ -94,6 +94,19 @@ def test_with_ovn_it_is_wired_when_ovn_says_so(
     is_done_by(waiting, lambda: ovs.vsctl("set", "Interface", TAP1, installed))
 
 
+def test_with_a_per_port_bridge_it_is_wired_before_libvirts_tap_is_there(
+    ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    """The port that bears the iface-id counts: the tap comes only when the guest starts."""
+    ovs.vsctl("set", "Open_vSwitch", ".", "external_ids:ovn-remote=tcp:127.0.0.1:6642")
+    osvif.plug_kind(PER_PORT_ONLY)
+    port = PER_PORT_ONLY.tagged_port()
+    fails(PER_PORT_ONLY, f"{port}: ovn-controller has not set ovn-installed", until="wired")
+    ovs.vsctl("set", "Interface", port, "external_ids:ovn-installed=true")
+    wait(PER_PORT_ONLY, until="wired")
+    fails(PER_PORT_ONLY, f"Not attached .*{TAP1}")
+
+
 def test_ovn_may_go_meanwhile(
     ovs: PrivateOvs, osvif: OsVif, br_int: str, pool: ThreadPoolExecutor
 ) -> None:
