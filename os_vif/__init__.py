@@ -17,6 +17,7 @@ from os_vif import exception, objects, observers, registry
 from os_vif.answers import Condition, Decision, Finding, Level, PluggedVif, Until
 from os_vif.batch import Batch, Pair, Result
 from os_vif.drawing import Drawing
+from os_vif.objects.base import get
 from os_vif.objects.host_info import HostInfo, HostPluginInfo
 from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.vif import VIFBase
@@ -207,13 +208,18 @@ def gc(
     :param allow_empty: whether ``valid`` may be empty: a caller whose own list has failed must not
         lose a host.
     :param plugin: the name of the only plugin to ask.
-    :returns: what was decided of each VIF, and why. That a plugin cannot tell what it has made is
-        a decision with an ``error`` and without a ``vif_id``.
+    :returns: what was decided of each VIF, and why. That a plugin cannot tell what it has made, or
+        could not be loaded, is a decision with an ``error`` and without a ``vif_id``.
     :raises InvalidValue: ``valid`` is empty, or holds what is neither a VIF nor an id.
+    :raises NoMatchingPlugin: there is no such ``plugin``, or (as ``PluginLoadFailed``) it could
+        not be loaded.
     """
     wanted = _valid(valid, allow_empty)
     _seconds("grace", grace)
-    names = sorted(_loaded().plugins) if plugin is None else [plugin]
+    loaded = _loaded()
+    if plugin is not None:
+        loaded.get(plugin)
+    names = sorted({*loaded.plugins, *loaded.failures}) if plugin is None else [plugin]
     return tuple(one for name in names for one in _collected(name, wanted, dry_run, grace))
 
 
@@ -225,15 +231,16 @@ def _collected(
     try:
         with observers.verb("gc", name) as running, _asked("gc", name):
             decided = list(_loaded().get(name).collect(valid, dry_run=dry_run, grace=grace))
-            if any(one.error for one in decided):
-                running.outcome = "refused"
+            if codes := [one.code for one in decided if one.error]:
+                running.outcome = next(filter(None, codes), "refused")
             return decided
     except exception.NotSupported as err:
         LOG.debug("%s", err)
         return []
     except exception.QueryFailed as err:
         LOG.error("%s", err, exc_info=True)
-        return [Decision("", name, False, "the plugin cannot tell what it has made", (), str(err))]
+        reason = "the plugin cannot tell what it has made"
+        return [Decision("", name, False, reason, error=str(err), code=err.code)]
 
 
 def status() -> tuple[Condition, ...]:
@@ -306,12 +313,13 @@ def _until(wanted: str) -> Until:
 
 
 def _valid(given: Iterable[VIFBase | str], allow_empty: bool) -> list[VIFBase | str]:
-    if isinstance(given, str | bytes):
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         reason = "it must be several VIFs or ids, in a list for instance"
         raise exception.InvalidValue(field="valid", value=given, reason=reason)
     valid = list(given)
     for one in valid:
-        if not (isinstance(one, str) and one) and not (isinstance(one, VIFBase) and "id" in one):
+        vif_id = get(one, "id") if isinstance(one, VIFBase) else one
+        if not (isinstance(vif_id, str) and vif_id.strip()):
             reason = "it must be a VIF with an id, or an id"
             raise exception.InvalidValue(field="valid", value=one, reason=reason)
     if not (valid or allow_empty):

@@ -111,6 +111,7 @@ class Decision(_Answer):
     :param reason: why, or why not.
     :param devices: what that are, or were.
     :param error: why it could not be removed; None if it could, or was not to be.
+    :param code: the kind of the error, where it is known; see :data:`os_vif.exception.CODES`.
     """
 
     vif_id: str
@@ -119,6 +120,7 @@ class Decision(_Answer):
     reason: str
     devices: tuple[str, ...] = ()
     error: str | None = None
+    code: str = ""
 
 
 class Level(StrEnum):

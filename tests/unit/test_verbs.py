@@ -6,13 +6,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from oslo_config import cfg
 
 import os_vif
-from os_vif import exception
+from os_vif import exception, observers
 from tests.unit.conftest import GOOD, Installed
 from tests.vifs import instance, vif_id, vif_open_vswitch
 
@@ -318,6 +319,72 @@ class TestVerb:
         installed.initialize(faulty=broken(verb.__name__, f"{error.__name__}()"))
         with pytest.raises(error):
             verb(vif_open_vswitch(plugin="faulty"), instance())
+
+
+# gc ---------------------------------------------------------------------------------------------
+
+
+def collector(*decisions: tuple[str | None, str]) -> str:
+    """The good plugin, with what it decides of VIFs: errors and their codes."""
+    made = [
+        f"Decision('{n}', '{{name}}', True, '', (), {error!r}, {code!r})"
+        for n, (error, code) in enumerate(decisions)
+    ]
+    method = f"def collect(self, valid, *, dry_run, grace):\n        return [{', '.join(made)}]"
+    return f"from os_vif.answers import Decision\n{GOOD}\n    {method}\n"
+
+
+@pytest.mark.parametrize("valid", ["", " ", None, 7, [""], ["\n"], [vif_id(), " "], [None], []])
+def test_gc_refuses_what_says_of_no_vif_that_it_is_valid(installed: Installed, valid: Any) -> None:
+    """Blank lines are what a command that failed has printed."""
+    installed.initialize("good")
+    with pytest.raises(exception.InvalidValue, match="Invalid value of valid"):
+        os_vif.gc(valid, plugin="good")
+
+
+def test_gc_tells_of_a_plugin_that_could_not_be_loaded(
+    installed: Installed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed.initialize(abad=BAD_IMPORT, collects=collector((None, "")))
+    loaded = os_vif._loaded()
+    only = replace(loaded, plugins={"collects": loaded.plugins["collects"]})
+    monkeypatch.setattr(os_vif, "_plugins", only)
+    bad, good = os_vif.gc(["x"])
+    assert (bad.vif_id, bad.plugin, bad.removes) == ("", "abad", False)
+    assert bad.code == "plugin_not_loaded"
+    assert "libfancy" in str(bad.error)
+    assert (good.vif_id, good.plugin, good.error) == ("0", "collects", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("nope", exception.NoMatchingPlugin), ("abad", exception.PluginLoadFailed)],
+)
+def test_gc_of_a_plugin_that_is_not_there(
+    installed: Installed, name: str, error: type[Exception]
+) -> None:
+    installed.initialize(abad=BAD_IMPORT)
+    with pytest.raises(error, match=name):
+        os_vif.gc(["x"], plugin=name)
+
+
+@pytest.mark.parametrize(
+    ("decisions", "outcome"),
+    [
+        ([(None, "")], "ok"),
+        ([("a", "")], "refused"),
+        ([(None, ""), ("a", ""), ("b", "deadline"), ("c", "host_changed")], "deadline"),
+    ],
+)
+def test_the_outcome_of_gc_is_the_code_of_what_failed(
+    installed: Installed, decisions: list[tuple[str | None, str]], outcome: str
+) -> None:
+    installed.initialize(collects=collector(*decisions))
+    seen: list[observers.Verb] = []
+    end = os_vif.observe(seen.append)
+    os_vif.gc(["x"], plugin="collects")
+    end()
+    assert [one.outcome for one in seen] == [outcome]
 
 
 # host_info --------------------------------------------------------------------------------------
