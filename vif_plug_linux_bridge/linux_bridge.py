@@ -3,7 +3,8 @@
 
 import socket
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import ClassVar, TypeVar
 
@@ -11,7 +12,7 @@ from oslo_config import cfg
 
 from os_vif.answers import Condition, Decision, Finding, Level, PluggedVif
 from os_vif.drawing import Drawing
-from os_vif.exception import NoMatchingVIFClass
+from os_vif.exception import InvalidValue, NoMatchingVIFClass
 from os_vif.kernel import daemon
 from os_vif.kernel.daemon import KernelLinks
 from os_vif.kernel.observe import own_name
@@ -23,9 +24,9 @@ from os_vif.plugin import PluginBase, supported
 from os_vif.wiring.deadline import Deadline
 from os_vif.wiring.differences import finding
 from os_vif.wiring.engine import Engine
-from os_vif.wiring.errors import StateChanged
+from os_vif.wiring.errors import StateChanged, WiringError
 from os_vif.wiring.model import Wiring
-from os_vif.wiring.steps import DeleteLink
+from os_vif.wiring.steps import DeleteLink, LinkStep
 from vif_plug_linux_bridge import constants, drawings, privileged, shapes
 from vif_plug_linux_bridge.shapes import gc as garbage
 from vif_plug_linux_bridge.shapes.request import Request
@@ -130,10 +131,14 @@ class LinuxBridgePlugin(PluginBase):
         :param wanted: the VIFs of this host, those that are about to be plugged too.
         :returns: what was removed, as in ``bridge br100``, ``vlan vlan12``, ``rules of br7``.
         :raises InvalidValue: a VIF of this plugin has no ``bridge_name``; nothing was removed.
-        :raises WiringError: something could not be removed (all else was); see
-            :mod:`os_vif.wiring.errors`.
+        :raises WiringError: what is on the host cannot be seen, and nothing was removed; or
+            something could not be removed (all else was); see :mod:`os_vif.wiring.errors`.
         """
-        return tuple(name for one in self._collect(wanted, dry_run=False) for name in one.devices)
+        outcomes = self._collect(wanted, dry_run=False)
+        for _, failure in outcomes:
+            if failure is not None:
+                raise failure
+        return tuple(name for one, _ in outcomes for name in one.devices)
 
     def check(self, vif: VIFBase, instance_info: InstanceInfo) -> tuple[Finding, ...]:
         """Return what of a VIF's bridge is not as it was built.
@@ -164,7 +169,7 @@ class LinuxBridgePlugin(PluginBase):
         grace."""
         vifs = [one for one in valid if isinstance(one, VIFBase)]
         if len(vifs) == len(valid):
-            return self._collect(vifs, dry_run=dry_run)
+            return [one for one, _ in self._collect(vifs, dry_run=dry_run)]
         kept = garbage.listed(self._host((), frozenset()))
         reason = "it serves a network: give the valid VIFs themselves, not their ids"
         return [Decision(one.vif_id, one.plugin, False, reason, one.devices) for one in kept]
@@ -191,19 +196,19 @@ class LinuxBridgePlugin(PluginBase):
         )
         return [answers, iptables]
 
-    def _collect(self, wanted: Iterable[VIFBase], *, dry_run: bool) -> list[Decision]:
-        deadline, links = Deadline(TIMEOUT), _links()
-        filtered = daemon.call(privileged.filtered, deadline=deadline, grace=privileged.GRACE)
-        groups = garbage.removals(self._host(wanted, frozenset(filtered)))
-        if groups and not dry_run:
-            for failure in links.execute(groups, deadline):
-                if failure is not None:
-                    raise failure
-            every = [step for group in groups for step in group]
-            deleted = {step.name for step in every if isinstance(step, DeleteLink)}
-            if again := links.observe(deleted):
-                raise StateChanged(what=f"in use again: {', '.join(again)}")
-        return [garbage.decision(group) for group in groups]
+    def _collect(
+        self, wanted: Iterable[VIFBase], *, dry_run: bool
+    ) -> list[tuple[Decision, WiringError | None]]:
+        """Remove what no VIF uses; return what was decided, and why some of it failed."""
+        deadline = Deadline(TIMEOUT)
+        with _wiring_errors():
+            filtered = daemon.call(privileged.filtered, deadline=deadline, grace=privileged.GRACE)
+            groups = garbage.removals(self._host(wanted, frozenset(filtered)))
+        failures = _removed(groups, deadline) if groups and not dry_run else [None] * len(groups)
+        return [
+            (garbage.decision(group, failure), failure)
+            for group, failure in zip(groups, failures, strict=True)
+        ]
 
     def _host(self, wanted: Iterable[VIFBase], filtered: frozenset[str]) -> garbage.Host:
         names = [name for _, name in socket.if_nameindex()]
@@ -223,6 +228,54 @@ class LinuxBridgePlugin(PluginBase):
     def _settings(self) -> shapes.Settings:
         names = shapes.Settings.__dataclass_fields__
         return shapes.Settings(**{name: getattr(self.config, name) for name in names})
+
+
+def _removed(groups: Sequence[Sequence[LinkStep]], deadline: Deadline) -> list[WiringError | None]:
+    """Execute the steps of each group; return why they failed, group by group."""
+    links = _links()
+    failures: list[Exception | None] = [None] * len(groups)
+    try:
+        with _wiring_errors():
+            failures = links.execute(groups, deadline)
+            there = links.observe(_deleted(step for group in groups for step in group))
+    except WiringError as err:  # nobody has seen what is gone
+        return [_wiring_error(failure or err) for failure in failures]
+    return [
+        _outcome(failure, there.keys() & _deleted(group))
+        for group, failure in zip(groups, failures, strict=True)
+    ]
+
+
+def _outcome(failure: Exception | None, left: Collection[str]) -> WiringError | None:
+    """
+    :param left: what was to be deleted, and is there.
+    """
+    if failure is not None:
+        return _wiring_error(failure)
+    return StateChanged(what=f"in use again: {', '.join(sorted(left))}") if left else None
+
+
+def _deleted(steps: Iterable[LinkStep]) -> set[str]:
+    return {step.name for step in steps if isinstance(step, DeleteLink)}
+
+
+@contextmanager
+def _wiring_errors() -> Iterator[None]:
+    """Raise what the kernel or the privileged daemon says, whatever it is, as a WiringError."""
+    try:
+        yield
+    except (WiringError, InvalidValue):  # the latter of a VIF
+        raise
+    except Exception as err:
+        raise _wiring_error(err) from err
+
+
+def _wiring_error(err: Exception) -> WiringError:
+    if isinstance(err, WiringError):
+        return err
+    wrapped = WiringError(str(err) or repr(err))
+    wrapped.__cause__ = err
+    return wrapped
 
 
 def _checked(vif: VIFBase) -> VIFBridge:

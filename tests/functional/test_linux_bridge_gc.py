@@ -10,8 +10,11 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from oslo_privsep.daemon import FailedToDropPrivileges
 
+import os_vif
 from os_vif.kernel import bridge_membership, execute, observe
+from os_vif.kernel.daemon import KernelLinks
 from os_vif.wiring import errors
 from os_vif.wiring.steps import DeleteLink
 from tests.rig import run
@@ -37,7 +40,7 @@ from tests.rig.namespace import NetworkNamespace, private_network
 from tests.rig.plugin import OsVif
 from tests.rig.processes import killed_before
 from tests.rig.snapshot import difference, links
-from vif_plug_linux_bridge import linux_net
+from vif_plug_linux_bridge import linux_net, privileged
 
 
 @pytest.fixture
@@ -235,8 +238,9 @@ def test_a_bridge_that_is_in_use_again_is_not_said_to_be_gone(
     assert BRIDGE in links()
 
 
+@pytest.mark.parametrize("verb", ["the plugin's own gc", "os_vif.gc"])
 def test_one_that_cannot_go_is_reported_and_the_others_are_gone(
-    plugin: OsVif, wire: BridgeGuest, monkeypatch: pytest.MonkeyPatch
+    verb: str, plugin: OsVif, wire: BridgeGuest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugin.plug(vif())
     ip("link add br7 type bridge")
@@ -249,9 +253,51 @@ def test_one_that_cannot_go_is_reported_and_the_others_are_gone(
         real(port_name, bridge_name)
 
     monkeypatch.setattr(bridge_membership, "leave", leave)
-    with pytest.raises(errors.LinkFailed, match="injected"):
-        collect()
+    if verb == "os_vif.gc":
+        decided = os_vif.gc([], dry_run=False, allow_empty=True, plugin="linux_bridge")
+        failed, gone = sorted(decided, key=lambda one: one.error is None)
+        assert (failed.vif_id, failed.code, gone.vif_id) == (BRIDGE, "refused", "br7")
+        assert "injected" in str(failed.error)
+    else:
+        with pytest.raises(errors.LinkFailed, match="injected"):
+            collect()
     assert (BRIDGE in links(), "br7" in links()) == (True, False)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "injected"), FailedToDropPrivileges("x")])
+@pytest.mark.parametrize("asked", ["filtered", "change_links"])
+def test_what_the_daemon_raises_is_a_wiring_error(
+    asked: str,
+    error: Exception,
+    plugin: OsVif,
+    wire: BridgeGuest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plugin.plug(vif())
+    monkeypatch.setattr(privileged, asked, mock.Mock(side_effect=error))
+    with pytest.raises(errors.WiringError, match=str(error.args[-1])) as caught:
+        collect()
+    assert caught.value.__cause__ is error
+    assert BRIDGE in links()
+
+
+def test_what_is_not_seen_to_be_gone_is_told_bridge_by_bridge(
+    plugin: OsVif, wire: BridgeGuest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin.plug(vif())
+    ip("link add br7 type bridge")
+    ip("link set br7 alias os-vif:linux_bridge:bridge:br7")
+    real, unseen = KernelLinks.execute, mock.Mock(side_effect=OSError(errno.ENOBUFS, "injected"))
+
+    def execute(*arguments: Any) -> Any:
+        outcomes = real(*arguments)
+        monkeypatch.setattr(observe, "links", unseen)
+        return outcomes
+
+    monkeypatch.setattr(KernelLinks, "execute", execute)
+    decided = os_vif.gc([], dry_run=False, allow_empty=True, plugin="linux_bridge")
+    assert sorted(one.vif_id for one in decided if one.removes) == sorted([BRIDGE, "br7"])
+    assert all("injected" in str(one.error) for one in decided)
 
 
 def test_killed_anywhere_collecting_again_converges(netns: NetworkNamespace) -> None:

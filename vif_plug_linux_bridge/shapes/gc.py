@@ -8,6 +8,7 @@ from os_vif import validate
 from os_vif.answers import Decision, PluggedVif, State
 from os_vif.objects.base import get
 from os_vif.objects.vif import VIFBase, VIFBridge
+from os_vif.wiring.errors import WiringError
 from os_vif.wiring.state import Link
 from os_vif.wiring.steps import DeleteLink, FilterBridge, LeaveBridge, LinkStep
 from vif_plug_linux_bridge import constants
@@ -118,14 +119,15 @@ def _is_ours(link: Link, kind: str) -> bool:
     return link.kind == kind and link.alias == mark(kind, link.name).alias
 
 
-def decision(steps: Sequence[LinkStep]) -> Decision:
-    """Return what some steps of :func:`removals` mean, for people."""
+def decision(steps: Sequence[LinkStep], failure: WiringError | None) -> Decision:
+    """Return what some steps of :func:`removals` mean, for people, and why they failed."""
     devices = [f"{step.kind} {step.name}" for step in steps if isinstance(step, DeleteLink)]
     rules = [step.bridge for step in steps if isinstance(step, FilterBridge)]
     names = [step.name for step in steps if isinstance(step, DeleteLink)]
     every = (*devices, *(f"rules of {bridge}" for bridge in rules))
     owner = next(iter([*names, *rules]))
-    return Decision(owner, constants.PLUGIN_NAME, True, "nothing uses it", every)
+    error, code = (str(failure), failure.code) if failure else (None, "")
+    return Decision(owner, constants.PLUGIN_NAME, True, "nothing uses it", every, error, code)
 
 
 def listed(host: Host) -> tuple[PluggedVif, ...]:
