@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import os_vif
 from os_vif import exception
 from os_vif.wiring import rows_first
 from tests import vifs
@@ -78,6 +79,25 @@ def test_guests_reach_each_other_replugs_are_free_and_nothing_is_left(
     for number, kind in KINDS.items():
         osvif.unplug(kind.vif(number, profile=PROFILE), number)
     assert not difference(before, snapshot(ovs))
+
+
+def test_an_orphan_is_found_beside_other_ports(
+    ovs_kernel: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    """``ovs-system``, the master of every port's device, is no bridge that a guest's tap is in."""
+    before = snapshot(ovs_kernel)
+    plug_all(osvif)
+    states = {one.vif_id: one.state for one in os_vif.list_vifs("ovs")}
+    assert states == {vifs.vif_id(number): "idle" for number in KINDS}
+    with guests():
+        states = {one.vif_id: one.state for one in os_vif.list_vifs("ovs")}
+        assert states == {vifs.vif_id(number): "in use" for number in KINDS}
+    decided = os_vif.gc([vifs.vif_id(1)], dry_run=False, grace=0, plugin="ovs")
+    removed = {one.vif_id: (one.removes, one.error) for one in decided}
+    assert removed == {vifs.vif_id(number): (number != 1, None) for number in KINDS}
+    osvif.unplug(TAP.vif(profile=PROFILE))
+    ovs_kernel.catch_up()
+    assert not difference(before, snapshot(ovs_kernel))
 
 
 def missed(ovs: PrivateOvs, port: str) -> None:
