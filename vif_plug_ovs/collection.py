@@ -244,7 +244,7 @@ def next_size(size: int, seconds: float) -> int:
     return max(_FEWEST, min(_MOST, 2 * size, int(size * CHUNK_SECONDS / max(seconds, 0.001))))
 
 
-def result(decision: Decision, errors: Mapping[str, str], left: Collection[str]) -> Decision:
+def result(decision: Decision, errors: Mapping[str, Exception], left: Collection[str]) -> Decision:
     """Return what has become of a VIF.
 
     :param errors: why VIFs were not removed, by id.
@@ -252,10 +252,10 @@ def result(decision: Decision, errors: Mapping[str, str], left: Collection[str])
     """
     if not decision.removes:
         return decision
-    error = errors.get(decision.vif_id)
-    if error is None and decision.vif_id in left:
-        error = "something of it is there still"
-    return replace(decision, error=error)
+    if error := errors.get(decision.vif_id):
+        return replace(decision, error=str(error), code=getattr(error, "code", ""))
+    left_over = "something of it is there still" if decision.vif_id in left else None
+    return replace(decision, error=left_over)
 
 
 def ids_of(valid: Iterable[VIFBase | str]) -> frozenset[str]:

@@ -244,7 +244,7 @@ class OvsPlugin(PluginBase):
         if dry_run:
             return [one for _, one in decided]
         going = [held for held, one in decided if one.removes]
-        errors: dict[str, str] = {}
+        errors: dict[str, Exception] = {}
         # Of taps ovs-vswitchd sets flags when it lets go of them; bridges of the kernel that go in
         # the same chunk would have it wait.
         for kind in sorted({one.kind for one in going}):
@@ -264,9 +264,9 @@ class OvsPlugin(PluginBase):
         first: collection.Look,
         ids: frozenset[str],
         grace: float,
-    ) -> dict[str, str]:
+    ) -> dict[str, Exception]:
         """Unplug VIFs chunk by chunk; return why some stay, by id."""
-        errors: dict[str, str] = {}
+        errors: dict[str, Exception] = {}
         size = CHUNK
         while going:
             began = time.monotonic()
@@ -281,7 +281,7 @@ class OvsPlugin(PluginBase):
         first: collection.Look,
         ids: frozenset[str],
         grace: float,
-    ) -> dict[str, str]:
+    ) -> dict[str, Exception]:
         """Unplug VIFs that are still as they were, and unused; return why others stay, by id.
 
         The last look is taken when no other thread of this process has them any more.
@@ -310,7 +310,7 @@ class OvsPlugin(PluginBase):
 
         pairs = [collection.vif_of(one) for one in going]
         results = self._in_chunks(pairs, describe, Engine.remove_all, len(pairs))
-        return {result.vif.id: str(result.error) for result in results if result.error}
+        return {result.vif.id: result.error for result in results if result.error}
 
     def status(self) -> tuple[Condition, ...]:
         """Return whether this host can plug now; nothing is changed."""

@@ -267,6 +267,7 @@ def test_a_guest_that_starts_meanwhile_keeps_its_port(
         after_the_last_look(monkeypatch, lambda: stack.enter_context(kind.guest()))
         (one,) = os_vif.gc(["x"], dry_run=False, grace=0)
         assert "in use" in str(one.error)
+        assert one.code == "contradiction"
         assert kind.port() in ovs.dump()["Port"]
 
 
