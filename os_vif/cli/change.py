@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import os_vif
-from os_vif.answers import Decision
+from os_vif.answers import Decision, PluggedVif
 from os_vif.cli import files, privilege, vifs
 from os_vif.cli.command import Row, TableCommand, progress
-from os_vif.cli.exits import Exit, Failure, code_of, of_error
+from os_vif.cli.exits import OF_CODE, Exit, Failure, code_of, of_error
 from os_vif.cli.files import Described
+from os_vif.exception import ExceptionBase
+from os_vif.objects.base import get
+from os_vif.objects.vif import VIFBase, VIFBridge
 from os_vif.plugin import Pair, Result
 
 #: VIFs after which the progress is shown anew; plugins divide them no finer.
@@ -94,7 +97,11 @@ os-vif --config-file /etc/nova/nova.conf plug *.json -f json
 
 
 class Unplug(_Changing):
-    """Detach VIFs from the host. Unplugging what is not there changes nothing."""
+    """Detach VIFs from the host. Unplugging what is not there changes nothing.
+
+    With --dry-run the list is asked for the VIFs by id and plugin. Where it cannot tell (a VIF
+    without an id, a plugin without a list) the outcome is not_supported, and the exit status 2.
+    """
 
     EXAMPLES = """
 os-vif unplug vif.yaml
@@ -104,14 +111,36 @@ os-vif unplug vif.yaml --dry-run
     done = "unplugged"
 
     def would(self, given: Sequence[Described]) -> Iterator[Row]:
-        """Yield what would be removed, VIF by VIF."""
-        plugged = {one.vif_id: one for one in os_vif.list_vifs()}
+        """Yield what is listed of each VIF, by its id and plugin."""
+        listed = {plugin: _listed(plugin) for plugin in {one.vif.plugin for one in given}}
         for each in given:
-            found = plugged.get(each.name)
-            if found is None:
-                yield _row(each, "unchanged", "nothing of it is on this host")
+            plugged = listed[each.vif.plugin]
+            if isinstance(plugged, ExceptionBase):
+                self.found(of_error(plugged))
+                yield _row(each, code_of(plugged), each.reason(plugged))
+            elif found := plugged.get(each.name):
+                yield _row(each, "would unplug", ", ".join(_removed(each.vif, found)))
+            elif get(each.vif, "id"):
+                yield _row(each, "not listed", f"{each.vif.plugin} lists nothing of this id")
             else:
-                yield _row(each, "would unplug", ", ".join(found.devices))
+                self.found(OF_CODE["not_supported"])
+                text = "a VIF without an id cannot be told in the list"
+                yield _row(each, "not_supported", text)
+
+
+def _listed(plugin: str) -> dict[str, PluggedVif] | ExceptionBase:
+    try:
+        return {one.vif_id: one for one in os_vif.list_vifs(plugin)}
+    except ExceptionBase as err:
+        return err
+
+
+def _removed(vif: VIFBase, found: PluggedVif) -> Iterator[str]:
+    """Yield the devices that unplug removes: the tap behind a Linux bridge is libvirt's."""
+    tap = get(vif, "vif_name") or f"tap{found.vif_id}"
+    for name in found.devices:
+        if not (isinstance(vif, VIFBridge) and tap.startswith(name)):
+            yield name
 
 
 class Gc(TableCommand):
