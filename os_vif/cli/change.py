@@ -2,6 +2,7 @@
 """The commands that change the host."""
 
 import argparse
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -167,9 +168,9 @@ openstack port list --host $HOSTNAME -f value -c id | os-vif gc --valid -
             metavar="FILE",
             action="append",
             required=True,
-            help="the VIFs that stay, also those about to be plugged: their ids, one in a line, "
-            "or VIFs in YAML or JSON (*.yaml, *.yml, *.json); - is standard input; may be "
-            "repeated",
+            help="the VIFs that stay, also those about to be plugged: their ids, one in a line "
+            "(what is no UUID must be listed), or VIFs in YAML or JSON (*.yaml, *.yml, *.json); "
+            "- is standard input; may be repeated",
         )
         parser.add_argument(
             "--allow-empty",
@@ -190,14 +191,14 @@ openstack port list --host $HOSTNAME -f value -c id | os-vif gc --valid -
 
     def rows(self, parsed_args: argparse.Namespace) -> Sequence[Row]:
         """Return a row for each VIF that is removed, or would be."""
-        valid = [one for name in parsed_args.valid for one in valid_of(name)]
-        if not (valid or parsed_args.allow_empty):
-            raise Failure("no VIF is valid: --allow-empty, if that is meant")
         dry_run, plugin = parsed_args.dry_run, parsed_args.plugin
         if dry_run:
             privilege.use_if_possible()
         else:
             privilege.need([plugin] if plugin else privilege.CONTEXTS)
+        valid = [one for name in parsed_args.valid for one in valid_of(name, plugin)]
+        if not (valid or parsed_args.allow_empty):
+            raise Failure("no VIF is valid: --allow-empty, if that is meant")
         with progress(None, "looking twice at what is not valid"):
             decided = os_vif.gc(
                 valid,
@@ -234,15 +235,37 @@ def _decision(one: Decision, dry_run: bool) -> Row:
     }
 
 
-def valid_of(name: str) -> list[Any]:
-    """Return the VIFs, or their ids, of a file."""
+def valid_of(name: str, plugin: str | None) -> list[Any]:
+    """Return the VIFs, or their ids, of a file.
+
+    A word that is no UUID must be listed, as a bridge is: else a line of an error message would
+    be taken for a list of ids.
+
+    :param plugin: the name of the only plugin to ask; None for all.
+    :raises Failure: a line is no id.
+    """
     if name.endswith((".yaml", ".yml", ".json")):
         any_instance = os_vif.objects.instance_info.InstanceInfo()
         return [one.vif for one in files.read([name], any_instance)]
-    ids = []
-    for line in files.text_of(name).splitlines():
+    ids: list[str] = []
+    others: dict[str, str] = {}
+    for number, line in enumerate(files.text_of(name).splitlines(), 1):
         words = line.partition("#")[0].split()
+        place = f"{files.source_of(name)}, line {number}"
         if len(words) > 1:
-            raise Failure(f"{line!r}: one id in a line is expected")
+            raise Failure(f"{place}: one id in a line is expected, and not {line!r}")
         ids += words
+        others |= {word: place for word in words if not _is_id(word)}
+    listed = {one.vif_id for one in os_vif.list_vifs(plugin)} if others else set()
+    for word, place in others.items():
+        if word not in listed:
+            raise Failure(f"{place}: {word!r} is neither an id nor listed")
     return ids
+
+
+def _is_id(word: str) -> bool:
+    """Return whether a word is a UUID as Neutron writes it: ids are compared as texts."""
+    try:
+        return str(uuid.UUID(word)) == word
+    except ValueError:
+        return False

@@ -108,8 +108,13 @@ def text_of(name: str) -> str:
         raise Failure(f"{name}: {err}") from err
 
 
+def source_of(name: str) -> str:
+    """Return what a file is called in errors."""
+    return "standard input" if name == "-" else name
+
+
 def _read(name: str, instance: InstanceInfo | None) -> list[Described]:
-    source, text = "standard input" if name == "-" else name, text_of(name)
+    source, text = source_of(name), text_of(name)
     try:
         documents = list(yaml.compose_all(_yaml(text), yaml.SafeLoader))
     except yaml.MarkedYAMLError as err:

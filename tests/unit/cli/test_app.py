@@ -14,8 +14,10 @@ import oslo_messaging
 import pytest
 from oslo_config import cfg
 
+import os_vif
 import os_vif_start
 from os_vif import exception
+from os_vif.answers import PluggedVif, State
 from os_vif.batch import Pair, Result
 from os_vif.cli import app, change, exits, privilege
 from os_vif.cli.exits import Exit, Failure
@@ -126,6 +128,39 @@ def test_every_code_has_an_exit_status() -> None:
 def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(arguments) == Exit.USAGE
     assert "Traceback" not in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "reason"),
+    [
+        ("garbage", 1, "'garbage' is neither an id nor listed"),
+        (f"{vifs.vif_id()}\n# all\nNone", 3, "'None' is neither"),
+        (vifs.vif_id().upper(), 1, "is neither"),
+        (f"\n{vifs.vif_id()} {vifs.vif_id(2)}", 2, "one id in a line is expected"),
+    ],
+)
+def test_what_is_no_list_of_ids(
+    text: str,
+    line: int,
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One word, as of an error message, would make the whole host garbage."""
+    listed = PluggedVif("br100", "linux_bridge", "bridge", None, (), "br100", None, State.IDLE)
+    given: list[list[str]] = []
+    monkeypatch.setattr(os_vif, "list_vifs", lambda plugin: (listed,))
+    monkeypatch.setattr(os_vif, "gc", lambda valid, **options: given.append(valid) or ())
+    path = tmp_path / "ids.txt"
+    path.write_text(text)
+    assert app.main(["gc", "--valid", str(path), "--dry-run"]) == Exit.USAGE
+    said = capsys.readouterr().err
+    assert f"{path}, line {line}: " in said
+    assert reason in said
+    path.write_text(f"br100\n{vifs.vif_id()}  # both\n")
+    assert app.main(["gc", "--valid", str(path), "--dry-run"]) == Exit.GOOD
+    assert given == [["br100", vifs.vif_id()]]
 
 
 def test_a_configuration_that_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
