@@ -54,8 +54,9 @@ class _Prometheus(ListFormatter):
         self, column_names: Any, data: Any, stdout: TextIO, parsed_args: argparse.Namespace
     ) -> None:
         """Print the metrics."""
-        if parsed_args.watch is not None or parsed_args.columns:
-            raise Failure("prometheus goes with neither --watch nor --column")
+        for name in ("watch", "columns", "state", "instance", "plugin"):
+            if getattr(parsed_args, name, None) not in (None, []):
+                raise Failure(f"prometheus goes without --{name.removesuffix('s')}: it is of all")
         stdout.write("".join(self._command.metrics(self._command.last)))
 
 
