@@ -47,6 +47,15 @@ exit status:
 #: So long a command that changes nothing waits for OVSDB, unless it is told.
 LOOK_SECONDS = 10
 
+
+def _positive(text: str) -> int:
+    """Return the value of an option in whole seconds: the plugin takes 0 for no limit."""
+    seconds = int(text)
+    if seconds <= 0:
+        raise argparse.ArgumentTypeError("it must be 1 second, or more")
+    return seconds
+
+
 #: What stands before the command. --help does not: after a command it asks for the help of that.
 OPTIONS: dict[tuple[str, ...], dict[str, Any]] = {
     ("--config-file",): {
@@ -63,10 +72,11 @@ OPTIONS: dict[tuple[str, ...], dict[str, Any]] = {
         "help": "a folder with such files; may be repeated",
     },
     ("--deadline",): {
-        "type": int,
+        "type": _positive,
         "metavar": "SECONDS",
-        "help": "instead of ovs_vsctl_timeout of the configuration; commands that change nothing "
-        f"take at most {LOOK_SECONDS} s by default",
+        "help": "how long Open vSwitch is waited for, instead of ovs_vsctl_timeout of the "
+        f"configuration; at most {LOOK_SECONDS} s by default for commands, and dry runs, that "
+        "change nothing",
     },
     ("-v", "--verbose"): {
         "action": "count",
@@ -138,10 +148,16 @@ class Program(App):
             self.parser.exit()
         if argv and argv[0].startswith("-"):
             self.parser.error(f"unknown option before the command: {argv[0]}")
+        if argv and argv[0] not in COMMANDS and _starts_a_command(argv[0]):
+            self.parser.error(f"commands are not abbreviated: {argv[0]}")
 
     def interact(self) -> None:
         """Refuse to run without a command."""
         self.parser.error("a command is needed; --help lists them")
+
+
+def _starts_a_command(word: str) -> bool:
+    return any(name.startswith(word) for name in COMMANDS)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -76,7 +76,8 @@ def _row(one: Described, outcome: str, detail: str = "") -> Row:
 class Plug(_Changing):
     """Attach VIFs to the host. Plugging a plugged VIF again changes nothing.
 
-    A VIF that fails is rolled back alone; the others are plugged without it.
+    A VIF that fails is rolled back alone; the others are plugged without it. With --dry-run,
+    exit status 1 if there is what plug leaves as it is, or refuses the VIF for.
     """
 
     EXAMPLES = """
@@ -94,7 +95,10 @@ os-vif --config-file /etc/nova/nova.conf plug *.json -f json
             if not findings:
                 yield _row(one, "unchanged")
             for each in findings:
-                yield _row(one, "would plug" if each.repairable else "would leave", str(each))
+                if not each.repairable:
+                    self.found(Exit.FINDINGS)
+                outcome = "would plug" if each.repairable else "would leave or refuse"
+                yield _row(one, outcome, str(each))
 
 
 class Unplug(_Changing):

@@ -66,7 +66,8 @@ class Command(command.Command):
         """Run it; return its exit status."""
         self.exit_status = Exit.GOOD
         try:
-            initialize(self.app.options, self.CHANGES)
+            changes = self.CHANGES and not getattr(parsed_args, "dry_run", False)
+            initialize(self.app.options, changes)
             super().run(parsed_args)
         except BrokenPipeError:
             raise

@@ -17,7 +17,7 @@ from oslo_config import cfg
 import os_vif
 import os_vif_start
 from os_vif import exception
-from os_vif.answers import PluggedVif, State
+from os_vif.answers import Finding, PluggedVif, State
 from os_vif.batch import Pair, Result
 from os_vif.cli import app, change, exits, privilege
 from os_vif.cli.exits import Exit, Failure
@@ -116,6 +116,10 @@ def test_every_code_has_an_exit_status() -> None:
         [],
         ["--no-such-option"],
         ["plugg"],
+        ["hos"],
+        ["--deadline", "0", "host-info"],
+        ["--deadline=-1", "host-info"],
+        ["--deadline", "x", "host-info"],
         ["plug"],
         ["list", "-f", "xml"],
         ["list", "-c", "colour"],
@@ -161,6 +165,58 @@ def test_what_is_no_list_of_ids(
     path.write_text(f"br100\n{vifs.vif_id()}  # both\n")
     assert app.main(["gc", "--valid", str(path), "--dry-run"]) == Exit.GOOD
     assert given == [["br100", vifs.vif_id()]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seconds"),
+    [
+        (["list"], 10),
+        (["gc", "--allow-empty", "--valid=/dev/null"], 120),
+        (["gc", "--allow-empty", "--valid=/dev/null", "--dry-run"], 10),
+        (["plug", "{}"], 120),
+        (["plug", "{}", "--dry-run"], 10),
+        (["--deadline=30", "plug", "{}", "--dry-run"], 30),
+    ],
+)
+def test_what_changes_nothing_has_the_short_limit(
+    arguments: list[str], seconds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, used = tmp_path / "vif.json", set()
+
+    def verb(*given: object, **options: object) -> list[object]:
+        used.add(cfg.CONF.os_vif_ovs.ovs_vsctl_timeout)
+        return []
+
+    pair = {"vif": vifs.vif_bridge().obj_to_primitive(), "instance": {"uuid": vifs.vif_id()}}
+    path.write_text(json.dumps(pair))
+    for name in ("check", "gc", "list_vifs"):
+        monkeypatch.setattr(os_vif, name, verb)
+    monkeypatch.setattr(
+        change.Plug, "verb", staticmethod(lambda pairs: verb() or [Result(pairs[0][0], None)])
+    )
+    monkeypatch.setattr(privilege, "need", lambda plugins: None)
+    monkeypatch.setattr(privilege, "use_if_possible", lambda: None)
+    assert app.main([one.format(path) for one in arguments]) == Exit.GOOD
+    assert used == {seconds}
+
+
+@pytest.mark.parametrize(("repairable", "status"), [(True, 0), (False, 1)])
+def test_plug_would_leave_or_refuse(
+    repairable: bool,
+    status: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A finding does not tell whether plug leaves it as it is, or refuses the VIF."""
+    path, found = tmp_path / "vif.json", Finding("link x", "owner", "a", "b", repairable)
+    pair = {"vif": vifs.vif_bridge().obj_to_primitive(), "instance": {"uuid": vifs.vif_id()}}
+    path.write_text(json.dumps(pair))
+    monkeypatch.setattr(os_vif, "check", lambda vif, instance: (found,))
+    monkeypatch.setattr(privilege, "use_if_possible", lambda: None)
+    assert app.main(["plug", str(path), "--dry-run", "-f", "json"]) == status
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["outcome"] == ("would plug" if repairable else "would leave or refuse")
 
 
 def test_a_configuration_that_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
