@@ -89,6 +89,13 @@ OPTIONS: dict[tuple[str, ...], dict[str, Any]] = {
 }
 
 
+class _NoTraceback(logging.Formatter):
+    """What a record says, without the traceback: for people who operate a host."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{record.levelname}: {record.getMessage()}"
+
+
 class Program(App):
     """The program."""
 
@@ -131,8 +138,10 @@ class Program(App):
         root, verbose = logging.getLogger(), self.options.verbose_level
         root.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)])
         console = logging.StreamHandler(self.stderr)
-        console.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-        if not (self.options.debug or verbose):
+        is_short = not (self.options.debug or verbose)
+        formatter = _NoTraceback if is_short else logging.Formatter
+        console.setFormatter(formatter("%(levelname)s: %(message)s"))
+        if is_short:
             # What a verb logs of what it raises is said by the command, once.
             console.addFilter(lambda record: record.name != "os_vif")
         root.addHandler(console)

@@ -4,15 +4,17 @@
 import argparse
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from importlib import metadata
 from typing import Any, ClassVar
 
 import os_vif
+from os_vif import registry
 from os_vif.answers import Decision, PluggedVif
 from os_vif.cli import files, privilege, vifs
 from os_vif.cli.command import Row, TableCommand, progress
 from os_vif.cli.exits import OF_CODE, Exit, Failure, code_of, of_error
 from os_vif.cli.files import Described
-from os_vif.exception import ExceptionBase
+from os_vif.exception import ExceptionBase, NoMatchingPlugin
 from os_vif.objects.base import get
 from os_vif.objects.vif import VIFBase, VIFBridge
 from os_vif.plugin import Pair, Result
@@ -196,6 +198,8 @@ openstack port list --host $HOSTNAME -f value -c id | os-vif gc --valid -
     def rows(self, parsed_args: argparse.Namespace) -> Sequence[Row]:
         """Return a row for each VIF that is removed, or would be."""
         dry_run, plugin = parsed_args.dry_run, parsed_args.plugin
+        if plugin and not metadata.entry_points(group=registry.NAMESPACE, name=plugin):
+            raise NoMatchingPlugin(plugin_name=plugin)
         if dry_run:
             privilege.use_if_possible()
         else:

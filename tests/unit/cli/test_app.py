@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import eventlet
@@ -16,7 +17,7 @@ from oslo_config import cfg
 
 import os_vif
 import os_vif_start
-from os_vif import exception
+from os_vif import exception, registry
 from os_vif.answers import Finding, PluggedVif, State
 from os_vif.batch import Pair, Result
 from os_vif.cli import app, change, exits, privilege
@@ -224,6 +225,42 @@ def test_a_configuration_that_is_wrong(tmp_path: Path, capsys: pytest.CaptureFix
     path.write_text("[os_vif_ovs\n")
     assert app.main(["--config-file", str(path), "list"]) == Exit.USAGE
     assert str(path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("group", ["os_vif_ovs", "vif_plug_ovs_privileged"])
+def test_an_option_that_is_wrong(
+    group: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "nova.conf"
+    name = {"os_vif_ovs": "ovs_vsctl_timeout"}.get(group, "thread_pool_size")
+    path.write_text(f"[{group}]\n{name} = abc\n")
+    assert app.main(["--config-file", str(path), "host-info"]) == Exit.USAGE
+    said = capsys.readouterr().err
+    assert f"{path}: [{group}] {name}: " in said
+    assert "abc" in said
+
+
+@pytest.mark.parametrize(("plugin", "status"), [("nosuch", Exit.USAGE), ("ovs", Exit.GOOD)])
+def test_gc_of_one_plugin(
+    plugin: str, status: Exit, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os_vif, "gc", lambda valid, **options: ())
+    given = ["gc", "--valid=/dev/null", "--allow-empty", "--dry-run", "--plugin", plugin]
+    assert app.main(given) == status
+    assert ("nosuch" in capsys.readouterr().err) == (status is Exit.USAGE)
+
+
+@pytest.mark.parametrize("options", [[], ["--debug"]])
+def test_a_plugin_that_cannot_be_loaded(
+    options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = metadata.EntryPoint("broken", "no.such.module:Plugin", registry.NAMESPACE)
+    every = [*registry._entry_points(), broken]
+    monkeypatch.setattr(registry, "_entry_points", lambda: every)
+    assert app.main([*options, "host-info"]) == Exit.GOOD
+    said = capsys.readouterr().err
+    assert "ERROR: os-vif plugin broken (no.such.module:Plugin) could not be loaded" in said
+    assert ("Traceback" in said) == bool(options)
 
 
 def test_an_ordinary_user_with_a_configured_helper_needs_no_more(
