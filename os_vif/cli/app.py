@@ -3,6 +3,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib import metadata
@@ -21,7 +22,7 @@ _LOOK, _CHANGE = "os_vif.cli.look", "os_vif.cli.change"
 
 #: The class of each command, which is imported when it is used, and its summary.
 COMMANDS = {
-    "check": (f"{_LOOK}:Check", "Say what of VIFs is not as plug has built it"),
+    "check": (f"{_LOOK}:Check", "Report what differs from what plug built"),
     "complete": ("cliff.complete:CompleteCommand", "Print the completion for bash"),
     "gc": (f"{_CHANGE}:Gc", "Remove what os-vif made for VIFs that are no more"),
     "help": ("cliff.help:HelpCommand", "Print the help of a command"),
@@ -171,6 +172,9 @@ def _starts_a_command(word: str) -> bool:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the program; return its exit status."""
+    # Python has None for a stream that is closed.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     try:
         return int(Program().run(list(arguments)))
     except SystemExit as end:

@@ -155,7 +155,7 @@ class HostInfo(TableCommand):
 
 
 class Check(TableCommand):
-    """Say what of VIFs is not as plug has built it; nothing is changed.
+    """Report what of VIFs differs from what plug built; nothing is changed.
 
     Exit status 1 if there is anything.
     """

@@ -116,6 +116,8 @@ class WatchedTable(TableCommand):
             out.write(f"{_CLEAR}{title}; last change {time.strftime('%H:%M:%S')}\n\n")
         if isinstance(data, str):
             out.write(f"{data}\n")
+        elif not data and parsed_args.formatter == "table":
+            out.write("nothing is listed\n")
         else:
             super().produce_output(parsed_args, columns, data)
         out.flush()

@@ -83,6 +83,15 @@ def test_without_the_extra_it_says_what_to_install() -> None:
     assert (done.returncode, done.stderr) == (3, said)
 
 
+@pytest.mark.parametrize("arguments", ["--help", "host-info", "host-info --none"])
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams(arguments: str, closed: str) -> None:
+    command = f"{sys.executable} -W ignore -m os_vif_start {arguments} {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == (Exit.USAGE if "--none" in arguments else Exit.GOOD)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_each_command_has_help_with_examples(
     name: str, capsys: pytest.CaptureFixture[str]
@@ -281,7 +290,7 @@ def test_an_ordinary_user_with_a_configured_helper_needs_no_more(
     ("text", "user", "said"),
     [
         ("unix:db.sock: Permission denied", 1000, "open to root alone"),
-        ("[Errno 2] No such file or directory: 'sudo'", 1000, "CAP_NET_ADMIN"),
+        ("[Errno 2] No such file or directory: 'sudo'", 1000, "helper_command"),
         ("unix:db.sock: Connection refused", 1000, ""),
         ("unix:db.sock: Permission denied", 0, ""),
     ],
@@ -290,6 +299,7 @@ def test_hints(text: str, user: int, said: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(os, "geteuid", lambda: user)
     found = list(privilege.hints(text))
     assert (len(found), said in "".join(found)) == (bool(said), True)
+    assert "--plugin" not in "".join(found)  # which not every command has
 
 
 def test_the_global_options_may_stand_after_the_command() -> None:

@@ -3,6 +3,7 @@
 
 import re
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,16 @@ def test_status_says_what_to_do(said: Any, capsys: pytest.CaptureFixture[str]) -
         "warning",
         "ok",
     ]
+
+
+def test_what_is_watched_and_not_there(said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", interrupted)
+    monkeypatch.setattr(os_vif, "list_vifs", lambda plugin: ())
+    assert said("list", "--watch") == (0, "nothing is listed\n")
+    assert said("list", "--watch", "-f", "json") == (0, "[]\n")
 
 
 @pytest.mark.parametrize(
