@@ -227,6 +227,7 @@ def test_gc(program: Program, ovs: PrivateOvs) -> None:
         assert decided.pop(vifs.vif_id(2)) == "would remove"
         assert decided == ({vifs.vif_id(1): "keep"} if "--all" in options else {})
     assert program("gc", "--valid", "/dev/null").status == 2
+    assert program("gc", "--valid", "-", "--grace", "0", given="Unauthorized\n").status == 2
     assert not difference(both, snapshot(ovs))
     done = program("gc", "--valid", "-", "--grace", "0", given=ids)
     assert (done.status, done.err) == (0, "1 VIF removed, 1 kept\n")
