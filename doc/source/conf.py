@@ -63,6 +63,15 @@ def _section(name: str, text: str) -> nodes.section:
     return section
 
 
+def name_pages(app: Any, doctree: nodes.document, docname: str) -> None:
+    """Have the manual page name other pages: it has no address that a link could show."""
+    if app.builder.name == "man":
+        for link in [*doctree.findall(nodes.reference)]:
+            if not link.get("refuri"):
+                link.replace_self(nodes.emphasis("", link.astext()))
+
+
 def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", list_fields)
+    app.connect("doctree-resolved", name_pages)
     app.add_directive("os-vif-commands", Commands)

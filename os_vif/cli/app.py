@@ -3,6 +3,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib import metadata
@@ -21,7 +22,7 @@ _LOOK, _CHANGE = "os_vif.cli.look", "os_vif.cli.change"
 
 #: The class of each command, which is imported when it is used, and its summary.
 COMMANDS = {
-    "check": (f"{_LOOK}:Check", "Say what of VIFs is not as plug has built it"),
+    "check": (f"{_LOOK}:Check", "Report what differs from what plug built"),
     "complete": ("cliff.complete:CompleteCommand", "Print the completion for bash"),
     "gc": (f"{_CHANGE}:Gc", "Remove what os-vif made for VIFs that are no more"),
     "help": ("cliff.help:HelpCommand", "Print the help of a command"),
@@ -47,6 +48,15 @@ exit status:
 #: So long a command that changes nothing waits for OVSDB, unless it is told.
 LOOK_SECONDS = 10
 
+
+def _positive(text: str) -> int:
+    """Return the value of an option in whole seconds: the plugin takes 0 for no limit."""
+    seconds = int(text)
+    if seconds <= 0:
+        raise argparse.ArgumentTypeError("it must be 1 second, or more")
+    return seconds
+
+
 #: What stands before the command. --help does not: after a command it asks for the help of that.
 OPTIONS: dict[tuple[str, ...], dict[str, Any]] = {
     ("--config-file",): {
@@ -63,10 +73,11 @@ OPTIONS: dict[tuple[str, ...], dict[str, Any]] = {
         "help": "a folder with such files; may be repeated",
     },
     ("--deadline",): {
-        "type": int,
+        "type": _positive,
         "metavar": "SECONDS",
-        "help": "instead of ovs_vsctl_timeout of the configuration; commands that change nothing "
-        f"take at most {LOOK_SECONDS} s by default",
+        "help": "how long Open vSwitch is waited for, instead of ovs_vsctl_timeout of the "
+        f"configuration; at most {LOOK_SECONDS} s by default for commands, and dry runs, that "
+        "change nothing",
     },
     ("-v", "--verbose"): {
         "action": "count",
@@ -77,6 +88,13 @@ OPTIONS: dict[tuple[str, ...], dict[str, Any]] = {
     ("--log-file",): {"metavar": "FILE", "help": "log into a file, too"},
     ("--debug",): {"action": "store_true", "help": "show the traceback of an error"},
 }
+
+
+class _NoTraceback(logging.Formatter):
+    """What a record says, without the traceback: for people who operate a host."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{record.levelname}: {record.getMessage()}"
 
 
 class Program(App):
@@ -121,8 +139,10 @@ class Program(App):
         root, verbose = logging.getLogger(), self.options.verbose_level
         root.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)])
         console = logging.StreamHandler(self.stderr)
-        console.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-        if not (self.options.debug or verbose):
+        is_short = not (self.options.debug or verbose)
+        formatter = _NoTraceback if is_short else logging.Formatter
+        console.setFormatter(formatter("%(levelname)s: %(message)s"))
+        if is_short:
             # What a verb logs of what it raises is said by the command, once.
             console.addFilter(lambda record: record.name != "os_vif")
         root.addHandler(console)
@@ -138,14 +158,23 @@ class Program(App):
             self.parser.exit()
         if argv and argv[0].startswith("-"):
             self.parser.error(f"unknown option before the command: {argv[0]}")
+        if argv and argv[0] not in COMMANDS and _starts_a_command(argv[0]):
+            self.parser.error(f"commands are not abbreviated: {argv[0]}")
 
     def interact(self) -> None:
         """Refuse to run without a command."""
         self.parser.error("a command is needed; --help lists them")
 
 
+def _starts_a_command(word: str) -> bool:
+    return any(name.startswith(word) for name in COMMANDS)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the program; return its exit status."""
+    # Python has None for a stream that is closed.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     try:
         return int(Program().run(list(arguments)))
     except SystemExit as end:

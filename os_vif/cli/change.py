@@ -2,15 +2,21 @@
 """The commands that change the host."""
 
 import argparse
+import uuid
 from collections.abc import Callable, Iterator, Sequence
+from importlib import metadata
 from typing import Any, ClassVar
 
 import os_vif
-from os_vif.answers import Decision
+from os_vif import registry
+from os_vif.answers import Decision, PluggedVif
 from os_vif.cli import files, privilege, vifs
 from os_vif.cli.command import Row, TableCommand, progress
-from os_vif.cli.exits import Exit, Failure, code_of, of_error
+from os_vif.cli.exits import OF_CODE, Exit, Failure, code_of, of_error
 from os_vif.cli.files import Described
+from os_vif.exception import ExceptionBase, NoMatchingPlugin
+from os_vif.objects.base import get
+from os_vif.objects.vif import VIFBase, VIFBridge
 from os_vif.plugin import Pair, Result
 
 #: VIFs after which the progress is shown anew; plugins divide them no finer.
@@ -72,7 +78,8 @@ def _row(one: Described, outcome: str, detail: str = "") -> Row:
 class Plug(_Changing):
     """Attach VIFs to the host. Plugging a plugged VIF again changes nothing.
 
-    A VIF that fails is rolled back alone; the others are plugged without it.
+    A VIF that fails is rolled back alone; the others are plugged without it. With --dry-run,
+    exit status 1 if there is what plug leaves as it is, or refuses the VIF for.
     """
 
     EXAMPLES = """
@@ -90,11 +97,18 @@ os-vif --config-file /etc/nova/nova.conf plug *.json -f json
             if not findings:
                 yield _row(one, "unchanged")
             for each in findings:
-                yield _row(one, "would plug" if each.repairable else "would leave", str(each))
+                if not each.repairable:
+                    self.found(Exit.FINDINGS)
+                outcome = "would plug" if each.repairable else "would leave or refuse"
+                yield _row(one, outcome, str(each))
 
 
 class Unplug(_Changing):
-    """Detach VIFs from the host. Unplugging what is not there changes nothing."""
+    """Detach VIFs from the host. Unplugging what is not there changes nothing.
+
+    With --dry-run the list is asked for the VIFs by id and plugin. Where it cannot tell (a VIF
+    without an id, a plugin without a list) the outcome is not_supported, and the exit status 2.
+    """
 
     EXAMPLES = """
 os-vif unplug vif.yaml
@@ -104,14 +118,36 @@ os-vif unplug vif.yaml --dry-run
     done = "unplugged"
 
     def would(self, given: Sequence[Described]) -> Iterator[Row]:
-        """Yield what would be removed, VIF by VIF."""
-        plugged = {one.vif_id: one for one in os_vif.list_vifs()}
+        """Yield what is listed of each VIF, by its id and plugin."""
+        listed = {plugin: _listed(plugin) for plugin in {one.vif.plugin for one in given}}
         for each in given:
-            found = plugged.get(each.name)
-            if found is None:
-                yield _row(each, "unchanged", "nothing of it is on this host")
+            plugged = listed[each.vif.plugin]
+            if isinstance(plugged, ExceptionBase):
+                self.found(of_error(plugged))
+                yield _row(each, code_of(plugged), each.reason(plugged))
+            elif found := plugged.get(each.name):
+                yield _row(each, "would unplug", ", ".join(_removed(each.vif, found)))
+            elif get(each.vif, "id"):
+                yield _row(each, "not listed", f"{each.vif.plugin} lists nothing of this id")
             else:
-                yield _row(each, "would unplug", ", ".join(found.devices))
+                self.found(OF_CODE["not_supported"])
+                text = "a VIF without an id cannot be told in the list"
+                yield _row(each, "not_supported", text)
+
+
+def _listed(plugin: str) -> dict[str, PluggedVif] | ExceptionBase:
+    try:
+        return {one.vif_id: one for one in os_vif.list_vifs(plugin)}
+    except ExceptionBase as err:
+        return err
+
+
+def _removed(vif: VIFBase, found: PluggedVif) -> Iterator[str]:
+    """Yield the devices that unplug removes: the tap behind a Linux bridge is libvirt's."""
+    tap = get(vif, "vif_name") or f"tap{found.vif_id}"
+    for name in found.devices:
+        if not (isinstance(vif, VIFBridge) and tap.startswith(name)):
+            yield name
 
 
 class Gc(TableCommand):
@@ -138,9 +174,9 @@ openstack port list --host $HOSTNAME -f value -c id | os-vif gc --valid -
             metavar="FILE",
             action="append",
             required=True,
-            help="the VIFs that stay, also those about to be plugged: their ids, one in a line, "
-            "or VIFs in YAML or JSON (*.yaml, *.yml, *.json); - is standard input; may be "
-            "repeated",
+            help="the VIFs that stay, also those about to be plugged: their ids, one in a line "
+            "(what is no UUID must be listed), or VIFs in YAML or JSON (*.yaml, *.yml, *.json); "
+            "- is standard input; may be repeated",
         )
         parser.add_argument(
             "--allow-empty",
@@ -161,14 +197,16 @@ openstack port list --host $HOSTNAME -f value -c id | os-vif gc --valid -
 
     def rows(self, parsed_args: argparse.Namespace) -> Sequence[Row]:
         """Return a row for each VIF that is removed, or would be."""
-        valid = [one for name in parsed_args.valid for one in valid_of(name)]
-        if not (valid or parsed_args.allow_empty):
-            raise Failure("no VIF is valid: --allow-empty, if that is meant")
         dry_run, plugin = parsed_args.dry_run, parsed_args.plugin
+        if plugin and not metadata.entry_points(group=registry.NAMESPACE, name=plugin):
+            raise NoMatchingPlugin(plugin_name=plugin)
         if dry_run:
             privilege.use_if_possible()
         else:
             privilege.need([plugin] if plugin else privilege.CONTEXTS)
+        valid = [one for name in parsed_args.valid for one in valid_of(name, plugin)]
+        if not (valid or parsed_args.allow_empty):
+            raise Failure("no VIF is valid: --allow-empty, if that is meant")
         with progress(None, "looking twice at what is not valid"):
             decided = os_vif.gc(
                 valid,
@@ -205,15 +243,37 @@ def _decision(one: Decision, dry_run: bool) -> Row:
     }
 
 
-def valid_of(name: str) -> list[Any]:
-    """Return the VIFs, or their ids, of a file."""
+def valid_of(name: str, plugin: str | None) -> list[Any]:
+    """Return the VIFs, or their ids, of a file.
+
+    A word that is no UUID must be listed, as a bridge is: else a line of an error message would
+    be taken for a list of ids.
+
+    :param plugin: the name of the only plugin to ask; None for all.
+    :raises Failure: a line is no id.
+    """
     if name.endswith((".yaml", ".yml", ".json")):
         any_instance = os_vif.objects.instance_info.InstanceInfo()
         return [one.vif for one in files.read([name], any_instance)]
-    ids = []
-    for line in files.text_of(name).splitlines():
+    ids: list[str] = []
+    others: dict[str, str] = {}
+    for number, line in enumerate(files.text_of(name).splitlines(), 1):
         words = line.partition("#")[0].split()
+        place = f"{files.source_of(name)}, line {number}"
         if len(words) > 1:
-            raise Failure(f"{line!r}: one id in a line is expected")
+            raise Failure(f"{place}: one id in a line is expected, and not {line!r}")
         ids += words
+        others |= {word: place for word in words if not _is_id(word)}
+    listed = {one.vif_id for one in os_vif.list_vifs(plugin)} if others else set()
+    for word, place in others.items():
+        if word not in listed:
+            raise Failure(f"{place}: {word!r} is neither an id nor listed")
     return ids
+
+
+def _is_id(word: str) -> bool:
+    """Return whether a word is a UUID as Neutron writes it: ids are compared as texts."""
+    try:
+        return str(uuid.UUID(word)) == word
+    except ValueError:
+        return False

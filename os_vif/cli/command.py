@@ -3,6 +3,7 @@
 
 import argparse
 import gc
+import re
 import shutil
 import sys
 import textwrap
@@ -66,7 +67,8 @@ class Command(command.Command):
         """Run it; return its exit status."""
         self.exit_status = Exit.GOOD
         try:
-            initialize(self.app.options, self.CHANGES)
+            changes = self.CHANGES and not getattr(parsed_args, "dry_run", False)
+            initialize(self.app.options, changes)
             super().run(parsed_args)
         except BrokenPipeError:
             raise
@@ -228,8 +230,25 @@ def initialize(options: argparse.Namespace, changes: bool) -> None:
     except cfg.Error as err:
         raise Failure(str(err)) from err
     os_vif.initialize()
+    _check_options(cfg)
     gc.enable()  # --watch runs for long; see os_vif_start
     _set_deadline(cfg.CONF, options.deadline, changes)
+
+
+def _check_options(cfg: Any) -> None:
+    """Refuse a value that an option cannot have; else it is noticed by whoever reads it.
+
+    :raises Failure: the text has the file, the group and the option.
+    """
+    groups = [name for name in cfg.CONF if name.startswith(("os_vif_", "vif_plug_"))]
+    for group, option in [(name, option) for name in groups for option in cfg.CONF[name]]:
+        try:
+            cfg.CONF[group][option]
+        except cfg.ConfigFileValueError as err:
+            file = re.search(r"detail='([^']*)'", str(err))
+            reason = str(err).rpartition("is not valid: ")[2]
+            place = f"{file[1]}: " if file else ""
+            raise Failure(f"{place}[{group}] {option}: {reason}") from err
 
 
 def _set_deadline(config: Any, seconds: int | None, changes: bool) -> None:

@@ -108,8 +108,13 @@ def text_of(name: str) -> str:
         raise Failure(f"{name}: {err}") from err
 
 
+def source_of(name: str) -> str:
+    """Return what a file is called in errors."""
+    return "standard input" if name == "-" else name
+
+
 def _read(name: str, instance: InstanceInfo | None) -> list[Described]:
-    source, text = "standard input" if name == "-" else name, text_of(name)
+    source, text = source_of(name), text_of(name)
     try:
         documents = list(yaml.compose_all(_yaml(text), yaml.SafeLoader))
     except yaml.MarkedYAMLError as err:
@@ -117,6 +122,8 @@ def _read(name: str, instance: InstanceInfo | None) -> list[Described]:
         raise Failure(f"{source}, line {line}: {err.problem}") from err
     except yaml.YAMLError as err:
         raise Failure(f"{source}: {err}") from err
+    except RecursionError as err:
+        raise Failure(f"{source}: it is nested too deeply") from err
     found = [
         _Reader(source).described(node, instance)
         for document in documents
@@ -150,8 +157,9 @@ class _Reader:
         :param instance: if the node names none.
         """
         self._lines["vif"] = _line(node)
-        is_pair = isinstance(node, yaml.MappingNode) and "vif" in {k.value for k, _ in node.value}
-        data = self._plain(node, "" if is_pair else "vif")
+        keys = [key.value for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+        is_pair = "vif" in keys
+        data = self._plain(node, "" if is_pair else "vif", ())
         pair = data if is_pair else {"vif": data}
         for name in pair.keys() - {"vif", "instance"}:
             self._fail(name, "a description has the keys vif and instance only")
@@ -162,23 +170,33 @@ class _Reader:
             self._fail("vif", "its instance is missing: add it, or give --instance-uuid")
         return Described(vif, instance, self._source, self._lines)
 
-    def _plain(self, node: yaml.Node, path: str) -> Any:
+    def _plain(self, node: yaml.Node, path: str, parents: tuple[yaml.Node, ...]) -> Any:
         """Return None, a text, a list or a dictionary: what is a number depends on the field.
-        YAML 1.1 takes a MAC address of digits for one to the base of 60."""
+        YAML 1.1 takes a MAC address of digits for one to the base of 60.
+
+        :param parents: what holds the node.
+        """
         if isinstance(node, yaml.ScalarNode):
             return None if _is_null(node) else node.value
+        if any(node is one for one in parents):
+            self._fail(path, "it is an alias of what holds it")
+        parents = (*parents, node)
         if isinstance(node, yaml.SequenceNode):
             self._lines |= {f"{path}[{i}]": _line(item) for i, item in enumerate(node.value)}
-            return [self._plain(item, f"{path}[{i}]") for i, item in enumerate(node.value)]
+            items = enumerate(node.value)
+            return [self._plain(item, f"{path}[{i}]", parents) for i, item in items]
         members: dict[str, Any] = {}
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                its_place = f"{self._source}, line {_line(key)}"
+                raise Failure(f"{its_place}: {path or 'vif'}: a key must be a word")
             # The data of a primitive are the fields of the object itself.
             its = path if key.value == _DATA else f"{path}.{key.value}".lstrip(".")
             if its != path:
                 self._lines[its] = _line(key)
             if key.value in members:
                 self._fail(its, "it is given twice")
-            members[str(key.value)] = self._plain(value, its)
+            members[str(key.value)] = self._plain(value, its, parents)
         return members
 
     def _object(self, data: Any, path: str, declared: str, subclasses: bool = False) -> Any:

@@ -30,7 +30,7 @@ os-vif list
 os-vif list --state orphan -f value -c vif_id
 os-vif --config-file /etc/nova/nova.conf list -f json
 os-vif list --watch
-os-vif list -f prometheus > /var/lib/node_exporter/os_vif_list.prom
+os-vif list -f prometheus
 """
     COLUMNS: ClassVar[Sequence[str]] = ("vif_id", "kind", "state", "bridge")
     MORE_COLUMNS: ClassVar[Sequence[str]] = (
@@ -87,7 +87,7 @@ class Status(WatchedTable):
     EXAMPLES = """
 os-vif status
 os-vif --config-file /etc/nova/nova.conf status --long
-os-vif status -f prometheus > /var/lib/node_exporter/os_vif_status.prom
+os-vif status -f prometheus
 """
     COLUMNS: ClassVar[Sequence[str]] = ("level", "plugin", "subject", "summary")
     MORE_COLUMNS: ClassVar[Sequence[str]] = ("remedy", "value", "unit")
@@ -155,7 +155,7 @@ class HostInfo(TableCommand):
 
 
 class Check(TableCommand):
-    """Say what of VIFs is not as plug has built it; nothing is changed.
+    """Report what of VIFs differs from what plug built; nothing is changed.
 
     Exit status 1 if there is anything.
     """

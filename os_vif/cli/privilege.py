@@ -57,6 +57,9 @@ def hints(text: str) -> Iterator[str]:
     if os.geteuid() == 0:
         return
     if "sudo" in text or "privsep" in text:
-        yield "This takes CAP_NET_ADMIN: run the command as root, or ask another --plugin."
+        yield (
+            "This takes the privileged daemon (CAP_NET_ADMIN), which an ordinary user has started "
+            "by sudo: run the command as root, or set helper_command in a --config-file."
+        )
     if "Permission denied" in text:
         yield "It is open to root alone: run the command as root, or as a user who may open it."

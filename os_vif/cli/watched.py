@@ -54,8 +54,9 @@ class _Prometheus(ListFormatter):
         self, column_names: Any, data: Any, stdout: TextIO, parsed_args: argparse.Namespace
     ) -> None:
         """Print the metrics."""
-        if parsed_args.watch is not None or parsed_args.columns:
-            raise Failure("prometheus goes with neither --watch nor --column")
+        for name in ("watch", "columns", "state", "instance", "plugin"):
+            if getattr(parsed_args, name, None) not in (None, []):
+                raise Failure(f"prometheus goes without --{name.removesuffix('s')}: it is of all")
         stdout.write("".join(self._command.metrics(self._command.last)))
 
 
@@ -115,6 +116,8 @@ class WatchedTable(TableCommand):
             out.write(f"{_CLEAR}{title}; last change {time.strftime('%H:%M:%S')}\n\n")
         if isinstance(data, str):
             out.write(f"{data}\n")
+        elif not data and parsed_args.formatter == "table":
+            out.write("nothing is listed\n")
         else:
             super().produce_output(parsed_args, columns, data)
         out.flush()

@@ -145,6 +145,27 @@ def test_a_vif_comes_and_goes(kind: Kind, program: Program, ovs: PrivateOvs) -> 
     assert not difference(before, snapshot(ovs))
 
 
+def test_unplug_would_do_what_the_list_proves(program: Program) -> None:
+    """Of a VIF that the list does not have by its id and plugin it cannot be told."""
+
+    def would(file: str) -> tuple[int, str, str]:
+        done = program("unplug", "--dry-run", file, "-f", "json")
+        (row,) = done.rows()
+        return done.status, row["outcome"], row["detail"]
+
+    file = program.file_of(HYBRID)
+    assert would(file) == (0, "not listed", "ovs lists nothing of this id")
+    program("plug", file)
+    with HYBRID.guest():
+        status, outcome, detail = would(file)
+    ours = {vifs.device(prefix) for prefix in ("qbr", "qvb", "qvo")}
+    assert (status, outcome, set(detail.split(", "))) == (0, "would unplug", ours)
+    assert would(program.file_of(HYBRID, plugin="noop"))[:2] == (2, "not_supported")
+    assert would(program.file_of(HYBRID, plugin="none"))[:2] == (2, "no_plugin")
+    anonymous = would(program.file_of(HYBRID, unset=["id"]))
+    assert anonymous == (2, "not_supported", "a VIF without an id cannot be told in the list")
+
+
 def ids_of(ovs: PrivateOvs, name: str) -> Mapping[str, str]:
     rows = ovs.dump()["Interface"]
     return rows[name]["external_ids"] if name in rows else {}
@@ -206,6 +227,7 @@ def test_gc(program: Program, ovs: PrivateOvs) -> None:
         assert decided.pop(vifs.vif_id(2)) == "would remove"
         assert decided == ({vifs.vif_id(1): "keep"} if "--all" in options else {})
     assert program("gc", "--valid", "/dev/null").status == 2
+    assert program("gc", "--valid", "-", "--grace", "0", given="Unauthorized\n").status == 2
     assert not difference(both, snapshot(ovs))
     done = program("gc", "--valid", "-", "--grace", "0", given=ids)
     assert (done.status, done.err) == (0, "1 VIF removed, 1 kept\n")

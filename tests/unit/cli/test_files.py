@@ -116,6 +116,9 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
         ("instance: {", "instance: 7 #", 14, "instance", "a mapping"),
         ("instance: {", "#", 1, "vif", "instance is missing"),
         ("vif:\n", "vif: [\n", 2, "", ""),
+        ("vif:\n", "vif: &a\n  port_profile: *a\n", 2, "vif.port_profile", "holds it"),
+        ("  plugin: ovs", "  [plugin]: ovs", 5, "vif", "a key must be a word"),
+        ("instance: {", "[instance]: {", 14, "vif", "a key must be a word"),
     ],
 )
 def test_what_is_wrong(
@@ -152,6 +155,11 @@ def test_wrong_primitives(tmp_path: Path, key: str, value: object, reason: str) 
 def test_no_vif(tmp_path: Path, text: str) -> None:
     with pytest.raises(Failure, match="there is no VIF"):
         read(tmp_path, text)
+
+
+def test_what_is_nested_without_end(tmp_path: Path) -> None:
+    with pytest.raises(Failure, match="nested too deeply"):
+        read(tmp_path, "[" * 100_000)
 
 
 def test_what_cannot_be_read(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 """What Prometheus is told, and the alert rules that go by it."""
 
 import re
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -86,15 +88,51 @@ def test_status_says_what_to_do(said: Any, capsys: pytest.CaptureFixture[str]) -
     ]
 
 
-@pytest.mark.parametrize("more", [["--watch"], ["-c", "vif_id"]])
+def test_what_is_watched_and_not_there(said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", interrupted)
+    monkeypatch.setattr(os_vif, "list_vifs", lambda plugin: ())
+    assert said("list", "--watch") == (0, "nothing is listed\n")
+    assert said("list", "--watch", "-f", "json") == (0, "[]\n")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--watch"],
+        ["-c", "vif_id"],
+        ["--state", "idle"],
+        ["--instance", "x"],
+        ["--plugin", "ovs"],
+    ],
+)
 def test_prometheus_takes_all_of_it(said: Any, more: list[str]) -> None:
     assert said("list", "-f", "prometheus", *more) == (2, "")
+
+
+@pytest.mark.parametrize(("printed", "left"), [("", "before\n"), ("now", "now\n")])
+def test_a_file_of_metrics_is_replaced_by_metrics_only(
+    printed: str, left: str, tmp_path: Path
+) -> None:
+    """The exit status is not what says so: it is 3 where a host cannot plug."""
+    recipe = re.search(r"from cron::\n\n((?:   .*\n)+)", (RULES.parent / "index.rst").read_text())
+    assert recipe
+    script = recipe[1].replace("/var/lib/node_exporter", str(tmp_path))
+    files = [tmp_path / f"os_vif_{name}.prom" for name in ("status", "list")]
+    for file in files:
+        file.write_text("before\n")
+    program = f"os-vif() {{ {f'echo {printed}' if printed else ':'}; return 3; }}"
+    subprocess.run(["bash", "-c", f"{program}\n{script}"], check=False)
+    assert [file.read_text() for file in files] == [left, left]
 
 
 def test_the_rules_go_by_what_is_printed(said: Any) -> None:
     """promtool says whether they are well formed: see the pages on testing."""
     (group,) = yaml.safe_load(RULES.read_text())["groups"]
     expressions = " ".join(rule["expr"] for rule in group["rules"])
+    assert "absent(os_vif_ready)" in expressions
     used = set(re.findall(r"\bos_vif_[a-z_]*[a-z]\b", expressions))
     known = {
         name
