@@ -137,6 +137,9 @@ DAMAGES = {
     "tap gone": Damage(TAP, ip("link", "delete", TAP1), f"link {TAP1}", "present"),
     "tap down": Damage(TAP, ip("link", "set", TAP1, "down"), f"link {TAP1}", "up"),
     "MTU of a tap": Damage(TAP, ip("link", "set", TAP1, "mtu", "1300"), f"link {TAP1}", "mtu"),
+    "MTU asked of ovs-vswitchd": Damage(
+        TAP, ovs_set("Interface", TAP1, "mtu_request=1300"), f"OVS port {TAP1}", "mtu_request"
+    ),
     "MAC of a tap": Damage(
         TAP, ip("link", "set", TAP1, "address", "02:00:00:00:00:09"), f"link {TAP1}", "mac"
     ),

@@ -301,14 +301,19 @@ class OvsPort(Element):
         own = found.name == found.bridge
         return own or (found.interface_type in _OF_BRIDGES and not wants_it)
 
-    def _interface_values(self) -> dict[str, str | int]:
-        """Return what its Interface row must hold, by ovs-vsctl's notation."""
-        values: dict[str, str | int] = {}
+    def _interface_values(self) -> dict[str, str | int | None]:
+        """Return what its Interface row must hold, by ovs-vsctl's notation.
+
+        A kernel's device must have no ``mtu_request``: ovs-vswitchd would set that MTU again after
+        plug has set the VIF's. os-vif 5 and Neutron write none there; an administrator's is
+        corrected, as the MTU is that was set by ``ip link``.
+        """
+        values: dict[str, str | int | None] = {}
         if self.interface_type is not None:
             values["type"] = self.interface_type
         values |= {f"external_ids:{key}": value for key, value in self.external_ids.items()}
         values |= {f"options:{key}": value for key, value in self.options.items()}
-        if self.mtu_request is not None:
+        if self.mtu_request is not None or self.interface_type == "":
             values["mtu_request"] = self.mtu_request
         return values
 

@@ -230,7 +230,7 @@ def with_more_than_described(one: Any) -> Any:
     if not isinstance(one, Port):
         return one
     ids, options = {**one.interface_ids, "ovn-installed": "true"}, {**one.options, "n_rxq": "2"}
-    return replace(one, interface_ids=ids, options=options, mtu_request=one.mtu_request or 1400)
+    return replace(one, interface_ids=ids, options=options)
 
 
 def without_a_mark_as_os_vif_5_made_it(one: Any) -> Any:
@@ -488,6 +488,13 @@ def test_one_wrong_value_of_a_port_is_corrected_and_nothing_else(
     assert to_apply(wiring, now) == Plan(
         rows=(SetPort("vhu1", {what: VALUES[what]}),), awaited=("vhu1",)
     )
+
+
+def test_the_mtu_of_a_kernels_device_is_not_ovs_vswitchds_to_set() -> None:
+    wiring, now = changed("tap", replace(TAP_PORT_ROW, mtu_request=1200))
+    assert differences(wiring, now) == (Difference("OVS port tap1", "mtu_request", None, 1200),)
+    step = SetPort("tap1", {"mtu_request": None})
+    assert to_apply(wiring, now) == Plan(rows=(step,), awaited=("tap1",))
 
 
 def test_several_wrong_values_of_a_port_are_corrected_in_one_step() -> None:
