@@ -165,14 +165,17 @@ class OvsPort(Element):
         """Return whose a port of this name is.
 
         The iface-id decides, whatever mark, MAC address, bridge or name say: Neutron gives each
-        port one, and nobody else's. Without it the mark decides, then the MAC address.
+        port one, and nobody else's. Without it the mark decides, then the type, then the MAC
+        address. So a VIF's port of which somebody has changed the type is still the VIF's.
         """
-        if self._is_a_bridges(found):
+        if found.name == found.bridge:
             return Whose.ANOTHERS
         mine, its = self.identified_by, found.interface_ids
         if IFACE_ID in mine and IFACE_ID in its:
             return Whose.THIS if mine[IFACE_ID] == its[IFACE_ID] else Whose.ANOTHERS
         by_mark = ownership.by_mark(self.mark, found.external_ids.get(Mark.KEY, ""), self.name)
+        if by_mark is Whose.UNKNOWN and self._is_a_bridges(found):
+            return Whose.ANOTHERS
         if by_mark is Whose.UNKNOWN and ATTACHED_MAC in mine:
             return Whose.THIS if mine[ATTACHED_MAC] == its.get(ATTACHED_MAC) else by_mark
         return by_mark
@@ -206,7 +209,10 @@ class OvsPort(Element):
             yield self._differs("bridge", self.bridge, port.bridge, Action.REFUSE)
         for key, value in self._interface_values().items():
             if port.interface(key) != value:
-                yield self._differs(key, value, port.interface(key))
+                # ovs-vswitchd deletes the device of an internal port that becomes another.
+                refused = key == "type" and port.interface_type in _OF_BRIDGES
+                action = Action.REFUSE if refused else Action.CORRECT
+                yield self._differs(key, value, port.interface(key), action)
         if port.error and self._has_device(found):
             yield self._differs("error", "", port.error, Action.REPORT)
 
