@@ -214,7 +214,10 @@ class OvsPort(Element):
                 action = Action.REFUSE if refused else Action.CORRECT
                 yield self._differs(key, value, port.interface(key), action)
         if port.error and self._has_device(found):
-            yield self._differs("error", "", port.error, Action.REPORT)
+            # A patch port has no device: what it lacks is its peer, or that port's bridge.
+            patch = self.interface_type == "patch"
+            action = Action.FOLLOW if patch else Action.REPORT
+            yield self._differs("error", "", port.error, action)
 
     def damage(self, found: Found) -> Iterator[Difference]:
         port = found.ports.get(self.name)
