@@ -9,7 +9,7 @@ All may be called from several threads. Importing this package does nothing else
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TypeVar
 
 from oslo_log import log as logging
 
@@ -41,6 +41,8 @@ __all__ = [
 ]
 
 LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _VerbError = exception.PlugException | exception.UnplugException
 
@@ -137,7 +139,7 @@ def check(vif: VIFBase, instance_info: InstanceInfo) -> tuple[Finding, ...]:
     """
     plugin = _plugin_for(vif)
     with observers.verb("check", vif.plugin, vif), _asked("check", vif.plugin):
-        return tuple(plugin.check(vif, instance_info))
+        return _every(Finding, plugin.check(vif, instance_info))
 
 
 def wait(
@@ -175,7 +177,7 @@ def list_vifs(plugin: str | None = None) -> tuple[PluggedVif, ...]:
     :raises NoMatchingPlugin: there is no such plugin.
     :raises QueryFailed: a plugin cannot tell; the cause is its ``__cause__``.
     """
-    return tuple(one for found in _answers("list_vifs", plugin) for one in found)
+    return tuple(one for found in _answers("list_vifs", PluggedVif, plugin) for one in found)
 
 
 def drawings(plugin: str | None = None) -> tuple[Drawing, ...]:
@@ -187,7 +189,7 @@ def drawings(plugin: str | None = None) -> tuple[Drawing, ...]:
     :raises NoMatchingPlugin: there is no such plugin.
     :raises QueryFailed: a plugin cannot tell; the cause is its ``__cause__``.
     """
-    return tuple(one for found in _answers("drawings", plugin) for one in found)
+    return tuple(one for found in _answers("drawings", Drawing, plugin) for one in found)
 
 
 def gc(
@@ -224,7 +226,8 @@ def _collected(
     the others have done is known."""
     try:
         with observers.verb("gc", name) as running, _asked("gc", name):
-            decided = list(_loaded().get(name).collect(valid, dry_run=dry_run, grace=grace))
+            answer = _loaded().get(name).collect(valid, dry_run=dry_run, grace=grace)
+            decided = list(_every(Decision, answer))
             if any(one.error for one in decided):
                 running.outcome = "refused"
             return decided
@@ -246,7 +249,7 @@ def status() -> tuple[Condition, ...]:
     for name, plugin in sorted(registry.plugins.items()):
         try:
             with observers.verb("status", name), _asked("status", name):
-                found += plugin.status()
+                found += _every(Condition, plugin.status())
         except exception.NotSupported as err:
             found.append(Condition(name, "plugin", Level.OK, f"loaded; {err}"))
         except exception.QueryFailed as err:
@@ -260,9 +263,10 @@ def status() -> tuple[Condition, ...]:
 _SHOWN = {"list_vifs": "list", "collect": "gc"}
 
 
-def _answers(verb: str, only: str | None, *arguments: Any, **options: Any) -> Iterator[Any]:
+def _answers(verb: str, kind: type[T], only: str | None) -> Iterator[tuple[T, ...]]:
     """Ask each plugin that has a verb.
 
+    :param kind: what it answers several of.
     :param only: the name of the only plugin to ask; None for all.
     :raises QueryFailed: one cannot answer: what the others say would pass for the whole.
     """
@@ -272,7 +276,7 @@ def _answers(verb: str, only: str | None, *arguments: Any, **options: Any) -> It
     for name, plugin in sorted(every.items()):
         try:
             with observers.verb(_SHOWN.get(verb, verb), name), _asked(verb, name):
-                answer = tuple(getattr(plugin, verb)(*arguments, **options))
+                answer = _every(kind, getattr(plugin, verb)())
         except exception.NotSupported as err:
             if only is not None:
                 raise
@@ -287,8 +291,20 @@ def _asked(verb: str, plugin: str) -> Iterator[None]:
         yield
     except NotImplementedError as err:
         raise exception.NotSupported(plugin=plugin, verb=verb) from err
-    except Exception as err:
+    except (Exception, SystemExit) as err:
         raise exception.QueryFailed(verb=verb, plugin=plugin, err=err) from err
+
+
+def _every(kind: type[T], answer: Iterable[T]) -> tuple[T, ...]:
+    """Return a plugin's answer, which may be anything.
+
+    :raises TypeError: it does not consist of what it has to.
+    """
+    every = tuple(answer)
+    for one in every:
+        if not isinstance(one, kind):
+            raise TypeError(f"{one!r} is not a {kind.__name__}")
+    return every
 
 
 def _seconds(field: str, value: object) -> None:

@@ -39,6 +39,12 @@ def broken(method: str, error: str = "ValueError('out of cheese')") -> str:
     return f"{GOOD}\n    def {method}(self, *args):\n        raise {error}\n"
 
 
+def odd(method: str, error: str | None) -> str:
+    """The good plugin, with a method that raises, or answers what it must not."""
+    does = f"raise {error}" if error else "return ['bad']"
+    return f"{GOOD}\n    def {method}(self, *args, **options):\n        {does}\n"
+
+
 def records(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
     return [r.getMessage() for r in caplog.records if r.levelno >= level]
 
@@ -318,6 +324,41 @@ class TestVerb:
         installed.initialize(faulty=broken(verb.__name__, f"{error.__name__}()"))
         with pytest.raises(error):
             verb(vif_open_vswitch(plugin="faulty"), instance())
+
+
+# Verbs that look --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "verb"),
+    [
+        ("check", lambda: os_vif.check(vif_open_vswitch(plugin="odd"), instance())),
+        ("list_vifs", os_vif.list_vifs),
+        ("drawings", os_vif.drawings),
+    ],
+)
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [("SystemExit(7)", "7"), (None, "'bad' is not a")],
+    ids=["it exits", "it answers anything"],
+)
+def test_whatever_a_plugin_answers_is_an_error_of_its_verb(
+    installed: Installed, method: str, verb: Any, error: str | None, said: str
+) -> None:
+    installed.initialize(odd=odd(method, error))
+    with pytest.raises(exception.QueryFailed, match=said):
+        verb()
+
+
+@pytest.mark.parametrize("error", ["SystemExit(7)", None])
+def test_a_plugin_that_answers_anything_hides_no_other(
+    installed: Installed, error: str | None
+) -> None:
+    installed.initialize(odd=odd("status", error), strange=odd("collect", error))
+    (bad,) = (one for one in os_vif.status() if one.plugin == "odd")
+    assert (bad.level, bool(bad.remedy)) == ("error", True)
+    (decision,) = os_vif.gc([vif_id()], plugin="strange")
+    assert decision.error
 
 
 # host_info --------------------------------------------------------------------------------------
