@@ -79,8 +79,8 @@ def plug(vif: VIFBase, instance_info: InstanceInfo) -> None:
         is installed but could not be loaded.
     :raises PlugException: everything else; the cause is its ``__cause__``.
     """
-    plugin = _plugin_for(vif)
-    with observers.verb("plug", vif.plugin, vif):
+    with observers.verb_for("plug", vif):
+        plugin = _plugin_for(vif)
         try:
             plugin.plug(vif, instance_info)
         except Exception as err:
@@ -98,8 +98,8 @@ def unplug(vif: VIFBase, instance_info: InstanceInfo) -> None:
     :raises InvalidValue, NoMatchingPlugin: as in :func:`plug`.
     :raises UnplugException: everything else; the cause is its ``__cause__``.
     """
-    plugin = _plugin_for(vif)
-    with observers.verb("unplug", vif.plugin, vif):
+    with observers.verb_for("unplug", vif):
+        plugin = _plugin_for(vif)
         try:
             plugin.unplug(vif, instance_info)
         except Exception as err:
@@ -137,9 +137,10 @@ def check(vif: VIFBase, instance_info: InstanceInfo) -> tuple[Finding, ...]:
     :raises NotSupported: the VIF's plugin cannot tell.
     :raises QueryFailed: everything else; the cause is its ``__cause__``.
     """
-    plugin = _plugin_for(vif)
-    with observers.verb("check", vif.plugin, vif), _asked("check", vif.plugin):
-        return _every(Finding, plugin.check(vif, instance_info))
+    with observers.verb_for("check", vif):
+        plugin = _plugin_for(vif)
+        with _asked("check", vif.plugin):
+            return _every(Finding, plugin.check(vif, instance_info))
 
 
 def wait(
@@ -160,11 +161,12 @@ def wait(
     :raises NotSupported: the VIF's plugin cannot tell.
     :raises QueryFailed: it is not by then (the cause says what was seen last), or another error.
     """
-    plugin, wanted = _plugin_for(vif), _until(until)
-    _seconds("timeout", timeout)
-    _seconds("settle", settle)
-    with observers.verb("wait", vif.plugin, vif), _asked("wait", vif.plugin):
-        plugin.wait(vif, instance_info, until=wanted, timeout=timeout, settle=settle)
+    with observers.verb_for("wait", vif):
+        plugin, wanted = _plugin_for(vif), _until(until)
+        _seconds("timeout", timeout)
+        _seconds("settle", settle)
+        with _asked("wait", vif.plugin):
+            plugin.wait(vif, instance_info, until=wanted, timeout=timeout, settle=settle)
 
 
 def list_vifs(plugin: str | None = None) -> tuple[PluggedVif, ...]:
@@ -390,7 +392,8 @@ def _all(
     outcomes: dict[int, Exception | None] = {}
     for name, indexes in of_plugin.items():
         pairs = [batch.pairs[i] for i in indexes]
-        with observers.verb(verb.__name__, name, vifs=len(pairs)) as running:
+        only = pairs[0][0] if len(pairs) == 1 else None
+        with observers.verb(verb.__name__, name, only, len(pairs)) as running:
             results = _results(getattr(_loaded().get(name), verb.__name__), pairs)
             for i, (vif, error) in zip(indexes, results, strict=True):
                 if error is not None:
