@@ -9,7 +9,7 @@ All may be called from several threads. Importing this package does nothing else
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TypeVar
 
 from oslo_log import log as logging
 
@@ -42,6 +42,8 @@ __all__ = [
 ]
 
 LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _VerbError = exception.PlugException | exception.UnplugException
 
@@ -78,8 +80,8 @@ def plug(vif: VIFBase, instance_info: InstanceInfo) -> None:
         is installed but could not be loaded.
     :raises PlugException: everything else; the cause is its ``__cause__``.
     """
-    plugin = _plugin_for(vif)
-    with observers.verb("plug", vif.plugin, vif):
+    with observers.verb_for("plug", vif):
+        plugin = _plugin_for(vif)
         try:
             plugin.plug(vif, instance_info)
         except Exception as err:
@@ -97,8 +99,8 @@ def unplug(vif: VIFBase, instance_info: InstanceInfo) -> None:
     :raises InvalidValue, NoMatchingPlugin: as in :func:`plug`.
     :raises UnplugException: everything else; the cause is its ``__cause__``.
     """
-    plugin = _plugin_for(vif)
-    with observers.verb("unplug", vif.plugin, vif):
+    with observers.verb_for("unplug", vif):
+        plugin = _plugin_for(vif)
         try:
             plugin.unplug(vif, instance_info)
         except Exception as err:
@@ -136,9 +138,10 @@ def check(vif: VIFBase, instance_info: InstanceInfo) -> tuple[Finding, ...]:
     :raises NotSupported: the VIF's plugin cannot tell.
     :raises QueryFailed: everything else; the cause is its ``__cause__``.
     """
-    plugin = _plugin_for(vif)
-    with observers.verb("check", vif.plugin, vif), _asked("check", vif.plugin):
-        return tuple(plugin.check(vif, instance_info))
+    with observers.verb_for("check", vif):
+        plugin = _plugin_for(vif)
+        with _asked("check", vif.plugin):
+            return _every(Finding, plugin.check(vif, instance_info))
 
 
 def wait(
@@ -159,11 +162,12 @@ def wait(
     :raises NotSupported: the VIF's plugin cannot tell.
     :raises QueryFailed: it is not by then (the cause says what was seen last), or another error.
     """
-    plugin, wanted = _plugin_for(vif), _until(until)
-    _seconds("timeout", timeout)
-    _seconds("settle", settle)
-    with observers.verb("wait", vif.plugin, vif), _asked("wait", vif.plugin):
-        plugin.wait(vif, instance_info, until=wanted, timeout=timeout, settle=settle)
+    with observers.verb_for("wait", vif):
+        plugin, wanted = _plugin_for(vif), _until(until)
+        _seconds("timeout", timeout)
+        _seconds("settle", settle)
+        with _asked("wait", vif.plugin):
+            plugin.wait(vif, instance_info, until=wanted, timeout=timeout, settle=settle)
 
 
 def list_vifs(plugin: str | None = None) -> tuple[PluggedVif, ...]:
@@ -176,7 +180,7 @@ def list_vifs(plugin: str | None = None) -> tuple[PluggedVif, ...]:
     :raises NoMatchingPlugin: there is no such plugin.
     :raises QueryFailed: a plugin cannot tell; the cause is its ``__cause__``.
     """
-    return tuple(one for found in _answers("list_vifs", plugin) for one in found)
+    return tuple(one for found in _answers("list_vifs", PluggedVif, plugin) for one in found)
 
 
 def drawings(plugin: str | None = None) -> tuple[Drawing, ...]:
@@ -188,7 +192,7 @@ def drawings(plugin: str | None = None) -> tuple[Drawing, ...]:
     :raises NoMatchingPlugin: there is no such plugin.
     :raises QueryFailed: a plugin cannot tell; the cause is its ``__cause__``.
     """
-    return tuple(one for found in _answers("drawings", plugin) for one in found)
+    return tuple(one for found in _answers("drawings", Drawing, plugin) for one in found)
 
 
 def gc(
@@ -230,7 +234,8 @@ def _collected(
     the others have done is known."""
     try:
         with observers.verb("gc", name) as running, _asked("gc", name):
-            decided = list(_loaded().get(name).collect(valid, dry_run=dry_run, grace=grace))
+            answer = _loaded().get(name).collect(valid, dry_run=dry_run, grace=grace)
+            decided = list(_every(Decision, answer))
             if codes := [one.code for one in decided if one.error]:
                 running.outcome = next(filter(None, codes), "refused")
             return decided
@@ -253,7 +258,7 @@ def status() -> tuple[Condition, ...]:
     for name, plugin in sorted(registry.plugins.items()):
         try:
             with observers.verb("status", name), _asked("status", name):
-                found += plugin.status()
+                found += _every(Condition, plugin.status())
         except exception.NotSupported as err:
             found.append(Condition(name, "plugin", Level.OK, f"loaded; {err}"))
         except exception.QueryFailed as err:
@@ -267,9 +272,10 @@ def status() -> tuple[Condition, ...]:
 _SHOWN = {"list_vifs": "list", "collect": "gc"}
 
 
-def _answers(verb: str, only: str | None, *arguments: Any, **options: Any) -> Iterator[Any]:
+def _answers(verb: str, kind: type[T], only: str | None) -> Iterator[tuple[T, ...]]:
     """Ask each plugin that has a verb.
 
+    :param kind: what it answers several of.
     :param only: the name of the only plugin to ask; None for all.
     :raises QueryFailed: one cannot answer: what the others say would pass for the whole.
     """
@@ -279,7 +285,7 @@ def _answers(verb: str, only: str | None, *arguments: Any, **options: Any) -> It
     for name, plugin in sorted(every.items()):
         try:
             with observers.verb(_SHOWN.get(verb, verb), name), _asked(verb, name):
-                answer = tuple(getattr(plugin, verb)(*arguments, **options))
+                answer = _every(kind, getattr(plugin, verb)())
         except exception.NotSupported as err:
             if only is not None:
                 raise
@@ -294,8 +300,20 @@ def _asked(verb: str, plugin: str) -> Iterator[None]:
         yield
     except NotImplementedError as err:
         raise exception.NotSupported(plugin=plugin, verb=verb) from err
-    except Exception as err:
+    except (Exception, SystemExit) as err:
         raise exception.QueryFailed(verb=verb, plugin=plugin, err=err) from err
+
+
+def _every(kind: type[T], answer: Iterable[T]) -> tuple[T, ...]:
+    """Return a plugin's answer, which may be anything.
+
+    :raises TypeError: it does not consist of what it has to.
+    """
+    every = tuple(answer)
+    for one in every:
+        if not isinstance(one, kind):
+            raise TypeError(f"{one!r} is not a {kind.__name__}")
+    return every
 
 
 def _seconds(field: str, value: object) -> None:
@@ -382,7 +400,8 @@ def _all(
     outcomes: dict[int, Exception | None] = {}
     for name, indexes in of_plugin.items():
         pairs = [batch.pairs[i] for i in indexes]
-        with observers.verb(verb.__name__, name, vifs=len(pairs)) as running:
+        only = pairs[0][0] if len(pairs) == 1 else None
+        with observers.verb(verb.__name__, name, only, len(pairs)) as running:
             results = _results(getattr(_loaded().get(name), verb.__name__), pairs)
             for i, (vif, error) in zip(indexes, results, strict=True):
                 if error is not None:

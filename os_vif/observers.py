@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from oslo_log import log as logging
 
-from os_vif.exception import ExceptionBase
+from os_vif.exception import ExceptionBase, NotSupported
 from os_vif.objects.base import get
 from os_vif.objects.vif import VIFBase
 
@@ -37,13 +37,16 @@ class Tally:
 class Verb:
     """A verb that has ended.
 
-    :param name: ``plug``, ``unplug``, ``check``, ``wait``, ``list``, ``gc`` or ``status``.
-    :param plugin: the name of the plugin; empty where several have answered.
-    :param vif_id: of the VIF; None where it has none, or several were meant.
-    :param kind: the VIF's class; empty where there is no VIF.
+    :param name: ``plug``, ``unplug``, ``plug_all``, ``unplug_all``, ``check``, ``wait``, ``list``,
+        ``drawings``, ``gc`` or ``status``. Verbs that ask several plugins end once for each.
+    :param plugin: the name of the plugin; empty where the VIF names none.
+    :param vif_id: of the VIF; None where it has none, or not just one was given.
+    :param kind: the VIF's class; empty where not just one VIF was given.
     :param seconds: how long it took.
-    :param outcome: ``ok``, or the ``code`` of the error; see :data:`os_vif.exception.CODES`.
-    :param vifs: how many VIFs were meant: what was done was done for all of them together.
+    :param outcome: ``ok``, or the ``code`` of the error; see :data:`os_vif.exception.CODES`. Of
+        several VIFs it is that of the last that failed; ``refused`` where gc could not remove one.
+    :param vifs: how many VIFs were given, and 1 for verbs that take none: what was done was done
+        for all of them together.
     """
 
     name: str
@@ -79,7 +82,7 @@ def observe(callback: Observer) -> Callable[[], None]:
 
     What it raises is logged and harms no verb, but for what interrupts the caller
     (KeyboardInterrupt, a greenthread's timeout); what it takes the verb's caller waits for. Verbs
-    that an observer calls itself are not observed.
+    that an observer calls itself are not observed, nor are those that a plugin does not have.
 
     :returns: a function that ends it, and nothing else where a callback is registered twice.
     """
@@ -114,6 +117,13 @@ class Running:
     outcome: str = "ok"
 
 
+def verb_for(name: str, vif: object) -> contextlib.AbstractContextManager[Running]:
+    """Log the block as a verb for one VIF, which may be anything; see :func:`verb`."""
+    if not isinstance(vif, VIFBase):
+        return verb(name)
+    return verb(name, get(vif, "plugin") or "", vif)
+
+
 @contextlib.contextmanager
 def verb(
     name: str, plugin: str = "", vif: VIFBase | None = None, vifs: int = 1
@@ -134,6 +144,9 @@ def verb(
 
 
 def _report(ended: Verb) -> None:
+    if ended.outcome == NotSupported.code:
+        LOG.debug("%s", ended)
+        return
     LOG.info("%s", ended)
     if not _observers or _observing.get():
         return

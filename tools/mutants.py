@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("os_vif", "vif_plug_linux_bridge", "vif_plug_noop", "vif_plug_ovs")
+PACKAGES = ("os_vif", "os_vif_start", "vif_plug_linux_bridge", "vif_plug_noop", "vif_plug_ovs")
 NOT_COPIED = (".git", ".hypothesis", ".pytest_cache", ".tox", ".venv-run", "build")
 #: So many mutants run at once.
 AT_ONCE = 2

@@ -8,7 +8,7 @@ from os_vif.wiring.ownership import ATTACHED_MAC, IFACE_ID
 from os_vif.wiring.state import Bridge, Found, Port
 from vif_plug_ovs import constants, inventory
 from vif_plug_ovs.inventory import Holding
-from vif_plug_ovs.shapes import names
+from vif_plug_ovs.shapes import hybrid, names, per_port_bridge
 
 
 def drawn(found: Found) -> tuple[Drawing, ...]:
@@ -35,9 +35,9 @@ def _chain(one: Holding, found: Found) -> Iterator[Node]:
     """Yield the nodes from the guest to the bridge of the network."""
     if one.instance:
         yield Node("instance", one.instance)
-    if one.kind == "hybrid":
+    if one.kind == hybrid.KIND:
         yield from _hybrid(one, found)
-    elif one.kind == "perportbridge":
+    elif one.kind == per_port_bridge.KIND:
         yield from _per_port_bridge(one, found)
     else:
         yield from _plain(one, found)

@@ -17,18 +17,25 @@ from os_vif.wiring.ownership import ATTACHED_MAC, IFACE_ID, Mark
 from os_vif.wiring.state import Bridge, Found, Link, Port
 from vif_plug_ovs import constants
 from vif_plug_ovs.ovsdb.operations import SINCE
-from vif_plug_ovs.shapes import names
+from vif_plug_ovs.shapes import (
+    host_device,
+    hybrid,
+    names,
+    open_vswitch,
+    per_port_bridge,
+    vhost_user,
+)
 
 VM_UUID = "vm-uuid"
 
 #: Prefix of a port's name -> the kind of VIF that os-vif 5 gives such a port, and the length to
 #: which that is cut.
 _OF_OS_VIF_5 = {
-    "tap": ("openvswitch", names.NIC_NAME_LENGTH),
-    "qvo": ("hybrid", names.NIC_NAME_LENGTH),
-    "vhu": ("vhostuser", names.NIC_NAME_LENGTH),
-    "vfr": ("representor", names.NIC_NAME_LENGTH),
-    "ibp": ("perportbridge", names.PATCH_NAME_LENGTH),
+    "tap": (open_vswitch.KIND, names.NIC_NAME_LENGTH),
+    "qvo": (hybrid.KIND, names.NIC_NAME_LENGTH),
+    "vhu": (vhost_user.KIND, names.NIC_NAME_LENGTH),
+    "vfr": (host_device.KIND, names.NIC_NAME_LENGTH),
+    "ibp": (per_port_bridge.KIND, names.PATCH_NAME_LENGTH),
 }
 
 
@@ -240,10 +247,10 @@ def state(one: Holding, found: Found) -> tuple[State, str]:
 def _missing(one: Holding, found: Found) -> str:
     """Return what a hybrid plug, or a bridge per port, lacks without which it is dead."""
     needed: tuple[str, ...] = ()
-    if one.kind == "hybrid":
+    if one.kind == hybrid.KIND:
         qvb, qvo = names.veth_pair(one.owner)
         needed = (qvb, qvo) if linux_bridge(qvb, found) else (names.hybrid_bridge(one.owner),)
-    elif one.kind == "perportbridge":
+    elif one.kind == per_port_bridge.KIND:
         needed = (names.port_bridge(one.owner), *names.patch_pair(one.owner))
     there = {*one.links, *one.ports, *one.bridges}
     return next((name for name in needed if name not in there), "")

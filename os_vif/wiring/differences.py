@@ -13,6 +13,7 @@ class Action(Enum):
 
     CORRECT = auto()
     REPORT = auto()  # set on creation only, or not changeable: it is logged
+    FOLLOW = auto()  # it ends when rows of the wiring are corrected; as REPORT where none are
     REFUSE = auto()  # it contradicts the wiring: nothing is changed
 
 

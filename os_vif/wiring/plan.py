@@ -33,7 +33,11 @@ def to_apply(wiring: Wiring, found: Found) -> Plan:
     """Return the steps that make the host as described, in the shape that is already there."""
     shape = present_shape(wiring, found)
     dead = _dead_rows(wiring, shape, found)
-    return Plan.joined([Plan(rows=dead), *_applied(shape, _without(found, dead))])
+    plan = Plan.joined([Plan(rows=dead), *_applied(shape, _without(found, dead))])
+    if not plan.rows:
+        return plan
+    left = tuple(one for one in plan.reported if one.action is not Action.FOLLOW)
+    return replace(plan, reported=left)
 
 
 def _applied(shape: Wiring, found: Found) -> Iterator[Plan]:
@@ -122,4 +126,7 @@ def damage(wiring: Wiring, found: Found) -> tuple[Difference, ...]:
         Difference(f"OVS port {name}", PRESENT, False, True, Action.REPORT)
         for name in sorted(left - described)
     ]
-    return unique(every)
+    corrected = Action.CORRECT if to_apply(wiring, found).rows else Action.REPORT
+    return unique(
+        replace(one, action=corrected) if one.action is Action.FOLLOW else one for one in every
+    )

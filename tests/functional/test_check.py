@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 import os_vif
+from os_vif import exception
 from tests import vifs
 from tests.rig import run
 from tests.rig.ovs import PrivateOvs
@@ -132,11 +133,14 @@ DAMAGES = {
         False,
     ),
     "made internal": Damage(
-        TAP, ovs_set("Interface", TAP1, "type=internal"), f"OVS port {TAP1}", "owner", False
+        TAP, ovs_set("Interface", TAP1, "type=internal"), f"OVS port {TAP1}", "type", False
     ),
     "tap gone": Damage(TAP, ip("link", "delete", TAP1), f"link {TAP1}", "present"),
     "tap down": Damage(TAP, ip("link", "set", TAP1, "down"), f"link {TAP1}", "up"),
     "MTU of a tap": Damage(TAP, ip("link", "set", TAP1, "mtu", "1300"), f"link {TAP1}", "mtu"),
+    "MTU asked of ovs-vswitchd": Damage(
+        TAP, ovs_set("Interface", TAP1, "mtu_request=1300"), f"OVS port {TAP1}", "mtu_request"
+    ),
     "MAC of a tap": Damage(
         TAP, ip("link", "set", TAP1, "address", "02:00:00:00:00:09"), f"link {TAP1}", "mac"
     ),
@@ -225,11 +229,26 @@ def test_each_kind_of_damage_is_found_and_what_may_be_is_repaired(
         before = snapshot(ovs)
         found = findings(damage.kind)
         assert (damage.element, damage.attribute, repairable) in found
+        if damage.kind is PER_PORT:  # the error of a patch port follows from that
+            assert all(repairable for _, _, repairable in found)
         assert not difference(before, snapshot(ovs))
         if all(repairable for _, _, repairable in found):
             osvif.plug_kind(damage.kind)
             assert findings(damage.kind) == set()
             os_vif.wait(damage.kind.vif(), vifs.instance(), timeout=5)
+
+
+def test_a_port_that_was_made_internal_is_refused_and_unplugged(
+    ovs: PrivateOvs, osvif: OsVif, br_int: str
+) -> None:
+    before = snapshot(ovs)
+    osvif.plug_kind(TAP)
+    DAMAGES["made internal"].does(ovs)
+    ovs.catch_up()
+    with pytest.raises(exception.PlugException, match="type should be '' and is 'internal'"):
+        osvif.plug_kind(TAP)
+    osvif.unplug(TAP.vif())
+    assert not difference(before, snapshot(ovs))
 
 
 NEW_QOS = ("set", "Port", TAP1, "qos=@q", "--", "--id=@q", "create", "QoS", "type=linux-htb")

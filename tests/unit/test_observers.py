@@ -6,6 +6,7 @@ import importlib
 import logging
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import prometheus_client
 import pytest
@@ -47,6 +48,43 @@ def test_the_outcome_of_a_failure_is_its_code(seen: list[observers.Verb]) -> Non
     with pytest.raises(KeyboardInterrupt), observers.verb("plug", "x"):
         raise KeyboardInterrupt
     assert [one.outcome for one in seen] == ["bad_input", "internal"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "told"),
+    [
+        (lambda vif: os_vif.plug(vif, vifs.instance()), ("plug", "noop", vifs.vif_id(), "ok")),
+        (
+            lambda vif: os_vif.plug_all([(vif, vifs.instance())]),
+            ("plug_all", "noop", vifs.vif_id(), "ok"),
+        ),
+        (
+            lambda vif: os_vif.plug_all([(vif, vifs.instance())] * 2),
+            ("plug_all", "noop", None, "ok"),
+        ),
+        (
+            lambda vif: os_vif.wait(vif, vifs.instance(), until="x"),
+            ("wait", "noop", vifs.vif_id(), "bad_input"),
+        ),
+        (lambda vif: os_vif.unplug("x", vifs.instance()), ("unplug", "", None, "bad_input")),
+        (lambda vif: os_vif.check(vif, vifs.instance()), None),
+        (lambda vif: os_vif.list_vifs("noop"), None),
+    ],
+    ids=lambda one: None if callable(one) else str(one),
+)
+def test_every_end_of_a_verb_is_told_but_that_a_plugin_does_not_have_it(
+    installed: Installed,
+    seen: list[observers.Verb],
+    caplog: pytest.LogCaptureFixture,
+    verb: Any,
+    told: tuple[str, ...] | None,
+) -> None:
+    os_vif.initialize()
+    with caplog.at_level(logging.INFO), contextlib.suppress(exception.ExceptionBase):
+        verb(vifs.vif_vhost_user(plugin="noop"))
+    found = [(one.name, one.plugin, one.vif_id, one.outcome) for one in seen]
+    assert found == ([told] if told else [])
+    assert ("verb=" in caplog.text) is bool(told)
 
 
 def test_what_is_done_is_counted_for_the_innermost_verb(seen: list[observers.Verb]) -> None:

@@ -40,6 +40,12 @@ def broken(method: str, error: str = "ValueError('out of cheese')") -> str:
     return f"{GOOD}\n    def {method}(self, *args):\n        raise {error}\n"
 
 
+def odd(method: str, error: str | None) -> str:
+    """The good plugin, with a method that raises, or answers what it must not."""
+    does = f"raise {error}" if error else "return ['bad']"
+    return f"{GOOD}\n    def {method}(self, *args, **options):\n        {does}\n"
+
+
 def records(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
     return [r.getMessage() for r in caplog.records if r.levelno >= level]
 
@@ -385,6 +391,43 @@ def test_the_outcome_of_gc_is_the_code_of_what_failed(
     os_vif.gc(["x"], plugin="collects")
     end()
     assert [one.outcome for one in seen] == [outcome]
+
+
+# Verbs that look --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "verb"),
+    [
+        ("check", lambda: os_vif.check(vif_open_vswitch(plugin="odd"), instance())),
+        ("list_vifs", os_vif.list_vifs),
+        ("drawings", os_vif.drawings),
+    ],
+)
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [("SystemExit(7)", "7"), (None, "'bad' is not a")],
+    ids=["it exits", "it answers anything"],
+)
+def test_whatever_a_plugin_answers_is_an_error_of_its_verb(
+    installed: Installed, method: str, verb: Any, error: str | None, said: str
+) -> None:
+    installed.initialize(odd=odd(method, error))
+    with pytest.raises(exception.QueryFailed, match=said):
+        verb()
+
+
+def test_a_plugin_that_answers_anything_hides_no_other(installed: Installed) -> None:
+    installed.initialize(odd=odd("status", None), exits=odd("status", "SystemExit(7)"))
+    levels = {one.plugin: one.level for one in os_vif.status() if one.plugin in ("exits", "odd")}
+    assert levels == {"exits": "error", "odd": "error"}
+
+
+@pytest.mark.parametrize("error", ["SystemExit(7)", None])
+def test_nor_what_others_have_collected(installed: Installed, error: str | None) -> None:
+    installed.initialize(odd=odd("collect", error))
+    (decision,) = os_vif.gc([vif_id()], plugin="odd")
+    assert decision.error
 
 
 # host_info --------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ class Plan:
         """Return the plan of one element."""
         every = tuple(differences)
         refused = tuple(one for one in every if one.action is Action.REFUSE)
-        reported = tuple(one for one in every if one.action is Action.REPORT)
+        reported = tuple(one for one in every if one.action in (Action.REPORT, Action.FOLLOW))
         return cls(tuple(links), tuple(rows), tuple(awaited), refused, reported)
 
     @classmethod

@@ -165,14 +165,17 @@ class OvsPort(Element):
         """Return whose a port of this name is.
 
         The iface-id decides, whatever mark, MAC address, bridge or name say: Neutron gives each
-        port one, and nobody else's. Without it the mark decides, then the MAC address.
+        port one, and nobody else's. Without it the mark decides, then the type, then the MAC
+        address. So a VIF's port of which somebody has changed the type is still the VIF's.
         """
-        if self._is_a_bridges(found):
+        if found.name == found.bridge:
             return Whose.ANOTHERS
         mine, its = self.identified_by, found.interface_ids
         if IFACE_ID in mine and IFACE_ID in its:
             return Whose.THIS if mine[IFACE_ID] == its[IFACE_ID] else Whose.ANOTHERS
         by_mark = ownership.by_mark(self.mark, found.external_ids.get(Mark.KEY, ""), self.name)
+        if by_mark is Whose.UNKNOWN and self._is_a_bridges(found):
+            return Whose.ANOTHERS
         if by_mark is Whose.UNKNOWN and ATTACHED_MAC in mine:
             return Whose.THIS if mine[ATTACHED_MAC] == its.get(ATTACHED_MAC) else by_mark
         return by_mark
@@ -206,9 +209,15 @@ class OvsPort(Element):
             yield self._differs("bridge", self.bridge, port.bridge, Action.REFUSE)
         for key, value in self._interface_values().items():
             if port.interface(key) != value:
-                yield self._differs(key, value, port.interface(key))
+                # ovs-vswitchd deletes the device of an internal port that becomes another.
+                refused = key == "type" and port.interface_type in _OF_BRIDGES
+                action = Action.REFUSE if refused else Action.CORRECT
+                yield self._differs(key, value, port.interface(key), action)
         if port.error and self._has_device(found):
-            yield self._differs("error", "", port.error, Action.REPORT)
+            # A patch port has no device: what it lacks is its peer, or that port's bridge.
+            patch = self.interface_type == "patch"
+            action = Action.FOLLOW if patch else Action.REPORT
+            yield self._differs("error", "", port.error, action)
 
     def damage(self, found: Found) -> Iterator[Difference]:
         port = found.ports.get(self.name)
@@ -301,14 +310,19 @@ class OvsPort(Element):
         own = found.name == found.bridge
         return own or (found.interface_type in _OF_BRIDGES and not wants_it)
 
-    def _interface_values(self) -> dict[str, str | int]:
-        """Return what its Interface row must hold, by ovs-vsctl's notation."""
-        values: dict[str, str | int] = {}
+    def _interface_values(self) -> dict[str, str | int | None]:
+        """Return what its Interface row must hold, by ovs-vsctl's notation.
+
+        A kernel's device must have no ``mtu_request``: ovs-vswitchd would set that MTU again after
+        plug has set the VIF's. os-vif 5 and Neutron write none there; an administrator's is
+        corrected, as the MTU is that was set by ``ip link``.
+        """
+        values: dict[str, str | int | None] = {}
         if self.interface_type is not None:
             values["type"] = self.interface_type
         values |= {f"external_ids:{key}": value for key, value in self.external_ids.items()}
         values |= {f"options:{key}": value for key, value in self.options.items()}
-        if self.mtu_request is not None:
+        if self.mtu_request is not None or self.interface_type == "":
             values["mtu_request"] = self.mtu_request
         return values
 

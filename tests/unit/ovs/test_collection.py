@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from os_vif.answers import State
 from os_vif.objects.vif import VIFBridge, VIFHostDevice, VIFOpenVSwitch, VIFVHostUser
 from os_vif.wiring.ownership import Mark
 from os_vif.wiring.state import Bridge, Found, Link, Port
@@ -86,7 +87,18 @@ OLD = {"external_ids": {}}
             id="a bridge of its own, of os-vif 5",
         ),
         pytest.param((*A_TAP, Bridge("br-int", "", mark("tap"))), {TAP}, id="a shared bridge"),
+        pytest.param(
+            (*A_TAP, port("br-int", interface_ids={})), {TAP}, id="the device of a shared bridge"
+        ),
+        pytest.param(
+            (*PER_PORT, port(PB, "perportbridge", PB, interface_ids={})),
+            {TAP, PB, IBP, PBP},
+            id="the device of its own bridge",
+        ),
         pytest.param((*A_TAP, link(QBR, "dummy", "")), {TAP}, id="a name of another kind"),
+        pytest.param(
+            (*A_TAP, new_link(QBR, "bridge", "uplink to rack 7")), {TAP}, id="a foreign alias"
+        ),
         pytest.param((left_qos(TAP),), {f"QoS of {TAP}"}, id="a QoS row"),
         pytest.param(
             (*A_TAP, left_qos("eth0_3"), new_link("eth0_3", "")),
@@ -107,6 +119,9 @@ LIBVIRTS = {"iface-id": ID, "attached-mac": "fa:16:3e:00:00:01", "vm-id": "c1"}
     "there",
     [
         pytest.param(port(TAP, **OLD, interface_ids=LIBVIRTS), id="libvirt's port"),
+        pytest.param(
+            port(TAP, **OLD, interface_ids={"iface-id": ID, "vm-uuid": "c1"}), id="without a MAC"
+        ),
         pytest.param(port("tap1", **OLD), id="a name that is not made of the iface-id"),
         pytest.param(port(f"xyz{ID}"[:14], **OLD), id="a prefix that is nobody's"),
         pytest.param(
@@ -234,6 +249,26 @@ def test_the_cost_grows_with_the_number_of_vifs_and_no_faster() -> None:
 
     few, many = (min(seconds(count) for _ in range(3)) for count in (400, 1600))
     assert many < 8 * few
+
+
+def test_a_name_that_is_made_of_a_valid_id_stays() -> None:
+    theirs = f"{ID[:-1]}2"  # the names of links are made of the same part of it
+    assert f"the same name: {TAP}" in reason(look(*A_TAP), look(*A_TAP), theirs)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({}, State.IDLE),
+        ({"ofport": -1}, State.BROKEN),
+        ({"ofport": None}, State.BROKEN),
+        ({"error": "no"}, State.BROKEN),
+    ],
+    ids=str,
+)
+def test_the_state_of_a_port(columns: dict[str, Any], said: State) -> None:
+    (one,) = listed(found(port(TAP, **columns), link(TAP, "tun")), 0.0)
+    assert one.state is said
 
 
 def test_what_is_valid_stays_by_its_id_or_its_iface_id() -> None:

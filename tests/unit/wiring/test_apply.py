@@ -12,7 +12,7 @@ from os_vif.wiring.elements import BridgePort, DeviceMtu, HostInterface
 from os_vif.wiring.elements.element import Plan
 from os_vif.wiring.model import Wiring
 from os_vif.wiring.ownership import Mark
-from os_vif.wiring.plan import differences, to_apply
+from os_vif.wiring.plan import damage, differences, to_apply
 from os_vif.wiring.rows_first import is_rows_first
 from os_vif.wiring.state import Bridge, Link, Port, Value, Vlan
 from os_vif.wiring.steps import (
@@ -230,7 +230,7 @@ def with_more_than_described(one: Any) -> Any:
     if not isinstance(one, Port):
         return one
     ids, options = {**one.interface_ids, "ovn-installed": "true"}, {**one.options, "n_rxq": "2"}
-    return replace(one, interface_ids=ids, options=options, mtu_request=one.mtu_request or 1400)
+    return replace(one, interface_ids=ids, options=options)
 
 
 def without_a_mark_as_os_vif_5_made_it(one: Any) -> Any:
@@ -488,6 +488,23 @@ def test_one_wrong_value_of_a_port_is_corrected_and_nothing_else(
     assert to_apply(wiring, now) == Plan(
         rows=(SetPort("vhu1", {what: VALUES[what]}),), awaited=("vhu1",)
     )
+
+
+def test_the_mtu_of_a_kernels_device_is_not_ovs_vswitchds_to_set() -> None:
+    wiring, now = changed("tap", replace(TAP_PORT_ROW, mtu_request=1200))
+    assert differences(wiring, now) == (Difference("OVS port tap1", "mtu_request", None, 1200),)
+    step = SetPort("tap1", {"mtu_request": None})
+    assert to_apply(wiring, now) == Plan(rows=(step,), awaited=("tap1",))
+
+
+@pytest.mark.parametrize("peer", ["ibp1", "x"])
+def test_the_error_of_a_patch_port_follows_from_what_is_wrong_with_its_pair(peer: str) -> None:
+    ids, error = {"os-vif": str(MARK)}, "no usable peer"
+    row = Port("pbp1", "pb1", ids, interface_type="patch", options={"peer": peer}, error=error)
+    wiring, now = Wiring((PBP,)), found(PB_ROW, row)
+    (*_, said) = damage(wiring, now)
+    assert (said.what, said.action is Action.CORRECT) == ("error", peer == "x")
+    assert bool(to_apply(wiring, now).reported) is (peer == "ibp1")
 
 
 def test_several_wrong_values_of_a_port_are_corrected_in_one_step() -> None:

@@ -15,6 +15,7 @@ from os_vif.wiring.state import Link, Port
 MARK, EARLIER = Mark("ovs", "hybrid", "a1"), Mark("ovs", "openvswitch", "a1")
 OTHER, BY_NAME = Mark("ovs", "hybrid", "a2"), Mark("ovs", "openvswitch", "tap1")
 MINE = {"iface-id": "b1", "attached-mac": "fa:16:3e:00:00:01"}
+ONLY_MAC = {"attached-mac": MINE["attached-mac"]}
 THEIRS = {"iface-id": "b2", "attached-mac": "fa:16:3e:00:00:02"}
 WANTED = OvsPort("tap1", "br-int", MARK, identified_by=MINE)
 #: What unplug knows when a VIF came without ids, and what a plugin knows that has no VIFs.
@@ -39,10 +40,10 @@ PORTS = {
     "the iface-id before the mark": (WANTED, port(MARK, THEIRS), ANOTHERS),
     "and before another's mark": (WANTED, port(OTHER, MINE), THIS),
     "and before the MAC address": (WANTED, port(ids={**MINE, "iface-id": "b2"}), ANOTHERS),
-    "the MAC address": (WANTED, port(ids={"attached-mac": MINE["attached-mac"]}), THIS),
+    "the MAC address": (WANTED, port(ids=ONLY_MAC), THIS),
     "another's mark before the MAC address": (
         WANTED,
-        port(OTHER, {"attached-mac": MINE["attached-mac"]}),
+        port(OTHER, ONLY_MAC),
         ANOTHERS,
     ),
     "a MAC address may have changed": (WANTED, port(ids={"attached-mac": "x"}), UNKNOWN),
@@ -54,8 +55,10 @@ PORTS = {
     "and of another's": (BARE, port(OTHER, THEIRS), ANOTHERS),
     "no ids of ours to compare with": (BARE, port(ids=THEIRS), UNKNOWN),
     "another plugin's mark": (WANTED, port(Mark("linux_bridge", "x", "a2")), UNKNOWN),
-    "internal": (WANTED, port(MARK, MINE, interface_type="internal"), ANOTHERS),
-    "patch": (WANTED, port(MARK, MINE, interface_type="patch"), ANOTHERS),
+    "internal": (WANTED, port(ids=ONLY_MAC, interface_type="internal"), ANOTHERS),
+    "patch": (WANTED, port(ids=ONLY_MAC, interface_type="patch"), ANOTHERS),
+    "made internal": (WANTED, port(ids=MINE, interface_type="internal"), THIS),
+    "made internal, without ids": (WANTED, port(MARK, interface_type="internal"), THIS),
     "a patch port that is wanted": (
         replace(WANTED, interface_type="patch"),
         port(MARK, MINE, interface_type="patch"),

@@ -280,12 +280,14 @@ def whose(element: OvsPort, port: Port) -> str:
     types = {"patch", "internal"} - {element.interface_type}
     iface_ids = [ids.get("iface-id") for ids in (element.identified_by, port.interface_ids)]
     mark = port.external_ids.get("os-vif")
-    if port.interface_type in types:
+    if port.name == port.bridge:
         return "another's"
     if None not in iface_ids:
         return "this" if iface_ids[0] == iface_ids[1] else "another's"
     if mark:
         return "another's" if mark == str(OTHER) else "this"
+    if port.interface_type in types:
+        return "another's"
     mac = element.identified_by.get("attached-mac")
     return "this" if mac and mac == port.interface_ids.get("attached-mac") else ""
 
