@@ -154,7 +154,7 @@ def test_an_observer_may_use_verbs_of_which_nobody_is_told(
     os_vif.initialize()
 
     def looks(_: observers.Verb) -> None:
-        os_vif.status()
+        os_vif.unplug(vifs.vif_vhost_user(plugin="noop"), vifs.instance())
         observers.count("waits")
 
     end = os_vif.observe(looks)

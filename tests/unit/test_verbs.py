@@ -417,9 +417,14 @@ def test_whatever_a_plugin_answers_is_an_error_of_its_verb(
         verb()
 
 
-def test_a_plugin_that_answers_anything_hides_no_other(installed: Installed) -> None:
+def test_a_plugin_that_answers_anything_hides_no_other(
+    installed: Installed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     installed.initialize(odd=odd("status", None), exits=odd("status", "SystemExit(7)"))
-    levels = {one.plugin: one.level for one in os_vif.status() if one.plugin in ("exits", "odd")}
+    loaded = os_vif._loaded()
+    theirs = {name: loaded.plugins[name] for name in ("odd", "exits")}
+    monkeypatch.setattr(os_vif, "_plugins", replace(loaded, plugins=theirs))
+    levels = {one.plugin: one.level for one in os_vif.status()}
     assert levels == {"exits": "error", "odd": "error"}
 
 
