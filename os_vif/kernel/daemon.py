@@ -11,6 +11,7 @@ import contextlib
 import errno
 import functools
 import threading
+import traceback
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -143,7 +144,11 @@ def _channel(context: PrivContext) -> comm.ClientChannel:
         channel = context.channel
         if channel is None or not (channel.running and channel.reader_thread.is_alive()):
             # The former is not closed: it may be that of the process that forked us.
-            context.channel = channel = Channel(context)
+            try:
+                context.channel = channel = Channel(context)
+            except Exception as err:
+                traceback.clear_frames(err.__traceback__)  # oslo.privsep's has a pipe open
+                raise
         return channel
 
 
